@@ -1,0 +1,62 @@
+"""The one schema of every dataset in the package: a row is one recording."""
+
+from datasets import Audio, Dataset, Features, List, Value
+
+
+DOMAINS = ("source", "target", "unknown")
+CONDITIONS = ("normal", "anomaly", "unknown")
+
+# `attributes` is a list of pairs because machines have different keys, and a struct column would give every row all of them.
+FEATURES = Features(
+    {
+        "audio": Audio(decode=False),
+        "machine": Value("string"),
+        "section": Value("string"),
+        "domain": Value("string"),
+        "condition": Value("string"),
+        "attributes": List({"key": Value("string"), "value": Value("string")}),
+        "attribute_label": Value("string"),
+        "clip_id": Value("string"),
+        "split": Value("string"),
+    }
+)
+
+
+def attribute_label(attributes: dict[str, str]) -> str | None:
+    """
+    The canonical text of a clip's attributes, for example `"load=2,speed=28V"`.
+
+    Args:
+        attributes (`dict[str, str]`): the published attributes; empty where they are hidden.
+
+    Returns:
+        `str` or `None`: keys in alphabetical order, so that equal attributes give equal text; `None` where hidden.
+    """
+    return ",".join(f"{key}={attributes[key]}" for key in sorted(attributes)) or None
+
+
+def dataset_from_rows(rows: list[dict]) -> Dataset:
+    """
+    A dataset of the schema from plain rows.
+
+    Args:
+        rows (`list[dict]`): one dictionary a recording with `path`, `machine`, `clip_id`, `split`, and optionally `section`
+            (defaults to `"00"`), `domain` and `condition` (default to `"unknown"`) and `attributes` (a `dict`, defaults to empty).
+
+    Returns:
+        `datasets.Dataset` with `FEATURES`; `audio` holds the path, undecoded.
+    """
+    columns = {
+        # A plain struct, cast afterwards: encoding through `Audio` would import a decoder that nobody needs here.
+        "audio": [{"bytes": None, "path": str(row["path"])} for row in rows],
+        "machine": [row["machine"] for row in rows],
+        "section": [row.get("section", "00") for row in rows],
+        "domain": [row.get("domain", "unknown") for row in rows],
+        "condition": [row.get("condition", "unknown") for row in rows],
+        "attributes": [[{"key": k, "value": v} for k, v in sorted(row.get("attributes", {}).items())] for row in rows],
+        "attribute_label": [attribute_label(row.get("attributes", {})) for row in rows],
+        "clip_id": [row["clip_id"] for row in rows],
+        "split": [row["split"] for row in rows],
+    }
+    plain = Features({**FEATURES, "audio": {"bytes": Value("binary"), "path": Value("string")}})
+    return Dataset.from_dict(columns, features=plain).cast_column("audio", Audio(decode=False))
