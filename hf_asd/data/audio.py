@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from datasets import Dataset
+from datasets import DatasetDict
 from tqdm.auto import tqdm
 
 
@@ -30,15 +30,19 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
     Reads one recording as mono float samples.
 
     Args:
-        audio (`dict` or `str` or `Path`): a row's undecoded `audio` (`{"path": str, "bytes": bytes | None}`) or a file's path.
-        sampling_rate (`int`, *optional*, defaults to 16000): rate of the result in Hz; other rates are resampled (soxr, high quality).
-        channel (`int` or `"mean"`, *optional*, defaults to 0): which channel of several is used, counted from 0, or their mean.
+        audio (`dict` or `str` or `Path`): a row's undecoded `audio` (`{"path": str, "bytes": bytes | None}`)
+            or a file's path.
+        sampling_rate (`int`, *optional*, defaults to 16000): rate of the result in Hz; other rates are resampled
+            (soxr, high quality).
+        channel (`int` or `"mean"`, *optional*, defaults to 0): which channel of several is used, counted from 0, or
+            their mean.
 
     Returns:
         `np.ndarray` of shape `(samples,)`, float32, full scale at 1.
 
     Raises:
-        BadAudioError: the file is missing, no audio, empty, truncated, silent, not finite or shorter than 0.5 s, or lacks the channel.
+        BadAudioError: the file is missing, no audio, empty, truncated, silent, not finite or shorter than 0.5 s, or
+            lacks the channel.
     """
     if isinstance(audio, dict):
         name, source = audio["path"] or "recording in memory", audio.get("bytes")
@@ -67,7 +71,8 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
         mono = samples[:, channel]
     else:
         raise BadAudioError(
-            f"{name}: has {samples.shape[1]} channel(s), asked for channel {channel!r}. Accepted: 0 to {samples.shape[1] - 1} or 'mean'."
+            f"{name}: has {samples.shape[1]} channel(s), asked for channel {channel!r}. "
+            f"Accepted: 0 to {samples.shape[1] - 1} or 'mean'."
         )
     if not np.isfinite(mono).all():
         raise BadAudioError(f"{name}: holds {int((~np.isfinite(mono)).sum())} samples that are NaN or infinite.")
@@ -84,39 +89,20 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
     return np.ascontiguousarray(mono)
 
 
-def find_bad_audio(dataset: Dataset, channel: int | str = 0) -> dict[int, str]:
+def drop_bad_audio(
+    dataset: DatasetDict, on_bad_audio: str = "error", channel: int | str = 0
+) -> tuple[DatasetDict, list[str]]:
     """
-    Reads every recording of a dataset once and collects what is wrong.
+    Reads every recording once, and refuses or drops those that cannot be used.
 
     Args:
-        dataset (`datasets.Dataset`): any dataset of the schema; only `audio` is read.
+        dataset (`datasets.DatasetDict`): splits of the schema; only `audio` is read.
+        on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether bad recordings stop the work
+            or are dropped.
         channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`read_audio`].
 
     Returns:
-        `dict[int, str]`: the row of each bad recording and its message; empty where all is well.
-    """
-    bad = {}
-    for row, audio in enumerate(
-        tqdm(dataset.select_columns("audio"), desc="checking recordings", unit="clip", delay=2)
-    ):
-        try:
-            read_audio(audio["audio"], channel=channel)
-        except BadAudioError as error:
-            bad[row] = str(error)
-    return bad
-
-
-def drop_bad_audio(dataset: Dataset, on_bad_audio: str = "error", channel: int | str = 0) -> tuple[Dataset, list[str]]:
-    """
-    Refuses or drops recordings that cannot be used.
-
-    Args:
-        dataset (`datasets.Dataset`): any dataset of the schema.
-        on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether bad recordings stop the work or are dropped.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`read_audio`].
-
-    Returns:
-        `tuple[datasets.Dataset, list[str]]`: the usable rows, and one message for every dropped one.
+        `tuple[datasets.DatasetDict, list[str]]`: the usable rows, and one message for every dropped one.
 
     Raises:
         BadAudioError: with `"error"`, one message that names every bad file.
@@ -124,13 +110,21 @@ def drop_bad_audio(dataset: Dataset, on_bad_audio: str = "error", channel: int |
     """
     if on_bad_audio not in ("error", "skip"):
         raise ValueError(f"on_bad_audio is {on_bad_audio!r}; accepted are 'error' and 'skip'.")
-    bad = find_bad_audio(dataset, channel)
-    if bad and on_bad_audio == "error":
-        listed = "\n  ".join(bad.values())
+    usable, messages = {}, []
+    for split, rows in dataset.items():
+        good = []
+        audios = tqdm(rows.select_columns("audio"), desc=f"checking {split} recordings", unit="clip", delay=2)
+        for row, columns in enumerate(audios):
+            try:
+                read_audio(columns["audio"], channel=channel)
+                good.append(row)
+            except BadAudioError as error:
+                messages.append(str(error))
+        usable[split] = rows if len(good) == len(rows) else rows.select(good)
+    if messages and on_bad_audio == "error":
+        listed = "\n  ".join(messages)
         raise BadAudioError(
-            f"{len(bad)} of {len(dataset)} recordings cannot be used:\n  {listed}\n"
+            f"{len(messages)} of {sum(map(len, dataset.values()))} recordings cannot be used:\n  {listed}\n"
             "Repair or remove them, or drop them with --on-bad-audio skip (on_bad_audio='skip')."
         )
-    if bad:
-        dataset = dataset.select([row for row in range(len(dataset)) if row not in bad])
-    return dataset, list(bad.values())
+    return DatasetDict(usable), messages

@@ -6,7 +6,7 @@ from datasets import Audio, Dataset, Features, List, Value
 DOMAINS = ("source", "target", "unknown")
 CONDITIONS = ("normal", "anomaly", "unknown")
 
-# `attributes` is a list of pairs because machines have different keys, and a struct column would give every row all of them.
+# `attributes` is a list of pairs: machines have different keys, and a struct column would give every row all of them.
 FEATURES = Features(
     {
         "audio": Audio(decode=False),
@@ -40,8 +40,9 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
     A dataset of the schema from plain rows.
 
     Args:
-        rows (`list[dict]`): one dictionary a recording with `path`, `machine`, `clip_id`, `split`, and optionally `section`
-            (defaults to `"00"`), `domain` and `condition` (default to `"unknown"`) and `attributes` (a `dict`, defaults to empty).
+        rows (`list[dict]`): one dictionary a recording with `path`, `machine`, `clip_id`, `split`, and optionally
+            `section` (defaults to `"00"`), `domain` and `condition` (default to `"unknown"`) and `attributes` (a
+            `dict`, defaults to empty).
 
     Returns:
         `datasets.Dataset` with `FEATURES`; `audio` holds the path, undecoded.
