@@ -1,5 +1,10 @@
 """The one schema of every dataset in the package: a row is one recording."""
 
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Audio, Dataset, Features, List, Value
 
 
@@ -61,3 +66,38 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
     }
     plain = Features({**FEATURES, "audio": {"bytes": Value("binary"), "path": Value("string")}})
     return Dataset.from_dict(columns, features=plain).cast_column("audio", Audio(decode=False))
+
+
+def write_table(dataset: Dataset, path: str | Path) -> Path:
+    """
+    Writes a dataset's rows as parquet, whole or not at all; recordings stay where they are, only their paths are
+    written.
+
+    Args:
+        dataset (`datasets.Dataset`): any rows of the schema, with the columns that stages added.
+        path (`str` or `Path`): the parquet file.
+
+    Returns:
+        `Path`: the file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    # Not `Dataset.to_parquet`: it looks up every recording on disk.
+    table = dataset.with_format("arrow")[:]
+    pq.write_table(table.replace_schema_metadata(dataset.features.arrow_schema.metadata), partial)
+    os.replace(partial, path)
+    return path
+
+
+def read_table(*paths: str | Path) -> Dataset:
+    """
+    Reads rows that [`write_table`] wrote.
+
+    Args:
+        paths (`str` or `Path`): parquet files of the same columns; their rows follow each other.
+
+    Returns:
+        `datasets.Dataset`, in memory.
+    """
+    return Dataset(pa.concat_tables([pq.read_table(path) for path in paths]))

@@ -1,0 +1,5 @@
+from .detector import AnomalyDetector, DetectorConfig
+from .memory_bank import MemoryBank
+
+
+__all__ = ["AnomalyDetector", "DetectorConfig", "MemoryBank"]

@@ -1,0 +1,193 @@
+"""Recordings -> one embedding each: the only place that runs an encoder over a dataset."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset, Features, List, Value, concatenate_datasets
+from tqdm.auto import tqdm
+from transformers import AutoFeatureExtractor, AutoModel
+
+from .data.audio import SAMPLING_RATE, read_audio
+from .data.schema import read_table, write_table
+from .models.eat import EatFeatureExtractor
+from .models.pooling import POOLINGS, pool
+
+
+STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9)}
+WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length
+SHARD_ROWS = 256
+
+
+class SpectralStatistics:
+    """
+    An embedding without weights: statistics over time of the log energy in each mel band.
+
+    Args:
+        statistics (`"quantiles"` or `"mean"`, *optional*, defaults to `"quantiles"`): the 10, 50 and 90 % quantiles of
+            each of the 128 bands, or its mean.
+    """
+
+    def __init__(self, statistics: str = "quantiles"):
+        if statistics not in STATISTICS:
+            raise ValueError(f"statistics is {statistics!r}; accepted are {', '.join(STATISTICS)}.")
+        self.statistics = statistics
+        self.feature_extractor = EatFeatureExtractor(do_normalize=False)
+
+    def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
+        """
+        Args:
+            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
+
+        Returns:
+            `np.ndarray` of shape `(clips, 384)` (quantiles) or `(clips, 128)` (mean), float32, natural logarithms of
+            energy.
+        """
+        quantiles = STATISTICS[self.statistics]
+        rows = []
+        for clip in clips:
+            log_mel = self.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0]
+            if quantiles is None:
+                rows.append(log_mel.mean(0))
+            else:
+                rows.append(log_mel.quantile(torch.tensor(quantiles), dim=0).flatten())
+        return torch.stack(rows).numpy()
+
+
+class TransformerEncoder:
+    """
+    A pretrained audio transformer, its feature extractor and pooling.
+
+    Args:
+        model (`PreTrainedModel`): any audio encoder of `AutoModel` that takes `input_values`, or an attribute
+            classifier, whose own pooling is used.
+        feature_extractor (`FeatureExtractionMixin`): the one the model was trained with.
+        pooling (`"mean"`, `"cls"` or `"bands"`, *optional*, defaults to `"mean"`): how tokens become one embedding.
+        batch_size (`int`, *optional*, defaults to 8): clips a forward pass.
+    """
+
+    def __init__(self, model, feature_extractor, pooling: str = "mean", batch_size: int = 8):
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling is {pooling!r}; accepted are {', '.join(POOLINGS)}.")
+        self.model = model.eval()
+        self.feature_extractor = feature_extractor
+        self.pooling = pooling
+        self.batch_size = batch_size
+
+    @classmethod
+    def from_pretrained(cls, encoder: str | Path, pooling: str = "mean", batch_size: int = 8) -> "TransformerEncoder":
+        """
+        Args:
+            encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
+            pooling, batch_size: as for the class.
+        """
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = AutoModel.from_pretrained(encoder).to(device)
+        return cls(model, AutoFeatureExtractor.from_pretrained(encoder), pooling, batch_size)
+
+    def save_pretrained(self, folder: str | Path):
+        """Writes model and feature extractor as an ordinary transformers checkpoint."""
+        self.model.save_pretrained(folder)
+        self.feature_extractor.save_pretrained(folder)
+
+    @torch.inference_mode()
+    def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
+        """
+        Recordings longer than 30 s are embedded in equal parts and averaged.
+
+        Args:
+            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
+
+        Returns:
+            `np.ndarray` of shape `(clips, dimensions)`, float32.
+        """
+        parts, owners = [], []
+        for owner, clip in enumerate(clips):
+            count = math.ceil(len(clip) / (WINDOW_SECONDS * SAMPLING_RATE))
+            parts += np.array_split(clip, count)
+            owners += [owner] * count
+        # Only parts of one length share a forward pass, so no padding reaches an embedding.
+        by_length = {}
+        for index, part in enumerate(parts):
+            by_length.setdefault(len(part), []).append(index)
+        embedded = [None] * len(parts)
+        for indices in by_length.values():
+            for start in range(0, len(indices), self.batch_size):
+                chosen = indices[start : start + self.batch_size]
+                for index, embedding in zip(chosen, self._forward([parts[i] for i in chosen]), strict=True):
+                    embedded[index] = embedding
+        sums = torch.zeros(len(clips), embedded[0].shape[0]).index_add_(0, torch.tensor(owners), torch.stack(embedded))
+        return (sums / torch.tensor(owners).bincount()[:, None]).numpy()
+
+    def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
+        features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        outputs = self.model(features["input_values"].to(self.model.device))
+        if self.model.config.model_type == "attribute_classifier":
+            return outputs.embeddings.float().cpu()
+        return pool(outputs.last_hidden_state.float(), self.pooling, self.model.config.model_type).cpu()
+
+
+def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, channel: int | str = 0) -> Dataset:
+    """
+    Adds an `embedding` column.
+
+    Args:
+        dataset (`datasets.Dataset`): rows of the schema; only `audio` and `clip_id` are read.
+        encoder ([`SpectralStatistics`] or [`TransformerEncoder`]): what turns clips into embeddings.
+        output_dir (`str` or `Path`, *optional*): where finished parts are kept, 256 rows a file; a later call with the
+            same folder goes on behind them.
+        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
+
+    Returns:
+        `datasets.Dataset`: the rows in their order with `embedding`, a list of float32 of fixed length.
+
+    Raises:
+        BadAudioError: a recording cannot be used; finished parts in `output_dir` stay.
+        ValueError: `output_dir` holds embeddings of other recordings.
+    """
+    if output_dir is not None:
+        _claim(Path(output_dir), dataset)
+    parts = []
+    with tqdm(total=len(dataset), desc="embedding", unit="clip") as progress:
+        for start in range(0, len(dataset), SHARD_ROWS):
+            rows = dataset.select(range(start, min(start + SHARD_ROWS, len(dataset))))
+            file = None if output_dir is None else Path(output_dir) / f"embeddings-{start:08d}.parquet"
+            if file is not None and file.exists():
+                progress.update(len(rows))
+            else:
+                part = _embed_rows(rows, encoder, channel, progress)
+                if file is not None:
+                    write_table(part, file)
+            parts.append(part if file is None else read_table(file))
+    return concatenate_datasets([dataset, concatenate_datasets(parts)], axis=1)
+
+
+def _embed_rows(rows: Dataset, encoder, channel: int | str, progress: tqdm) -> Dataset:
+    embeddings = []
+    batch_size = 32  # clips decoded at a time; the encoder splits them further
+    for batch in rows.select_columns("audio").iter(batch_size):
+        embeddings.append(encoder([read_audio(audio, channel=channel) for audio in batch["audio"]]))
+        progress.update(len(batch["audio"]))
+    embeddings = np.concatenate(embeddings)
+    features = Features({"embedding": List(Value("float32"), length=embeddings.shape[1])})
+    return Dataset.from_dict({"embedding": embeddings}, features=features)
+
+
+def _claim(output_dir: Path, dataset: Dataset):
+    """Marks a folder as holding the embeddings of these recordings, or refuses one that holds others'."""
+    recordings = hashlib.sha256("\n".join(dataset["clip_id"][:]).encode()).hexdigest()
+    mark = output_dir / "recordings.json"
+    if mark.exists():
+        if json.loads(mark.read_text()) != recordings:
+            raise ValueError(f"{output_dir} holds embeddings of other recordings; give another folder or remove it.")
+    else:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        mark.write_text(json.dumps(recordings))
+
+
+def embeddings_of(dataset: Dataset) -> torch.Tensor:
+    """The `embedding` column as a `torch.Tensor` of shape `(rows, dimensions)`, float32."""
+    return torch.from_numpy(np.ascontiguousarray(dataset.with_format("numpy")["embedding"][:]))
