@@ -81,8 +81,8 @@ def build_memory_bank(
     minimum = MINIMUM_CLIPS[backend]
     if len(rows) < minimum:
         raise ValueError(
-            f"{rows[0]['machine']}: {len(rows)} normal recordings are too few, at least {minimum} are needed and 30 or "
-            "more are better. One long recording can be cut into several files of some 10 s."
+            f"{rows[0]['machine']}: {len(rows)} normal recordings are too few, at least {minimum} are needed and "
+            "30 or more are better. One long recording can be cut into several files of some 10 s."
         )
     vectors, domains, clip_ids = embeddings_of(rows), np.array(rows["domain"][:]), np.array(rows["clip_id"][:])
     is_target = domains == "target"
