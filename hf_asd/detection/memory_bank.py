@@ -59,6 +59,11 @@ class MemoryBank:
             "nearest_clip_id": np.array(names, dtype=object),
         }
 
+    def left_out(self) -> dict[str, float]:
+        """The leave-one-out score of every normal clip, by `clip_id`."""
+        names = [name for clip_ids in self.clip_ids.values() for name in clip_ids]
+        return dict(zip(names, self.normal_scores.tolist(), strict=True))
+
 
 def build_memory_bank(
     rows: Dataset, backend: str, num_neighbours: int, density_neighbours: int, false_alarm_rate: float

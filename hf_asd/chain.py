@@ -1,0 +1,220 @@
+"""The stages of a recipe in their order, each in a folder of its own that a later run finds again."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from . import __version__
+from .clustering import assign_pseudo_attributes, cluster_quality
+from .data.audio import drop_bad_audio
+from .data.dcase import load_attribute_truth, load_dcase
+from .data.factory import write_factory
+from .data.schema import attribute_label, read_table, write_table
+from .detection import AnomalyDetector, DetectorConfig
+from .embedding import SpectralStatistics, TransformerEncoder, embed
+from .evaluation import evaluate_scores, format_table, write_submission
+from .finetuning import finetune
+from .hub import render_model_card
+from .pretraining import pretrain
+from .recipe import Recipe
+from .report import write_report
+
+
+# What every stage is made from: its own section of the recipe, and the results of other stages.
+UPSTREAM = {
+    "data": (),
+    "pretrain": ("data",),
+    "embed": ("data", "pretrain"),
+    "cluster": ("embed",),
+    "finetune": ("pretrain", "cluster"),
+    "fit": ("cluster", "finetune"),
+    "score": ("data", "fit"),
+    "evaluate": ("data", "cluster", "score"),
+    "report": ("fit", "evaluate"),
+}
+BASELINES = {
+    "spectral statistics": DetectorConfig(statistics="quantiles"),
+    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+}
+
+
+def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
+    """
+    Runs a recipe's stages, and of those only what changed: a stage is done again when its section, the data, the
+    version of the package, or a stage that it builds on differs. Nothing is deleted.
+
+    Args:
+        recipe ([`~hf_asd.recipe.Recipe`]): all sections.
+        last (`str`, *optional*, defaults to `"report"`): the last stage to run.
+
+    Returns:
+        `dict[str, Path]`: by stage the folder of its results, `<output_dir>/<stage>-<fingerprint>`.
+
+    Raises:
+        ValueError: `last` is no stage.
+        BadAudioError: recordings cannot be used and `data.on_bad_audio` is `"error"`.
+    """
+    if last not in UPSTREAM:
+        raise ValueError(f"last is {last!r}; accepted are {', '.join(UPSTREAM)}.")
+    folders = {}
+    for stage in list(UPSTREAM)[: list(UPSTREAM).index(last) + 1]:
+        made_from = {"stage": stage, "version": __version__, **_options(recipe, stage)}
+        made_from |= {f"upstream {name}": folders[name].name for name in UPSTREAM[stage]}
+        digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
+        folder = Path(recipe.output_dir) / f"{stage}-{digest[:8]}"
+        mark = folder / "stage.json"
+        if mark.is_file():
+            print(f"{stage}: as before, {folder}", flush=True)
+        else:
+            print(f"{stage}: {folder}", flush=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            RUN[stage](recipe, folder, folders)
+            _write_json(mark, made_from)  # last: a folder without it is not finished
+        folders[stage] = folder
+    return folders
+
+
+def _options(recipe: Recipe, stage: str) -> dict:
+    if stage != "data":
+        return {"options": asdict(getattr(recipe, stage)), "channel": recipe.data.channel}
+    if recipe.factory is not None:
+        return {"options": asdict(recipe.factory) | {"num_workers": None}, "on_bad_audio": recipe.data.on_bad_audio}
+    root = Path(recipe.data.path)
+    files = sorted(file for file in root.rglob("*") if file.is_file())
+    listing = [(file.relative_to(root).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return {"options": asdict(recipe.data), "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest()}
+
+
+def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    """Rows of all recordings, checked; the factory is written first where the recipe has one."""
+    source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, folder / "factory")
+    dataset = load_dcase(source, recipe.data.year, cache_dir=folder / "rows")
+    checked, skipped = drop_bad_audio(dataset, recipe.data.on_bad_audio, recipe.data.channel)
+    for split, rows in checked.items():
+        write_table(rows, folder / f"{split}.parquet")
+    _write_json(folder / "skipped.json", skipped)
+
+
+def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    pretrain(read_table(folders["data"] / "train.parquet"), recipe.pretrain, folder, recipe.data.channel)
+
+
+def _embed(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    encoder = TransformerEncoder.from_pretrained(folders["pretrain"] / "encoder", recipe.embed.pooling)
+    rows = read_table(folders["data"] / "train.parquet")
+    embedded = embed(rows, encoder, folder / "parts", recipe.data.channel)
+    write_table(embedded, folder / "train.parquet")
+
+
+def _cluster(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    rows = assign_pseudo_attributes(read_table(folders["embed"] / "train.parquet"), recipe.cluster)
+    write_table(rows, folder / "train.parquet")
+
+
+def _finetune(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    rows = read_table(folders["cluster"] / "train.parquet")
+    finetune(rows, folders["pretrain"] / "encoder", recipe.finetune, folder, recipe.data.channel)
+
+
+def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    # The embeddings that the clusters were found in come from the encoder before fine-tuning.
+    rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
+    encoder = TransformerEncoder.from_pretrained(folders["finetune"] / "encoder", recipe.fit.pooling)
+    embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
+    AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
+    write_table(embedded, folder / "train.parquet")
+
+
+def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    test = read_table(folders["data"] / "test.parquet")
+    scored = AnomalyDetector.from_pretrained(folders["fit"] / "detector").score(test, folder / "parts")
+    write_table(scored, folder / "test.parquet")
+    write_submission(scored, folder / "submission", recipe.data.year)
+    if recipe.score.baselines:
+        train = read_table(folders["data"] / "train.parquet")
+        for name, config in BASELINES.items():
+            config.channel = recipe.data.channel
+            parts = folder / name
+            detector = AnomalyDetector(SpectralStatistics(config.statistics), config).fit(train, parts / "train")
+            write_table(detector.score(test, parts / "test").remove_columns("embedding"), parts / "test.parquet")
+
+
+def _evaluate(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    options = {"year": recipe.data.year, "resamples": recipe.evaluate.resamples}
+    options |= {"confidence": recipe.evaluate.confidence}
+    result = evaluate_scores(read_table(folders["score"] / "test.parquet"), **options)
+    result["baselines"] = {
+        name: evaluate_scores(read_table(folders["score"] / name / "test.parquet"), **options)
+        for name in (BASELINES if recipe.score.baselines else ())
+    }
+    if recipe.factory is not None:
+        truth = load_attribute_truth(folders["data"] / "factory" / "ground_truth")
+        labels = {clip_id: attribute_label(attributes) for clip_id, attributes in truth.items()}
+        result["clusters"] = cluster_quality(read_table(folders["cluster"] / "train.parquet"), labels)
+    _write_json(folder / "evaluation.json", result)
+
+
+def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    detector = AnomalyDetector.from_pretrained(folders["fit"] / "detector")
+    evaluation = json.loads((folders["evaluate"] / "evaluation.json").read_text())
+    write_report(
+        folder / "report.html",
+        title=recipe.report.title,
+        train=read_table(folders["fit"] / "train.parquet"),
+        test=read_table(folders["score"] / "test.parquet"),
+        evaluation=evaluation,
+        baselines=evaluation["baselines"],
+        skipped=json.loads((folders["data"] / "skipped.json").read_text()),
+        threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
+        channel=recipe.data.channel,
+    )
+    render_model_card(folders["fit"] / "detector", detector, evaluation)
+
+
+RUN = {
+    "data": _data,
+    "pretrain": _pretrain,
+    "embed": _embed,
+    "cluster": _cluster,
+    "finetune": _finetune,
+    "fit": _fit,
+    "score": _score,
+    "evaluate": _evaluate,
+    "report": _report,
+}
+
+
+def summary(folders: dict[str, Path]) -> str:
+    """
+    What a finished run found: the official scores a machine beside those of the baselines, and where the report is.
+
+    Args:
+        folders (`dict[str, Path]`): of [`run_recipe`].
+    """
+    result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
+    lines = [format_table(result), ""]
+    systems = {"this recipe": result, **result["baselines"]}
+    width = max(map(len, systems)) + 2
+    machines = list(result["machines"])
+    lines.append("official score in %".ljust(width) + "".join(f"{name:>10.9}" for name in [*machines, "all"]))
+    for name, system in systems.items():
+        scores = [system["machines"][machine]["official_score"] for machine in machines] + [system["official_score"]]
+        lines.append(name.ljust(width) + "".join(f"{100 * score:10.2f}" for score in scores))
+    if result.get("clusters"):
+        lines += ["", "pseudo-attributes against the true ones (only evaluation knows them)"]
+        for machine, quality in result["clusters"].items():
+            lines.append(
+                f"  {machine:<12} {quality['num_clusters']:3d} clusters, {quality['num_true']:3d} true attributes, "
+                f"adjusted Rand index {quality['ari']:.2f}, normalised mutual information {quality['nmi']:.2f}"
+            )
+    if "report" in folders:
+        lines += ["", f"detector: {folders['fit'] / 'detector'}", f"report:   {folders['report'] / 'report.html'}"]
+    return "\n".join(lines)
+
+
+def _write_json(path: Path, content: object):
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+    os.replace(partial, path)

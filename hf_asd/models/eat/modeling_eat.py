@@ -1,0 +1,187 @@
+"""EAT: a vision transformer over log-mel patches."""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_eat import EatConfig
+
+
+def sincos_positions(steps: int, bands: int, size: int, device: torch.device) -> torch.Tensor:
+    """
+    Fixed two-dimensional positions: the first half of the channels tells the band, the second the time step.
+
+    Args:
+        steps (`int`): patches along time.
+        bands (`int`): patches along frequency.
+        size (`int`): channels, a multiple of 4.
+        device (`torch.device`): where to.
+
+    Returns:
+        `torch.Tensor` of shape `(steps * bands, size)`, float32, rows in the order (time, frequency).
+
+    References:
+        A. Vaswani et al. 2017, "Attention Is All You Need", section 3.5; in two dimensions as of K. He et al. 2022,
+        "Masked Autoencoders Are Scalable Vision Learners", section 3.
+    """
+    # In double precision: a time step of several hundred loses digits in the sine otherwise.
+    rates = 10_000 ** -(torch.arange(size // 4, dtype=torch.float64, device=device) / (size // 4))
+
+    def along(length: int) -> torch.Tensor:
+        angles = torch.arange(length, dtype=torch.float64, device=device)[:, None] * rates
+        return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+    frequency = along(bands)[None].expand(steps, -1, -1)
+    time = along(steps)[:, None].expand(-1, bands, -1)
+    return torch.cat([frequency, time], dim=-1).flatten(0, 1)
+
+
+class EatEmbeddings(nn.Module):
+    """Patches of the log-mel spectrogram with their positions."""
+
+    def __init__(self, config: EatConfig):
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.num_mel_bins = config.num_mel_bins
+        self.patch_embedding = nn.Conv2d(1, config.hidden_size, config.patch_size, stride=config.patch_size)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+
+    def forward(self, input_values: torch.Tensor) -> torch.Tensor:
+        """`(clips, frames, mel_bins)` -> `(clips, patches, hidden_size)`; frames short of a patch are cut off."""
+        if input_values.shape[-1] != self.num_mel_bins or input_values.shape[1] < self.patch_size:
+            raise ValueError(
+                f"input_values has the shape {tuple(input_values.shape)}; accepted is (clips, frames, "
+                f"{self.num_mel_bins}) with at least {self.patch_size} frames."
+            )
+        grid = self.patch_embedding(input_values[:, None])
+        positions = sincos_positions(grid.shape[2], grid.shape[3], grid.shape[1], grid.device)
+        return grid.flatten(2).transpose(1, 2) + positions.to(grid.dtype)
+
+
+def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
+    """Attention in plain operations, for inspection; SDPA is the default."""
+    weights = query @ key.transpose(2, 3) * scaling
+    if attention_mask is not None:
+        weights = weights + attention_mask
+    weights = nn.functional.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    return (weights @ value).transpose(1, 2).contiguous(), weights
+
+
+class EatAttention(nn.Module):
+    def __init__(self, config: EatConfig):
+        super().__init__()
+        self.config = config
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.is_causal = False
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
+        self.proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
+        clips, tokens, size = hidden_states.shape
+        query, key, value = (
+            part.view(clips, tokens, -1, self.head_dim).transpose(1, 2)
+            for part in self.qkv(hidden_states).split(size, dim=-1)
+        )
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        dropout = self.config.attention_dropout if self.training else 0.0
+        output, weights = attention(self, query, key, value, None, dropout=dropout, scaling=self.scaling, **kwargs)
+        return self.proj(output.reshape(clips, tokens, size)), weights
+
+
+class EatMLP(nn.Module):
+    def __init__(self, config: EatConfig):
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.activation(self.fc1(hidden_states)))
+
+
+class EatLayer(GradientCheckpointingLayer):
+    """A block with its norms behind attention and MLP."""
+
+    def __init__(self, config: EatConfig):
+        super().__init__()
+        self.attention = EatAttention(config)
+        self.norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = EatMLP(config)
+        self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
+        attended, _ = self.attention(hidden_states, **kwargs)
+        hidden_states = self.norm1(hidden_states + self.dropout(attended))
+        return self.norm2(hidden_states + self.dropout(self.mlp(hidden_states)))
+
+
+class EatPreTrainedModel(PreTrainedModel):
+    config: EatConfig
+    config_class = EatConfig
+    base_model_prefix = "eat"
+    main_input_name = "input_values"
+    input_modalities = ("audio",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["EatLayer"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {"hidden_states": EatLayer, "attentions": EatAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, EatEmbeddings):
+            init.normal_(module.cls_token, std=self.config.initializer_range)
+
+
+class EatModel(EatPreTrainedModel):
+    """
+    The EAT encoder.
+
+    Args:
+        config ([`EatConfig`]): the model's shape.
+    """
+
+    def __init__(self, config: EatConfig):
+        super().__init__(config)
+        self.embeddings = EatEmbeddings(config)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layers = nn.ModuleList([EatLayer(config) for _ in range(config.num_hidden_layers)])
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.patch_embedding
+
+    def with_cls(self, patches: torch.Tensor) -> torch.Tensor:
+        """Patches, or those that a mask left, with the CLS token in front and normalised: input of the first block."""
+        cls_token = self.embeddings.cls_token.expand(len(patches), -1, -1)
+        return self.norm(torch.cat([cls_token, patches], dim=1))
+
+    @can_return_tuple
+    @merge_with_config_defaults
+    @capture_outputs(tie_last_hidden_states=False)
+    def forward(self, input_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+        """
+        Args:
+            input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of [`EatFeatureExtractor`], of any
+                length.
+
+        Returns:
+            `BaseModelOutputWithPooling`: `last_hidden_state` of shape `(clips, 1 + patches, hidden_size)`, the CLS
+            token first, then patches row-major (time, frequency); `pooler_output`, the CLS token.
+        """
+        hidden_states = self.with_cls(self.embeddings(input_values))
+        for layer in self.layers:
+            hidden_states = layer(hidden_states, **kwargs)
+        return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states[:, 0])
