@@ -100,7 +100,7 @@ def build_memory_bank(
     }
     normal_scores = []
     for domain, own in backends.items():
-        left_out = own.leave_one_out().double().numpy()
+        left_out = own.leave_one_out().numpy()
         others = {name: other for name, other in backends.items() if name != domain}
         if others:
             left_out = np.minimum(left_out, _lowest_over_domains(others, embeddings[domain])[0])
@@ -129,4 +129,4 @@ def _lowest_over_domains(backends: dict, embeddings: torch.Tensor) -> tuple[np.n
     scored = [backend.score(embeddings) for backend in backends.values()]
     scores, winner = torch.stack([scores for scores, _ in scored]).min(0)
     nearest = [(domains[w], int(scored[w][1][clip])) for clip, w in enumerate(winner.tolist())]
-    return scores.double().numpy(), nearest
+    return scores.numpy(), nearest

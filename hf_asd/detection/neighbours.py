@@ -4,7 +4,7 @@ import torch
 
 
 CHUNK = 1024  # queries a time, so that memory stays bounded by the bank's size
-EPSILON = 1e-8  # below it a distance is rounding
+EPSILON = 1e-12  # below it a distance is the rounding of float32 embeddings
 
 
 def cosine_distances(queries: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
@@ -16,10 +16,11 @@ def cosine_distances(queries: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
         bank (`torch.Tensor` of shape `(references, dimensions)`): float32.
 
     Returns:
-        `torch.Tensor` of shape `(queries, references)`, float32, between 0 and 2.
+        `torch.Tensor` of shape `(queries, references)`, float64, between 0 and 2.
     """
-    queries = torch.nn.functional.normalize(queries, dim=1)
-    bank = torch.nn.functional.normalize(bank, dim=1)
+    # Clips of one machine lie so close together that one minus a cosine in single precision is mostly rounding.
+    queries = torch.nn.functional.normalize(queries.double(), dim=1)
+    bank = torch.nn.functional.normalize(bank.double(), dim=1)
     return (1 - queries @ bank.T).clamp_min(0)
 
 
@@ -54,7 +55,7 @@ class NearestNeighbours:
             queries (`torch.Tensor` of shape `(clips, dimensions)`): float32.
 
         Returns:
-            `tuple[torch.Tensor, torch.Tensor]`, each of shape `(clips,)`: scores (float32, higher is more anomalous)
+            `tuple[torch.Tensor, torch.Tensor]`, each of shape `(clips,)`: scores (float64, higher is more anomalous)
             and the bank's row of the nearest reference (int64).
         """
         parts = [cosine_distances(part, self.bank) / self.density for part in queries.split(CHUNK)]
@@ -66,7 +67,7 @@ class NearestNeighbours:
         The score that each clip of the bank would get, had the bank been built without it.
 
         Returns:
-            `torch.Tensor` of shape `(references,)`, float32.
+            `torch.Tensor` of shape `(references,)`, float64.
 
         Raises:
             ValueError: the bank has a single clip.
@@ -76,7 +77,7 @@ class NearestNeighbours:
         references, k = len(self.bank), min(self.num_neighbours, len(self.bank) - 1)
         distances = cosine_distances(self.bank, self.bank)
         ordered = self._sorted_bank_distances()
-        scores = torch.empty(references)
+        scores = torch.empty(references, dtype=torch.float64)
         for row in range(references):
             # A reference that counted this clip among its neighbours gets its next one instead.
             neighbours = ordered[:, : self.density_neighbours + 1]
@@ -91,7 +92,7 @@ class NearestNeighbours:
                 total = ordered[:, : references - 1].sum(1) - distances[:, row]
                 density = (total / (references - 2)).clamp_min(EPSILON)
             else:
-                density = torch.ones(references)
+                density = torch.ones(references, dtype=torch.float64)
             normalised = distances[row] / density
             normalised[row] = torch.inf
             scores[row] = normalised.topk(k, largest=False).values.mean()
@@ -104,5 +105,5 @@ class NearestNeighbours:
 
     def _normaliser(self, ordered: torch.Tensor) -> torch.Tensor:
         if self.density_neighbours == 0:
-            return torch.ones(len(self.bank))
+            return torch.ones(len(self.bank), dtype=torch.float64)
         return ordered[:, : self.density_neighbours].mean(1).clamp_min(EPSILON)
