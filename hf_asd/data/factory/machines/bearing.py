@@ -1,0 +1,91 @@
+"""A test rig with a rolling-element bearing."""
+
+import numpy as np
+
+from ..signals import (
+    at_level,
+    band_gain,
+    colour,
+    impulses,
+    passages,
+    periodic,
+    phased,
+    resonate,
+    shaft,
+    shaped_noise,
+    slow,
+    sparse,
+    structure,
+)
+from .machine import Machine, Run
+
+
+def bearing_sound(run: Run) -> np.ndarray:
+    """
+    Rolling noise through the housing's resonances, the drive, and the kinematics of the rolling elements.
+
+    Frequencies per turn of the shaft, for `n` balls of diameter `d` on a pitch circle `D` at contact angle `a`:
+    cage `(1 - d/D cos a)/2`, outer race `n` times that, inner race `n (1 + d/D cos a)/2`, ball spin
+    `D/(2d) (1 - (d/D cos a)^2)` (Randall and Antoni, "Rolling element bearing diagnostics - a tutorial", Mech. Syst.
+    Signal Process. 25, 2011).
+
+    Faults: `outer_race` (equal impacts), `inner_race` (impacts modulated once a turn as the defect passes the loaded
+    zone), `ball` (two impacts a spin, modulated by the cage): McFadden and Smith, "Model for the vibration produced by
+    a single point defect in a rolling element bearing", J. Sound Vib. 96, 1984, with the slip of Antoni and Randall
+    (2003); `cage` (rolling noise that swells with every turn of a broken cage), `dirt` (particles: impacts at random
+    moments), `dry` (loss of lubricant: more and rougher friction noise).
+    """
+    unit, rng, fault_rng, samples = run.unit, run.rng, run.fault_rng, run.samples
+    balls, ratio = int(unit.integers(7, 13)), unit.uniform(0.18, 0.28)
+    cage = (1 - ratio) / 2
+    housing = structure(unit, samples, 600, 7000, 10, 0.03)
+    drive_tones = phased(unit, unit.normal([0, -3, -8, -9, -13, -16, -18, -19, -22, -24], 2))
+    whine = phased(unit, unit.normal([-3, -8, -6], 3), every=int(unit.integers(24, 37)))
+
+    rate = float(run.attributes["vel"]) * rng.normal(1, 0.008)
+    turns = shaft(rng, samples, rate, 0.002)
+    shape = band_gain(samples, ((40, -16.0), (300, -4.0), (1000 * rate / 15, 0.0), (8000, -10.0)))
+    rolling = shaped_noise(rng, samples, shape * (0.3 + np.abs(housing)) * colour(rng, samples, 1.0))
+    rolling *= np.exp(slow(rng, samples, 0.3, 0.12)) * (1 + 0.1 * periodic(turns, phased(unit, [0, -6])))
+    # Even a sound bearing ticks a little: every ball of a loaded bearing passes the load's direction.
+    moments = passages(turns, balls * cage, rng, slip=0.01)
+    ticks = impulses(samples, moments, rng.lognormal(0, 0.6, len(moments)))
+    drive = periodic(turns, drive_tones) + np.float32(0.6) * periodic(turns, whine)
+    if (depth := run.grade("cage", 0.15, 0.8)) is not None:
+        rolling *= 1 + np.float32(depth) * periodic(turns * cage, phased(fault_rng, [-3, -10]))
+        rattle = passages(turns, cage, fault_rng, slip=0.05)
+        ticks += impulses(samples, rattle, 8 * depth * fault_rng.lognormal(0, 0.5, len(rattle)))
+
+    sound = at_level(rolling, -2) + at_level(resonate(ticks, housing), -20 + rng.normal(0, 2))
+    sound += at_level(drive, -5 + rng.normal(0, 1.5))
+    hits = None
+    if (level := run.grade("outer_race", -26, -8)) is not None:
+        moments = passages(turns, balls * cage, fault_rng, slip=0.01)
+        hits = impulses(samples, moments, fault_rng.lognormal(0, 0.15, len(moments)))
+    elif (level := run.grade("inner_race", -26, -8)) is not None:
+        moments = passages(turns, balls * (1 - cage), fault_rng, slip=0.01)
+        where = np.interp(moments, np.arange(samples), turns)
+        load = np.maximum(np.cos(2 * np.pi * where), -0.2) + 0.2
+        hits = impulses(samples, moments, fault_rng.lognormal(0, 0.15, len(moments)) * load)
+    elif (level := run.grade("ball", -26, -8)) is not None:
+        moments = passages(turns, (1 - ratio**2) / ratio, fault_rng, slip=0.015)
+        where = np.interp(moments, np.arange(samples), turns) * cage
+        hits = impulses(samples, moments, fault_rng.lognormal(0, 0.4, len(moments)) * (1 + np.cos(2 * np.pi * where)))
+    elif (level := run.grade("dirt", -24, -6)) is not None:
+        moments = sparse(fault_rng, samples, fault_rng.uniform(4, 15))
+        hits = impulses(samples, moments, fault_rng.lognormal(0, 1.0, len(moments)))
+    if hits is not None:
+        sound += at_level(resonate(hits, housing), level)
+    if (level := run.grade("dry", -16, 0)) is not None:
+        friction = shaped_noise(fault_rng, samples, band_gain(samples, ((800, -24.0), (3000, 0.0), (8000, -3.0))))
+        sound += at_level(friction * np.exp(slow(fault_rng, samples, 0.05, 0.5)), level)
+    return sound * np.float32(rate / 15)
+
+
+BEARING = Machine(
+    name="bearing",
+    source={"vel": ("8", "12", "16", "20", "24"), "mic": ("1", "2")},
+    target={"vel": ("10", "18", "22"), "mic": ("3",)},
+    faults=("outer_race", "inner_race", "ball", "cage", "dirt", "dry"),
+    sound=bearing_sound,
+)
