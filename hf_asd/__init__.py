@@ -10,7 +10,7 @@ from importlib import import_module
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
-from .models.eat import EatConfig, EatFeatureExtractor, EatModel
+from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 
 
 __version__ = "0.1.0"
@@ -43,6 +43,7 @@ __all__ = [
     "AttributeClassifierConfig",
     "EatConfig",
     "EatFeatureExtractor",
+    "EatForPreTraining",
     "EatModel",
     *_LAZY,
 ]

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from transformers.utils.logging import disable_progress_bar
+
 
 STAGES = {
     "run": "the whole chain of a recipe; only what changed is done again",
@@ -33,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if overrides and not args.takes_overrides:
         _parser().error(f"unknown options: {' '.join(overrides)}; see hf-asd {args.command} --help")
     args.overrides = overrides
+    disable_progress_bar()  # of transformers' loading and saving; the stages show their own
     if args.traceback:
         return args.run(args) or 0
     try:

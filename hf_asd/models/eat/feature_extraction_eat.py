@@ -1,5 +1,7 @@
 """EAT feature extraction: Kaldi's log-mel filter bank in batches, in torch."""
 
+import warnings
+
 import numpy as np
 import torch
 from transformers import BatchFeature
@@ -50,16 +52,19 @@ class EatFeatureExtractor(SequenceFeatureExtractor):
         self.mean = mean
         self.std = std
         self.patch_size = patch_size
-        filters = mel_filter_bank(
-            num_frequency_bins=FFT_SAMPLES // 2 + 1,
-            num_mel_filters=feature_size,
-            min_frequency=20,
-            max_frequency=sampling_rate // 2,
-            sampling_rate=sampling_rate,
-            norm=None,
-            mel_scale="kaldi",
-            triangularize_in_mel_space=True,
-        )
+        with warnings.catch_warnings():
+            # The lowest of 128 bands are narrower than a bin of the spectrum, and stay empty in Kaldi as well.
+            warnings.filterwarnings("ignore", message="At least one mel filter has all zero values")
+            filters = mel_filter_bank(
+                num_frequency_bins=FFT_SAMPLES // 2 + 1,
+                num_mel_filters=feature_size,
+                min_frequency=20,
+                max_frequency=sampling_rate // 2,
+                sampling_rate=sampling_rate,
+                norm=None,
+                mel_scale="kaldi",
+                triangularize_in_mel_space=True,
+            )
         self._filters = torch.from_numpy(filters.astype(np.float32))
         self._window = torch.from_numpy(window_function(FRAME_SAMPLES, "hann", periodic=False).astype(np.float32))
 

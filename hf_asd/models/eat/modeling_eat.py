@@ -120,9 +120,14 @@ class EatLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.hidden_dropout)
 
     def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
+        return self.with_mlp_output(hidden_states, **kwargs)[0]
+
+    def with_mlp_output(self, hidden_states: torch.Tensor, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
+        """The block's output, and what its MLP gave before the residual was added: pre-training predicts that."""
         attended, _ = self.attention(hidden_states, **kwargs)
         hidden_states = self.norm1(hidden_states + self.dropout(attended))
-        return self.norm2(hidden_states + self.dropout(self.mlp(hidden_states)))
+        mlp_output = self.mlp(hidden_states)
+        return self.norm2(hidden_states + self.dropout(mlp_output)), mlp_output
 
 
 class EatPreTrainedModel(PreTrainedModel):

@@ -1,0 +1,189 @@
+"""EAT pre-training: a student that sees a fifth of the patches predicts what a slow teacher makes of all of them."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.utils import ModelOutput
+
+from .configuration_eat import EatConfig
+from .modeling_eat import EatModel, EatPreTrainedModel
+
+
+MASK_NOISE = 0.01  # standard deviation of the tokens that stand where the student saw nothing
+
+
+def inverse_block_masks(
+    rows: int, steps: int, bands: int, mask_ratio: float, block: int, generator: torch.Generator
+) -> torch.Tensor:
+    """
+    Which patches stay visible: square blocks of patches are kept and everything else is masked, so that what is left
+    hangs together. Patches are then added or taken away at random until all rows keep equally many.
+
+    Args:
+        rows (`int`): masks to draw.
+        steps (`int`), bands (`int`): patches along time and frequency.
+        mask_ratio (`float`): share of patches that are masked.
+        block (`int`): patches along the side of a block.
+        generator (`torch.Generator`): on the CPU.
+
+    Returns:
+        `torch.Tensor` of shape `(rows, visible)`, int64: positions of the visible patches in ascending order, with
+        `visible = max(1, int(steps * bands * (1 - mask_ratio)))`.
+
+    References:
+        A. Baevski et al. 2023, "Efficient Self-supervised Learning with Contextualized Target Representations",
+        section 3.2; W. Chen et al. 2024, "EAT", section 3.2.
+    """
+    visible = max(1, int(steps * bands * (1 - mask_ratio) + 1e-9))
+    height, width = min(block, steps), min(block, bands)
+    # A little more than needed, because blocks overlap.
+    blocks = max(1, int(steps * bands * (1 - mask_ratio + 0.07) / (height * width)))
+    tops = torch.randint(0, steps - height + 1, (rows, blocks), generator=generator)
+    lefts = torch.randint(0, bands - width + 1, (rows, blocks), generator=generator)
+    time, band = torch.arange(steps), torch.arange(bands)
+    inside_time = (time >= tops[..., None]) & (time < tops[..., None] + height)
+    inside_band = (band >= lefts[..., None]) & (band < lefts[..., None] + width)
+    kept = (inside_time[..., :, None] & inside_band[..., None, :]).any(1).flatten(1)
+    # Patches inside blocks come first, in random order, then those outside.
+    order = torch.rand(kept.shape, generator=generator) + (~kept)
+    return order.topk(visible, dim=1, largest=False).indices.sort(1).values
+
+
+@dataclass
+class EatForPreTrainingOutput(ModelOutput):
+    """
+    Args:
+        loss (`torch.FloatTensor` of shape `(1,)`): frame loss and weighted utterance loss.
+        frame_loss (`torch.FloatTensor` of shape `(1,)`): over masked patches.
+        utterance_loss (`torch.FloatTensor` of shape `(1,)`): of the CLS token.
+        target_spread (`torch.FloatTensor` of shape `(1,)`): how far targets of different clips and patches lie apart,
+            mean standard deviation over channels; near 0 when the teacher has collapsed.
+    """
+
+    loss: torch.FloatTensor | None = None
+    frame_loss: torch.FloatTensor | None = None
+    utterance_loss: torch.FloatTensor | None = None
+    target_spread: torch.FloatTensor | None = None
+
+
+class EatDecoder(nn.Module):
+    """Convolutions over the grid of patches that fill in what the student did not see."""
+
+    def __init__(self, config: EatConfig):
+        super().__init__()
+        size = config.hidden_size
+        self.convolutions = nn.ModuleList(
+            [nn.Conv2d(size, size, 3, padding=1, groups=config.decoder_groups) for _ in range(config.decoder_layers)]
+        )
+        self.projection = nn.Linear(size, size)
+
+    def forward(self, grid: torch.Tensor) -> torch.Tensor:
+        """`(clips, hidden_size, steps, bands)` -> `(clips, steps * bands, hidden_size)`."""
+        for convolution in self.convolutions:
+            filled = convolution(grid).permute(0, 2, 3, 1)
+            filled = nn.functional.layer_norm(filled, filled.shape[-1:]).permute(0, 3, 1, 2)
+            grid = grid + nn.functional.gelu(filled)
+        return self.projection(grid.flatten(2).transpose(1, 2))
+
+
+class EatForPreTraining(EatPreTrainedModel):
+    """
+    Student, teacher and decoder.
+
+    The teacher is a part of the model so that checkpoints hold it; it gets no gradient and follows the student by
+    [`~EatForPreTraining.update_teacher`].
+
+    Args:
+        config ([`EatConfig`]): the encoder's and the decoder's shape.
+        student ([`EatModel`], *optional*): an encoder to go on with; the teacher starts as its copy.
+
+    References:
+        W. Chen et al. 2024, "EAT: Self-Supervised Pre-Training with Efficient Audio Transformer", section 3. Both
+        losses are means over rows here; the reference sums the utterance loss over clips and masks.
+    """
+
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: EatConfig, student: EatModel | None = None):
+        super().__init__(config)
+        self.eat = EatModel(config)
+        self.decoder = EatDecoder(config)
+        self.post_init()
+        if student is not None:
+            self.eat.load_state_dict(student.state_dict())
+        self.teacher = deepcopy(self.eat).requires_grad_(False)
+
+    @torch.no_grad()
+    def update_teacher(self, decay: float) -> None:
+        """Moves the teacher towards the student: `teacher = decay * teacher + (1 - decay) * student`."""
+        for slow, fast in zip(self.teacher.parameters(), self.eat.parameters(), strict=True):
+            slow.lerp_(fast.to(slow.dtype), 1 - decay)
+
+    @torch.no_grad()
+    def targets(self, input_values: torch.Tensor) -> torch.Tensor:
+        """
+        What the student is to predict: outputs of the teacher's MLPs, normalised over the patches of a clip, averaged
+        over blocks.
+
+        Returns:
+            `torch.Tensor` of shape `(clips, patches, hidden_size)`, float32.
+        """
+        hidden_states = self.teacher.with_cls(self.teacher.embeddings(input_values))
+        total = 0.0
+        first = len(self.teacher.layers) - (self.config.average_top_k_layers or len(self.teacher.layers))
+        for number, layer in enumerate(self.teacher.layers):
+            hidden_states, mlp_output = layer.with_mlp_output(hidden_states)
+            if number >= first:
+                total = total + nn.functional.instance_norm(mlp_output[:, 1:].float().transpose(1, 2)).transpose(1, 2)
+        return nn.functional.layer_norm(total / (len(self.teacher.layers) - first), total.shape[-1:])
+
+    def forward(
+        self,
+        input_values: torch.Tensor,
+        visible: torch.Tensor,
+        generator: torch.Generator,
+        utterance_weight: float = 1.0,
+    ) -> EatForPreTrainingOutput:
+        """
+        Args:
+            input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of the feature extractor.
+            visible (`torch.LongTensor` of shape `(clips, masks, visible)`): of [`inverse_block_masks`].
+            generator (`torch.Generator`): on the CPU, for the mask tokens.
+            utterance_weight (`float`, *optional*, defaults to 1.0): of the utterance loss.
+        """
+        targets = self.targets(input_values)
+        patches = self.eat.embeddings(input_values)
+        clips, count, size = patches.shape
+        masks, kept = visible.shape[1:]
+        rows = visible.flatten(0, 1)[..., None].expand(-1, -1, size)
+
+        hidden_states = self.eat.with_cls(patches.repeat_interleave(masks, 0).gather(1, rows))
+        for layer in self.eat.layers:
+            hidden_states = layer(hidden_states)
+        cls_token, seen = hidden_states[:, 0], hidden_states[:, 1:]
+
+        noise = MASK_NOISE * torch.randn(clips * masks, count, size, generator=generator)
+        grid = noise.to(seen).scatter(1, rows, seen)
+        bands = self.config.num_mel_bins // self.config.patch_size
+        predicted = self.decoder(grid.transpose(1, 2).unflatten(2, (-1, bands)))
+
+        scale = size**-0.5
+        wanted = targets.repeat_interleave(masks, 0)
+        masked = torch.ones(clips * masks, count, device=seen.device).scatter(1, visible.flatten(0, 1), 0.0)
+        distances = (predicted.float() - wanted).square().sum(-1) * scale
+        frame_loss = (distances * masked).sum() / (clips * masks * (count - kept))
+        utterance_loss = ((cls_token.float() - wanted.mean(1)).square().sum(-1) * scale).mean()
+        return EatForPreTrainingOutput(
+            loss=frame_loss + utterance_weight * utterance_loss,
+            frame_loss=frame_loss.detach(),
+            utterance_loss=utterance_loss.detach(),
+            target_spread=targets.flatten(0, 1).std(0).mean(),
+        )
+
+
+def teacher_decay(step: int, start: float, end: float, steps: int) -> float:
+    """The teacher's decay: linear from `start` to `end` over `steps`, `end` from then on."""
+    return float(np.interp(step, [0, max(1, steps)], [start, end]))
