@@ -1,21 +1,39 @@
-"""A scored dataset -> the official table of its year."""
+"""A scored dataset or submission files -> the official table of their year."""
 
-from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 
-from .metrics.functional import auc, harmonic_mean, official_score, precision_recall_f1, section_terms, term_names
-from .submission import read_submission, write_submission
+from .data.ground_truth import load_ground_truth
+from .metrics.bootstrap import bootstrap_official_scores, confidence_interval, two_sided_p_value
+from .metrics.functional import official_score, score_table, term_names
+from .submission import name_difference, read_submission, write_submission
 
 
-__all__ = ["evaluate_scores", "format_table", "read_submission", "write_submission"]
+__all__ = [
+    "compare_scores",
+    "compare_systems",
+    "evaluate_scores",
+    "evaluate_submission",
+    "format_comparison",
+    "format_table",
+    "read_submission",
+    "write_submission",
+]
+
+NEEDED = ("machine", "section", "domain", "condition", "anomaly_score")
 
 
-DECISION_NAMES = ("precision", "recall", "f1")
-
-
-def evaluate_scores(dataset: Dataset, year: int = 2025, *, max_fpr: float = 0.1) -> dict:
+def evaluate_scores(
+    dataset: Dataset,
+    year: int = 2025,
+    *,
+    max_fpr: float = 0.1,
+    resamples: int = 0,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
     """
     The official scores of a scored dataset: per machine and section, per machine, and in total.
 
@@ -25,58 +43,133 @@ def evaluate_scores(dataset: Dataset, year: int = 2025, *, max_fpr: float = 0.1)
         year (`int`, *optional*, defaults to 2025): whose definition is used, 2020 to 2026 (see
             [`~hf_asd.metrics.functional.section_terms`]). 2020 needs no domains.
         max_fpr (`float`, *optional*, defaults to 0.1): largest false-positive rate of the partial AUC.
+        resamples (`int`, *optional*, defaults to 0): bootstrap resamples for a confidence interval; 0 for none.
+        confidence (`float`, *optional*, defaults to 0.95): how often the interval should cover the score.
+        seed (`int`, *optional*, defaults to 0): of the bootstrap.
 
     Returns:
-        `dict`: `year`, `official_score`, the mean of each term over all sections (harmonic; arithmetic for 2020), the
-        `arithmetic_mean` and `harmonic_mean` over all terms; `machines`, a dictionary machine -> its `official_score`
-        and terms, averaged likewise over its sections; `sections`, a list of dictionaries with `machine`, `section`,
-        `clips`, the terms, `auc` (all clips, both domains) and, from decisions, `precision_<domain>`,
-        `recall_<domain>`, `f1_<domain>` (that domain's clips only; without a suffix for 2020).
+        `dict`: as of [`~hf_asd.metrics.functional.score_table`] (`official_score`, means of the terms, `machines`,
+        `sections`), with resamples also `confidence_interval` (low, high) of the official score and `confidence`.
 
     Raises:
         ValueError: a column or a class is missing, a condition is unknown, a score is NaN; names machine and section.
     """
-    needed = ["machine", "section", "domain", "condition", "anomaly_score"]
-    missing = [name for name in needed if name not in dataset.column_names]
-    if missing:
-        raise ValueError(f"the dataset lacks {', '.join(missing)}; it has {', '.join(dataset.column_names)}.")
-    if len(dataset) == 0:
-        raise ValueError("the dataset has no rows, there is nothing to evaluate.")
-    decided = "is_anomaly" in dataset.column_names
-    columns = {name: np.array(dataset[name][:]) for name in needed + ["is_anomaly"] * decided}
-    sections = []
-    for machine, section, rows in section_rows(columns["machine"], columns["section"]):
-        part = {name: values[rows] for name, values in columns.items()}
-        try:
-            sections.append({"machine": machine, "section": section, **_section_scores(part, year, max_fpr)})
-        except ValueError as error:
-            raise ValueError(f"{machine}, section {section}: {error}") from error
-    return summarise(sections, year)
+    columns = _columns(dataset)
+    result = score_table(**columns, year=year, decisions=_decisions(dataset), max_fpr=max_fpr)
+    if resamples:
+        samples = bootstrap_official_scores(**columns, year=year, resamples=resamples, seed=seed, max_fpr=max_fpr)
+        interval = confidence_interval(samples, confidence)
+        result |= {"confidence_interval": interval, "confidence": confidence, "resamples": resamples}
+    return result
 
 
-def summarise(sections: list[dict], year: int) -> dict:
-    """The table of [`evaluate_scores`] from its `sections`; published tables can be fed in as well."""
-    values = [section[name] for section in sections for name in term_names(year)]
+def evaluate_submission(
+    folder: str | Path,
+    truth: str | Path,
+    year: int = 2025,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """
+    The official scores of a folder of submission files.
+
+    Args:
+        folder (`str` or `Path`): the result files (see [`~hf_asd.submission.read_submission`]).
+        truth (`str` or `Path`): the ground truth (see [`~hf_asd.data.ground_truth.load_ground_truth`]).
+        year (`int`, *optional*, defaults to 2025): 2020 to 2026.
+        resamples (`int`, *optional*, defaults to 1000), confidence (`float`, *optional*, defaults to 0.95), seed
+            (`int`, *optional*, defaults to 0): of the bootstrap, as for [`evaluate_scores`].
+
+    Returns:
+        `dict`: as of [`evaluate_scores`].
+
+    Raises:
+        FileNotFoundError, ValueError: as for reading the two folders, or they are not of the same clips.
+    """
+    dataset = _with_truth(folder, truth, year)
+    return evaluate_scores(dataset, year, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def compare_scores(
+    a: Dataset,
+    b: Dataset,
+    year: int = 2025,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """
+    Two systems on the same clips, by a paired bootstrap: every resample draws the same clips for both.
+
+    Args:
+        a (`datasets.Dataset`), b (`datasets.Dataset`): scored rows as for [`evaluate_scores`], with `clip_id`; the
+            order may differ.
+        year (`int`, *optional*, defaults to 2025), resamples (`int`, *optional*, defaults to 1000), confidence
+            (`float`, *optional*, defaults to 0.95), seed (`int`, *optional*, defaults to 0): as for
+            [`evaluate_scores`].
+
+    Returns:
+        `dict`: `a` and `b` (their results), `difference` (b minus a) of the official scores, its
+        `confidence_interval`, `p_value` (two-sided: how often a resample's difference has the other sign) and
+        `machines`, machine -> difference.
+
+    Raises:
+        ValueError: the two are not of the same clips or disagree on a clip's condition or domain.
+    """
+    name_difference(a["clip_id"][:], b["clip_id"][:], "the first system", "the second")
+    place = {clip_id: row for row, clip_id in enumerate(b["clip_id"][:])}
+    b = b.select([place[clip_id] for clip_id in a["clip_id"][:]])
+    ours, theirs = _columns(a), _columns(b)
+    for name in ("labels", "domains"):
+        differing = np.flatnonzero(ours[name] != theirs[name])
+        if len(differing):
+            clip_id = a["clip_id"][int(differing[0])]
+            raise ValueError(f"the two systems disagree on the {name} of {len(differing)} clips, such as {clip_id}.")
+    result_a, result_b = evaluate_scores(a, year), evaluate_scores(b, year)
+    scores = np.stack([ours["scores"], theirs["scores"]])
+    samples = bootstrap_official_scores(**(ours | {"scores": scores}), year=year, resamples=resamples, seed=seed)
+    differences = samples[1] - samples[0]
     return {
-        "year": year,
-        **_means(sections, year),
-        "arithmetic_mean": float(np.mean(values)),
-        "harmonic_mean": float(harmonic_mean(values)),
+        "a": result_a,
+        "b": result_b,
+        "difference": result_b["official_score"] - result_a["official_score"],
+        "confidence_interval": confidence_interval(differences, confidence),
+        "confidence": confidence,
+        "resamples": resamples,
+        "p_value": two_sided_p_value(differences),
         "machines": {
-            machine: _means([section for section in sections if section["machine"] == machine], year)
-            for machine in dict.fromkeys(section["machine"] for section in sections)
+            machine: result_b["machines"][machine]["official_score"] - means["official_score"]
+            for machine, means in result_a["machines"].items()
         },
-        "sections": sections,
     }
 
 
-def section_rows(machines: np.ndarray, sections: np.ndarray) -> Iterable[tuple[str, str, np.ndarray]]:
-    """Machine, section and the positions of its rows, in alphabetical order."""
-    groups = {}
-    for position, key in enumerate(zip(machines.tolist(), sections.tolist(), strict=True)):
-        groups.setdefault(key, []).append(position)
-    for (machine, section), rows in sorted(groups.items()):
-        yield machine, section, np.array(rows)
+def compare_systems(
+    a: str | Path,
+    b: str | Path,
+    truth: str | Path,
+    year: int = 2025,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """
+    [`compare_scores`] of two folders of submission files against a ground truth.
+
+    Args:
+        a (`str` or `Path`), b (`str` or `Path`): folders of result files.
+        truth (`str` or `Path`): the ground truth.
+        year, resamples, confidence, seed: as for [`compare_scores`].
+
+    Returns:
+        `dict`: as of [`compare_scores`].
+    """
+    systems = [_with_truth(folder, truth, year) for folder in (a, b)]
+    return compare_scores(*systems, year, resamples=resamples, confidence=confidence, seed=seed)
 
 
 def format_table(result: dict) -> str:
@@ -84,10 +177,10 @@ def format_table(result: dict) -> str:
     A result as a text table, in percent.
 
     Args:
-        result (`dict`): of [`evaluate_scores`] or [`~hf_asd.submission.evaluate_submission`].
+        result (`dict`): of [`evaluate_scores`] or [`evaluate_submission`].
 
     Returns:
-        `str`: one line a section, and the mean over all of them (harmonic; arithmetic for 2020).
+        `str`: one line a section, the mean over all of them (harmonic; arithmetic for 2020), and the official score.
     """
     names = term_names(result["year"])
     decided = [name for name in result["sections"][0] if name.startswith("f1")]
@@ -105,35 +198,73 @@ def format_table(result: dict) -> str:
     score = f"official score {result['year']}: {100 * result['official_score']:.2f} %"
     if "confidence_interval" in result:
         low, high = result["confidence_interval"]
-        score += f", {100 * result['confidence']:.0f} % confidence interval {100 * low:.2f} to {100 * high:.2f}"
+        score += f" ({100 * result['confidence']:.0f} % confidence interval {100 * low:.2f} to {100 * high:.2f})"
     return "\n".join([*lines, score])
 
 
-def labels_of(conditions: np.ndarray) -> np.ndarray:
-    """1 for an anomaly, 0 for a normal clip."""
+def format_comparison(result: dict, a: str = "a", b: str = "b") -> str:
+    """
+    A comparison as a text table, in percent.
+
+    Args:
+        result (`dict`): of [`compare_scores`] or [`compare_systems`].
+        a (`str`, *optional*, defaults to `"a"`), b (`str`, *optional*, defaults to `"b"`): the systems' names.
+
+    Returns:
+        `str`: one line a machine, one for the official score, and the verdict.
+    """
+    width = max(len("official score"), *map(len, result["machines"])) + 2
+    shown = [name if len(name) <= 20 else f"...{name[-17:]}" for name in (a, b)]
+    lines = [f"{'machine':<{width}}{shown[0]:>22}{shown[1]:>22}{'difference':>13}"]
+    rows = [
+        (machine, *(result[side]["machines"][machine]["official_score"] for side in "ab"), difference)
+        for machine, difference in result["machines"].items()
+    ]
+    rows.append(("official score", *(result[side]["official_score"] for side in "ab"), result["difference"]))
+    for name, first, second, difference in rows:
+        lines.append(f"{name:<{width}}{100 * first:22.2f}{100 * second:22.2f}{100 * difference:+13.2f}")
+    low, high = result["confidence_interval"]
+    better = "no clear difference" if low <= 0 <= high else f"{b if low > 0 else a} is better"
+    return "\n".join(
+        [
+            *lines,
+            f"difference {100 * result['difference']:+.2f}, {100 * result['confidence']:.0f} % confidence interval "
+            f"{100 * low:+.2f} to {100 * high:+.2f}, p = {result['p_value']:.3g} "
+            f"(paired bootstrap, {result['resamples']} resamples): {better}",
+        ]
+    )
+
+
+def _columns(dataset: Dataset) -> dict[str, np.ndarray]:
+    """The columns that scoring needs, as arrays named as in [`~hf_asd.metrics.functional.score_table`]."""
+    missing = [name for name in NEEDED if name not in dataset.column_names]
+    if missing:
+        raise ValueError(f"the dataset lacks {', '.join(missing)}; it has {', '.join(dataset.column_names)}.")
+    machines, sections, domains, conditions, scores = (np.array(dataset[name][:]) for name in NEEDED)
     strange = sorted(set(conditions.tolist()) - {"normal", "anomaly"})
     if strange:
         raise ValueError(
             f"{np.isin(conditions, strange).sum()} of {len(conditions)} clips have the condition "
             f"{', '.join(strange)}; scoring needs normal or anomaly. For evaluation data give the ground truth."
         )
-    return (conditions == "anomaly").astype(int)
+    labels = (conditions == "anomaly").astype(int)
+    return {"labels": labels, "scores": scores, "machines": machines, "sections": sections, "domains": domains}
 
 
-def _section_scores(part: dict[str, np.ndarray], year: int, max_fpr: float) -> dict:
-    labels = labels_of(part["condition"])
-    scores = {"clips": len(labels), "auc": auc(labels, part["anomaly_score"])}
-    scores |= section_terms(labels, part["anomaly_score"], part["domain"], year, max_fpr)
-    if "is_anomaly" in part:
-        for domain in ("source", "target") if year > 2020 else ("",):
-            inside = part["domain"] == domain if domain else np.ones(len(labels), bool)
-            values = precision_recall_f1(labels[inside], part["is_anomaly"][inside].astype(int))
-            names = [f"{name}_{domain}".rstrip("_") for name in DECISION_NAMES]
-            scores |= dict(zip(names, values, strict=True))
-    return scores
+def _decisions(dataset: Dataset) -> np.ndarray | None:
+    if "is_anomaly" not in dataset.column_names or None in dataset["is_anomaly"][:]:
+        return None
+    return np.array(dataset["is_anomaly"][:]).astype(int)
 
 
-def _means(sections: list[dict], year: int) -> dict[str, float]:
-    mean = np.mean if year == 2020 else harmonic_mean
-    means = {name: float(mean([section[name] for section in sections])) for name in term_names(year)}
-    return {"official_score": official_score(sections, year), **means}
+def _with_truth(folder: str | Path, truth: str | Path, year: int) -> Dataset:
+    """Submitted scores beside the true conditions and domains, matched by machine and file name."""
+    submitted = read_submission(folder, year)
+    known = load_ground_truth(truth, year)
+    keys = list(zip(submitted["machine"][:], submitted["file_name"][:], strict=True))
+    name_difference(keys, known, f"{folder}", f"{truth}")
+    columns = submitted.remove_columns("domain").to_dict()
+    columns["domain"] = [known[key]["domain"] for key in keys]
+    columns["condition"] = [known[key]["condition"] for key in keys]
+    columns["clip_id"] = [f"{machine}/test/{name.rsplit('.', 1)[0]}" for machine, name in keys]
+    return Dataset.from_dict(columns)

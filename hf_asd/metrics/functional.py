@@ -133,6 +133,82 @@ def official_score(terms: list[dict[str, float]], year: int = 2025) -> float:
     return float(np.mean(values) if year == 2020 else harmonic_mean(values))
 
 
+def score_table(
+    labels, scores, machines, sections, domains, year: int = 2025, *, decisions=None, max_fpr: float = 0.1
+) -> dict:
+    """
+    The official scores of a year: per machine and section, per machine, and in total.
+
+    Args:
+        labels (array of `int`, shape `(clips,)`): 1 anomaly, 0 normal.
+        scores (array of `float`, shape `(clips,)`): higher is more anomalous.
+        machines (array of `str`, shape `(clips,)`), sections (array of `str`, shape `(clips,)`): a machine id of 2020
+            is a section.
+        domains (array of `str`, shape `(clips,)`): `"source"` or `"target"`; not read for 2020.
+        year (`int`, *optional*, defaults to 2025): 2020 to 2026.
+        decisions (array of `int` or `bool`, shape `(clips,)`, *optional*): 1 where an anomaly was detected.
+        max_fpr (`float`, *optional*, defaults to 0.1): largest false-positive rate of the partial AUC.
+
+    Returns:
+        `dict`: `year`, `official_score`, the mean of each term over all sections (harmonic; arithmetic for 2020), the
+        `arithmetic_mean` and `harmonic_mean` over all terms; `machines`, a dictionary machine -> its `official_score`
+        and terms, averaged likewise over its sections; `sections`, a list of dictionaries with `machine`, `section`,
+        `clips`, the terms, `auc` (all clips, both domains) and, from decisions, `precision_<domain>`,
+        `recall_<domain>`, `f1_<domain>` (that domain's clips only; without a suffix for 2020).
+
+    Raises:
+        ValueError: as for [`section_terms`], unequal lengths, no clips; names machine and section.
+    """
+    labels, scores, domains = np.asarray(labels), np.asarray(scores, dtype=float), np.asarray(domains)
+    columns = {"scores": scores, "machines": machines, "sections": sections, "domains": domains}
+    columns |= {} if decisions is None else {"decisions": decisions}
+    for name, values in columns.items():
+        if len(values) != len(labels):
+            raise ValueError(f"{len(labels)} labels but {len(values)} {name}; one of each a clip is needed.")
+    if len(labels) == 0:
+        raise ValueError("there are no clips, nothing to score.")
+    table = []
+    for machine, section, rows in section_rows(machines, sections):
+        row = {"machine": machine, "section": section, "clips": len(rows)}
+        try:
+            row["auc"] = auc(labels[rows], scores[rows])
+            row |= section_terms(labels[rows], scores[rows], domains[rows], year, max_fpr)
+            for domain in () if decisions is None else ("",) if year == 2020 else ("source", "target"):
+                inside = rows if year == 2020 else rows[domains[rows] == domain]
+                values = precision_recall_f1(labels[inside], np.asarray(decisions)[inside])
+                names = [f"{name}_{domain}".rstrip("_") for name in ("precision", "recall", "f1")]
+                row |= dict(zip(names, values, strict=True))
+        except ValueError as error:
+            raise ValueError(f"{machine}, section {section}: {error}") from error
+        table.append(row)
+    return summarise(table, year)
+
+
+def summarise(sections: list[dict], year: int) -> dict:
+    """The result of [`score_table`] from its `sections`; a published table can be fed in, too."""
+    values = [section[name] for section in sections for name in term_names(year)]
+    mean = np.mean if year == 2020 else harmonic_mean
+    result = {"year": year, "machines": {}}
+    for machine in (None, *dict.fromkeys(section["machine"] for section in sections)):
+        part = [section for section in sections if machine in (None, section["machine"])]
+        means = {name: float(mean([section[name] for section in part])) for name in term_names(year)}
+        means = {"official_score": official_score(part, year), **means}
+        if machine is None:
+            result |= means
+        else:
+            result["machines"][machine] = means
+    result |= {"arithmetic_mean": float(np.mean(values)), "harmonic_mean": float(harmonic_mean(values))}
+    return {**result, "sections": sections}
+
+
+def section_rows(machines, sections) -> list[tuple[str, str, np.ndarray]]:
+    """Machine, section and the positions of its clips, in alphabetical order."""
+    groups = {}
+    for position, key in enumerate(zip(machines, sections, strict=True)):
+        groups.setdefault((str(key[0]), str(key[1])), []).append(position)
+    return [(machine, section, np.array(rows)) for (machine, section), rows in sorted(groups.items())]
+
+
 def term_names(year: int) -> tuple[str, ...]:
     """The names of a section's terms in a year's official score."""
     if year not in YEARS:
