@@ -2,15 +2,18 @@
 
 import numpy as np
 from scipy import fft
+from scipy.signal import lfilter
 
 from .signals import (
     RATE,
+    along,
     amplitude,
     at_level,
     band_gain,
     colour,
     frequencies,
     impulses,
+    knot_times,
     octaves,
     periodic,
     phased,
@@ -26,6 +29,7 @@ from .signals import (
 # speech spectra", J. Acoust. Soc. Am. 96, 1994: octave levels relative to 500 Hz.
 SPEECH = ((63, -18.0), (125, -3.0), (250, 0.0), (500, 0.0), (1000, -9.0), (2000, -14.0), (4000, -18.0), (8000, -24.0))
 # Fans and ducts of a hall at a distance: noise that falls with frequency.
+CLANKS_PER_SECOND = 0.08
 VENTILATION = ((20, -6.0), (60, 0.0), (250, -6.0), (1000, -15.0), (4000, -27.0), (8000, -38.0))
 
 
@@ -63,7 +67,7 @@ def background(
     hall: np.random.Generator, corner: np.random.Generator, rng: np.random.Generator, samples: int
 ) -> np.ndarray:
     """
-    The factory around a machine: ventilation, two or three other machines, clanks, voices' spectrum.
+    The factory around a machine: ventilation, two or three other machines, clanks, air that hisses, voices' spectrum.
 
     Args:
         hall (`np.random.Generator`): seeded by the hall, which keeps its ventilation and its other machines.
@@ -77,8 +81,8 @@ def background(
     gain = band_gain(samples, VENTILATION) * colour(hall, samples, 3.0) * colour(rng, samples, 1.2)
     sound = shaped_noise(rng, samples, gain) * np.exp(slow(rng, samples, 2.0, 0.08))
     for site in (hall, hall, corner):
-        rate, teeth, level = site.uniform(8, 50), int(site.integers(3, 30)), site.uniform(-16, -7)
-        tones = phased(site, site.uniform(-22, 0, 6), teeth)
+        rate, teeth, level = site.uniform(8, 50), int(site.integers(2, 12)), site.uniform(-16, -7)
+        tones = phased(site, site.uniform(-12, 0, 8) - 4 * np.arange(8), teeth)
         hull = np.abs(structure(site, samples, 120, 3000, 5, 0.12))
         if rng.random() < 0.6:  # the others come and go
             turns = shaft(rng, samples, rate * rng.normal(1, 0.02), 0.003)
@@ -86,6 +90,8 @@ def background(
             other = at_level(periodic(turns, tones), 0) + shaped_noise(rng, samples, hull) * gust
             sound += at_level(other, level + rng.normal(0, 2))
     sound += _clanks(rng, samples)
+    if rng.random() < 0.25:
+        sound += np.float32(amplitude(rng.uniform(-26, -8))) * _hisses(rng, samples)
     if rng.random() < 0.3:
         syllables = np.exp(slow(rng, samples, 0.06, 0.9) + slow(rng, samples, 1.0, 0.6))
         sound += at_level(shaped_noise(rng, samples, band_gain(samples, SPEECH)) * syllables, rng.uniform(-18, -8))
@@ -93,21 +99,34 @@ def background(
 
 
 def _clanks(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Metal on metal somewhere in the hall: a few impacts, each ringing with modes of its own, blurred by the hall."""
-    moments = sparse(rng, samples, 0.15)
+    """Metal on metal somewhere in the hall: impacts that ring with modes of their own and with the hall."""
     sound = np.zeros(samples, dtype=np.float32)
-    for moment in moments.astype(int):
-        length = min(samples - moment, int(0.7 * RATE))
+    for moment in sparse(rng, samples, CLANKS_PER_SECOND).astype(int):
+        length = min(samples - moment, int(0.8 * RATE))
         time = np.arange(length, dtype=np.float32) / RATE
-        count = 4
-        hertz, decay = np.exp(rng.uniform(np.log(300), np.log(5000), count)), rng.uniform(0.02, 0.12, count)
-        ring = sum(
-            np.sin(np.float32(2 * np.pi * f) * time) * np.exp(time / np.float32(-d))
-            for f, d in zip(hertz, decay, strict=True)
-        )
-        ring += 0.2 * rng.standard_normal(length, dtype=np.float32) * np.exp(time / np.float32(-0.12))
-        sound[moment : moment + length] += np.float32(rng.lognormal(-0.2, 0.8)) * ring
+        hertz, decay = np.exp(rng.uniform(np.log(200), np.log(5000), 5)), rng.uniform(0.02, 0.1, 5)
+        strike = rng.standard_normal(length, dtype=np.float32) * np.exp(time / np.float32(-rng.uniform(0.003, 0.03)))
+        for f, d in zip(hertz, decay, strict=True):
+            strike += np.float32(0.5) * np.sin(np.float32(2 * np.pi * f) * time) * np.exp(time / np.float32(-d))
+        # The hall returns the impact as noise that loses its treble first.
+        tail = rng.standard_normal(length, dtype=np.float32)
+        bright = tail * np.exp(time / np.float32(-0.05))
+        dark = lfilter([0.15], [1, -0.85], tail).astype(np.float32) * np.exp(time / np.float32(-0.14))
+        loud = np.float32(rng.lognormal(-0.5, 0.8))
+        sound[moment : moment + length] += loud * (strike + np.float32(0.4) * bright + dark)
     return sound
+
+
+def _hisses(rng: np.random.Generator, samples: int) -> np.ndarray:
+    """Compressed air that somebody blows or a cylinder lets out, again and again for a while."""
+    strength = np.zeros(len(knot_times(samples)), dtype=np.float32)
+    time, every = knot_times(samples), rng.uniform(0.7, 3.0)
+    length, begin, end = rng.uniform(0.1, 0.6) * every, *np.sort(rng.uniform(-5, samples / RATE + 5, 2))
+    for start in np.arange(begin, end, every):
+        strength += np.exp(-np.maximum(time - start - length, 0) / 0.05) * (time > start) * rng.lognormal(0, 0.3)
+    peak = rng.uniform(1500, 5000)
+    gain = band_gain(samples, ((peak / 10, -25.0), (peak, 0.0), (4 * peak, -9.0)))
+    return shaped_noise(rng, samples, gain) * along(strength, samples)
 
 
 def microphone(rng: np.random.Generator, sound: np.ndarray, level: float) -> np.ndarray:

@@ -79,7 +79,7 @@ def record_clip(clip: Clip, seed: int, seconds: float, snr_db: tuple[float, floa
     samples, words = padded_samples(seconds), (clip.machine, clip.split, clip.domain, clip.condition, clip.number)
     rng = generator(seed, "recording", *words)
     snr = rng.uniform(*snr_db)
-    level = -30 + 3 * rng.standard_normal()
+    level = -36 + rng.standard_normal()
     run = Run(
         samples,
         clip.attributes,

@@ -192,11 +192,16 @@ def modes(samples: int, hertz: tuple[float, ...], damping: tuple[float, ...], ga
 
 
 def structure(unit: np.random.Generator, samples: int, low: float, high: float, count: int, damping: float = 0.03):
-    """A structure of `count` modes between two frequencies in Hz, drawn for one unit (see [`modes`])."""
+    """
+    A structure of `count` modes between two frequencies in Hz, drawn for one unit (see [`modes`]); on the mean over
+    the band it neither amplifies nor damps.
+    """
     hertz = np.sort(np.exp(unit.uniform(np.log(low), np.log(high), count)))
     ratios = damping * np.exp(unit.normal(0, 0.3, count))
     gains = unit.normal(0, 4, count)
-    return modes(samples, tuple(hertz.tolist()), tuple(ratios.tolist()), tuple(gains.tolist()))
+    response = modes(samples, tuple(hertz.tolist()), tuple(ratios.tolist()), tuple(gains.tolist()))
+    band = response[int(low * samples / RATE) : int(high * samples / RATE)]
+    return response / np.sqrt(np.mean(np.abs(band) ** 2))
 
 
 def impulses(samples: int, times: np.ndarray, strengths: np.ndarray) -> np.ndarray:

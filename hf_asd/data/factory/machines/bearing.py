@@ -20,6 +20,10 @@ from ..signals import (
 from .machine import Machine, Run
 
 
+# Level of a defect's blows relative to the sound bearing's noise in dB, from the mildest to the severest.
+IMPACTS = {"outer_race": (-20, 2), "inner_race": (-20, 2), "ball": (-20, 2), "cage": (-24, -4), "dirt": (-18, 2)}
+
+
 def bearing_sound(run: Run) -> np.ndarray:
     """
     Rolling noise through the housing's resonances, the drive, and the kinematics of the rolling elements.
@@ -42,7 +46,7 @@ def bearing_sound(run: Run) -> np.ndarray:
     drive_tones = phased(unit, unit.normal([0, -3, -8, -9, -13, -16, -18, -19, -22, -24], 2))
     whine = phased(unit, unit.normal([-3, -8, -6], 3), every=int(unit.integers(24, 37)))
 
-    rate = float(run.attributes["vel"]) * rng.normal(1, 0.008)
+    rate = float(run.attributes["vel"]) * rng.normal(1, 0.015)
     turns = shaft(rng, samples, rate, 0.002)
     shape = band_gain(samples, ((40, -16.0), (300, -4.0), (1000 * rate / 15, 0.0), (8000, -10.0)))
     rolling = shaped_noise(rng, samples, shape * (0.3 + np.abs(housing)) * colour(rng, samples, 1.0))
@@ -51,41 +55,49 @@ def bearing_sound(run: Run) -> np.ndarray:
     moments = passages(turns, balls * cage, rng, slip=0.01)
     ticks = impulses(samples, moments, rng.lognormal(0, 0.6, len(moments)))
     drive = periodic(turns, drive_tones) + np.float32(0.6) * periodic(turns, whine)
-    if (depth := run.grade("cage", 0.15, 0.8)) is not None:
+    if (depth := run.grade("cage", 0.2, 1.0)) is not None:
         rolling *= 1 + np.float32(depth) * periodic(turns * cage, phased(fault_rng, [-3, -10]))
-        rattle = passages(turns, cage, fault_rng, slip=0.05)
-        ticks += impulses(samples, rattle, 8 * depth * fault_rng.lognormal(0, 0.5, len(rattle)))
 
     sound = at_level(rolling, -2) + at_level(resonate(ticks, housing), -20 + rng.normal(0, 2))
     sound += at_level(drive, -5 + rng.normal(0, 1.5))
-    hits = None
-    if (level := run.grade("outer_race", -26, -8)) is not None:
-        moments = passages(turns, balls * cage, fault_rng, slip=0.01)
-        hits = impulses(samples, moments, fault_rng.lognormal(0, 0.15, len(moments)))
-    elif (level := run.grade("inner_race", -26, -8)) is not None:
-        moments = passages(turns, balls * (1 - cage), fault_rng, slip=0.01)
-        where = np.interp(moments, np.arange(samples), turns)
-        load = np.maximum(np.cos(2 * np.pi * where), -0.2) + 0.2
-        hits = impulses(samples, moments, fault_rng.lognormal(0, 0.15, len(moments)) * load)
-    elif (level := run.grade("ball", -26, -8)) is not None:
-        moments = passages(turns, (1 - ratio**2) / ratio, fault_rng, slip=0.015)
-        where = np.interp(moments, np.arange(samples), turns) * cage
-        hits = impulses(samples, moments, fault_rng.lognormal(0, 0.4, len(moments)) * (1 + np.cos(2 * np.pi * where)))
-    elif (level := run.grade("dirt", -24, -6)) is not None:
-        moments = sparse(fault_rng, samples, fault_rng.uniform(4, 15))
-        hits = impulses(samples, moments, fault_rng.lognormal(0, 1.0, len(moments)))
-    if hits is not None:
-        sound += at_level(resonate(hits, housing), level)
+    if run.fault in IMPACTS:
+        # A sharp blow holds more treble than rolling does.
+        sharp = band_gain(samples, ((200, -18.0), (3000, 0.0)))
+        level = run.grade(run.fault, *IMPACTS[run.fault])
+        sound += at_level(resonate(_impacts(run, turns, balls, ratio), housing * sharp), level)
     if (level := run.grade("dry", -16, 0)) is not None:
         friction = shaped_noise(fault_rng, samples, band_gain(samples, ((800, -24.0), (3000, 0.0), (8000, -3.0))))
         sound += at_level(friction * np.exp(slow(fault_rng, samples, 0.05, 0.5)), level)
     return sound * np.float32(rate / 15)
 
 
+def _impacts(run: Run, turns: np.ndarray, balls: int, ratio: float) -> np.ndarray:
+    """The blows of a defect, each as a force at its moment."""
+    rng, cage = run.fault_rng, (1 - ratio) / 2
+    per_turn = {
+        "outer_race": balls * cage,
+        "inner_race": balls * (1 - cage),
+        "ball": (1 - ratio**2) / ratio,
+        "cage": cage,
+    }
+    if run.fault == "dirt":
+        moments = sparse(rng, run.samples, rng.uniform(4, 15))
+        return impulses(run.samples, moments, rng.lognormal(0, 1.0, len(moments)))
+    moments = passages(turns, per_turn[run.fault], rng, slip=0.05 if run.fault == "cage" else 0.01)
+    angle = 2 * np.pi * np.interp(moments, np.arange(run.samples), turns)
+    zone = {
+        "outer_race": 1.0,
+        "inner_race": np.maximum(np.cos(angle), -0.2) + 0.2,
+        "ball": 1 + np.cos(cage * angle),
+        "cage": 1.0,
+    }
+    return impulses(run.samples, moments, rng.lognormal(0, 0.2, len(moments)) * zone[run.fault])
+
+
 BEARING = Machine(
     name="bearing",
-    source={"vel": ("8", "12", "16", "20", "24"), "mic": ("1", "2")},
-    target={"vel": ("10", "18", "22"), "mic": ("3",)},
+    source={"vel": ("10", "12", "14", "16", "18"), "mic": ("1", "2")},
+    target={"vel": ("13", "17"), "mic": ("2",)},
     faults=("outer_race", "inner_race", "ball", "cage", "dirt", "dry"),
     sound=bearing_sound,
 )

@@ -44,13 +44,13 @@ def pump_sound(run: Run) -> np.ndarray:
     shaft_tones = phased(unit, unit.normal([-4, -8, -12, -15, -18, -20], 2))
     race = structure(unit, samples, 2500, 7000, 3, 0.03)
 
-    rate = float(run.attributes["spd"]) / 60 * rng.normal(1, 0.006)
+    rate = float(run.attributes["spd"]) / 60 * rng.normal(1, 0.012)
     load = float(run.attributes["load"])
     turns = shaft(rng, samples, rate, 0.0012)
     off_design = -6 + abs(load - 80) / 8
     tones = periodic(turns, vane_tones) * np.float32(10 ** ((off_design + rng.normal(0, 1.2)) / 20))
     tones += periodic(turns, shaft_tones) * np.float32(0.5)
-    tones *= np.exp(slow(rng, samples, 0.5, 0.1))
+    tones *= np.float32(0.6) * np.exp(slow(rng, samples, 0.5, 0.1))
     shape = band_gain(samples, ((30, -10.0), (200, 0.0), (1000 * rate / 40, -4.0), (8000, -24.0)))
     flow = shaped_noise(rng, samples, shape * (0.5 + pipe) * colour(rng, samples, 1.0))
     surge = np.exp(slow(rng, samples, 0.6, 0.08))
@@ -62,19 +62,19 @@ def pump_sound(run: Run) -> np.ndarray:
         tones *= np.float32(10 ** (level / 20))
         flow = at_level(resonate(flow, band_gain(samples, ((200, 0.0), (1500, -level / 2), (8000, -level)))), 0)
         surge *= np.exp(slow(fault_rng, samples, 0.3, 0.05 * level))
-    if (depth := run.grade("impeller", 0.15, 0.7)) is not None:
+    if (depth := run.grade("impeller", 0.2, 0.95)) is not None:
         width = np.exp(-0.5 * (np.arange(3 * vanes) / vanes) ** 2)
         pulse = periodic(turns, width * np.exp(-2j * np.pi * fault_rng.random() * np.arange(3 * vanes)))
         tones *= 1 - np.float32(depth) * pulse / np.abs(pulse).max()
-        tones += at_level(periodic(turns, phased(fault_rng, [0, -6])), -26 + 16 * depth)
+        tones += at_level(periodic(turns, phased(fault_rng, [0, -6])), -26 + 20 * depth)
 
-    sound = at_level(flow, -1) * surge + 0.6 * resonate(tones, 0.3 + casing) + cavitation
-    if (level := run.grade("cavitation", -20, -3)) is not None:
+    sound = at_level(flow, -1) * surge + resonate(tones, 0.3 + casing) + cavitation
+    if (level := run.grade("cavitation", -16, 2)) is not None:
         more = np.exp(slow(fault_rng, samples, 0.02, 0.8)) * (1 + 0.6 * periodic(turns, phased(fault_rng, [0, -6])))
         sound += at_level(shaped_noise(fault_rng, samples, collapse) * np.maximum(more, 0), level)
-    if (count := run.grade("air", 5, 60)) is not None:
+    if (count := run.grade("air", 8, 120)) is not None:
         sound += _bubbles(fault_rng, samples, count)
-    if (level := run.grade("bearing_wear", -28, -11)) is not None:
+    if (level := run.grade("bearing_wear", -22, -4)) is not None:
         moments = passages(turns, 5.43, fault_rng, slip=0.01)
         where = np.interp(moments, np.arange(samples), turns) * 2 * np.pi
         hits = impulses(samples, moments, fault_rng.lognormal(0, 0.2, len(moments)) * (1 + np.cos(where)) ** 1.5)
@@ -96,8 +96,8 @@ def _bubbles(rng: np.random.Generator, samples: int, per_second: float) -> np.nd
 
 PUMP = Machine(
     name="pump",
-    source={"spd": ("1450", "1750", "2100", "2900"), "load": ("60", "80", "100")},
-    target={"spd": ("1600", "2500"), "load": ("50", "90")},
+    source={"spd": ("1450", "1750", "2050", "2350"), "load": ("60", "80", "100")},
+    target={"spd": ("1600", "1900"), "load": ("60", "90")},
     faults=("cavitation", "air", "impeller", "bearing_wear", "clogging"),
     sound=pump_sound,
 )

@@ -44,7 +44,7 @@ def slider_sound(run: Run) -> np.ndarray:
     screw_tones = phased(unit, unit.normal(-10, 3, 40) - np.arange(40) * 0.4)
     ball_tones = phased(unit, unit.normal([0, -5, -10, -13], 2))
 
-    velocity = float(run.attributes["vel"]) / 1000 * rng.normal(1, 0.01)
+    velocity = float(run.attributes["vel"]) / 1000 * rng.normal(1, 0.02)
     ramp = float(run.attributes["acc"])
     pause = 0.12
     moving = STROKE / velocity + ramp
@@ -66,36 +66,35 @@ def slider_sound(run: Run) -> np.ndarray:
 
     screw = travel / LEAD
     tones = periodic(screw, screw_tones) + periodic(screw, motor_tones) + periodic(travel / BALL_PITCH, ball_tones)
-    tones *= share * np.exp(slow(rng, samples, 0.3, 0.12))
+    tones = at_level(tones * share * np.exp(slow(rng, samples, 0.3, 0.12)), rng.normal(-4, 1.5))
     shape = band_gain(samples, ((60, -12.0), (400, 0.0), (2500, -4.0), (8000, -16.0)))
     rolling = shaped_noise(rng, samples, shape * (0.25 + np.abs(carriage)) * colour(rng, samples, 1.0))
-    rolling *= share**1.5 * np.exp(slow(rng, samples, 0.1, 0.15))
+    rolling = at_level(rolling * share**1.5 * np.exp(slow(rng, samples, 0.1, 0.15)), -3)
     turns_round = np.flatnonzero(np.diff((knots > 0).astype(int)) == -1) * 160.0 + rng.uniform(0, 160)
     hits = impulses(samples, turns_round, rng.lognormal(0, 0.25, len(turns_round)))
 
-    if (depth := run.grade("screw_wear", 0.15, 0.8)) is not None:
+    if (depth := run.grade("screw_wear", 0.2, 1.0)) is not None:
         turn = periodic(screw, phased(fault_rng, [-3, -8, -12]))
-        tones *= 1 + np.float32(depth) * turn
+        tones *= (1 + np.float32(depth)) * (1 + np.float32(depth) * turn)
         rolling *= 1 + np.float32(depth) * turn
-    if (force := run.grade("rail_damage", 0.06, 0.8)) is not None:
+    if (force := run.grade("rail_damage", 0.2, 3.0)) is not None:
         spot = fault_rng.uniform(0.1, 0.9) * place.max()
         passed = np.flatnonzero(np.diff(place > spot)).astype(float)
         for number in range(3):  # several balls, one after the other
             later = passed + number * BALL_PITCH / velocity * RATE
             hits += impulses(samples, later, np.full(len(passed), force * 0.8**number))
-    if (force := run.grade("loose", 0.04, 0.5)) is not None:
+    if (force := run.grade("loose", 0.15, 2.5)) is not None:
         changes = np.flatnonzero(np.abs(np.diff(knots, 2)) > 0.3 * velocity * 0.01 / ramp) * 160.0
         for change in changes:
             knocks = change + np.cumsum(fault_rng.exponential(0.015 * RATE, 6))
             hits += impulses(samples, knocks, force * 0.75 ** np.arange(6))
-    if (count := run.grade("debris", 2, 20)) is not None:
+    if (count := run.grade("debris", 8, 80)) is not None:
         places = fault_rng.uniform(0, travel[-1], fault_rng.poisson(count * samples / RATE))
         moments = np.interp(places, travel[::16], np.arange(0, samples, 16))
         hits += impulses(samples, moments, 0.25 * fault_rng.lognormal(-0.5, 0.8, len(moments)))
 
-    sound = at_level(resonate(tones, 0.1 + carriage), -3 + rng.normal(0, 1)) + at_level(rolling, -3)
-    sound += 3 * strike(hits, carriage)
-    if (level := run.grade("dry", -18, -3)) is not None:
+    sound = resonate(tones, 0.3 + carriage) + rolling + 3 * strike(hits, carriage)
+    if (level := run.grade("dry", -14, 2)) is not None:
         friction = shaped_noise(fault_rng, samples, band_gain(samples, ((600, -24.0), (2500, 0.0), (8000, -4.0))))
         sound += at_level(friction * share * np.exp(slow(fault_rng, samples, 0.05, 0.5)), level)
         pitch = fault_rng.uniform(900, 2400) * (1 + slow(fault_rng, samples, 0.1, 0.01))
@@ -107,8 +106,8 @@ def slider_sound(run: Run) -> np.ndarray:
 
 SLIDER = Machine(
     name="slider",
-    source={"vel": ("200", "300", "400", "600"), "acc": ("0.05", "0.15")},
-    target={"vel": ("250", "500"), "acc": ("0.10", "0.20")},
+    source={"vel": ("200", "250", "300", "350", "400"), "acc": ("0.05", "0.15")},
+    target={"vel": ("250", "325"), "acc": ("0.10",)},
     faults=("rail_damage", "dry", "loose", "screw_wear", "debris"),
     sound=slider_sound,
 )

@@ -25,8 +25,8 @@ PATTERNS = {
     "00": (1.6, ((0.0, 0.45),)),
     "01": (2.4, ((0.0, 0.2), (0.4, 0.6))),
     "02": (1.1, ((0.0, 0.3),)),
-    "03": (2.0, ((0.0, 0.15), (0.25, 0.75))),
-    "04": (1.4, ((0.0, 0.65),)),
+    "03": (2.0, ((0.0, 0.15), (0.3, 0.55))),
+    "04": (1.4, ((0.0, 0.36),)),
 }
 
 
@@ -58,7 +58,7 @@ def valve_sound(run: Run) -> np.ndarray:
     spans += rng.normal(0, 0.006, spans.shape)
     strikes = np.exp(rng.normal(0, 0.2, spans.shape)) * np.array([1.0, 0.7])
     rise = 0.012
-    late = run.grade("sticking", 0.01, 0.15)
+    late = run.grade("sticking", 0.015, 0.25)
     if late is not None:
         delays = fault_rng.exponential(late, spans.shape)
         spans = spans + np.minimum(delays, 0.3 * (spans[:, 1:] - spans[:, :1]))
@@ -82,11 +82,11 @@ def valve_sound(run: Run) -> np.ndarray:
     sound = jet * flow * np.float32(10 ** (-(loss or 0) / 20))
     hits = impulses(samples, spans.ravel() * RATE, strikes.ravel())
     coil = periodic(np.arange(samples) * (100.0 / RATE) + rng.random(), hum) * held
-    if (echoes := run.grade("bounce", 0.15, 0.8)) is not None:
+    if (echoes := run.grade("bounce", 0.4, 2.0)) is not None:
         for number in (1, 2, 3):
             after = 0.03 * (1 - 0.45 ** np.array(number)) / 0.55 * fault_rng.normal(1, 0.08, spans.shape)
             hits += impulses(samples, (spans + after).ravel() * RATE, (strikes * echoes**number).ravel())
-    if (level := run.grade("chatter", -4, 16)) is not None:
+    if (level := run.grade("chatter", 4, 28)) is not None:
         knocks = np.arange(0, samples, RATE / 100) + fault_rng.normal(0, 8, -(-samples // (RATE // 100)))
         force = held[np.clip(knocks.astype(int), 0, samples - 1)] * fault_rng.lognormal(0, 0.5, len(knocks))
         hits += impulses(samples, knocks, 0.02 * 10 ** (level / 20) * force)
@@ -94,18 +94,18 @@ def valve_sound(run: Run) -> np.ndarray:
 
     sound += 4 * strike(hits, body)
     sound += np.float32(0.06) * coil
-    if (level := run.grade("leak", -34, -14)) is not None:
+    if (level := run.grade("leak", -28, -6)) is not None:
         slit = band_gain(samples, ((500, -30.0), (2.2 * peak, 0.0), (4 * peak, -2.0), (20_000, -20.0)))
         sound += at_level(shaped_noise(fault_rng, samples, slit), level) * (1 - 0.7 * np.minimum(held, 1))
     if loss is not None:
         whistle = _whistle(fault_rng, samples, peak)
-        sound += whistle * flow * np.float32(10 ** ((-34 + 1.5 * loss) / 20))
+        sound += whistle * flow * np.float32(10 ** ((-30 + 2 * loss) / 20))
     if late is not None:
         moving = np.zeros(len(time))
         for begin, end in spans:
             moving += np.exp(-np.abs(time - begin) / 0.04) + np.exp(-np.abs(time - end) / 0.04)
         scrape = shaped_noise(fault_rng, samples, 0.1 + np.abs(body)) * np.exp(slow(fault_rng, samples, 0.01, 0.8))
-        sound += at_level(scrape, -30 + 100 * late) * along(moving.astype(np.float32), samples)
+        sound += at_level(scrape, -26 + 90 * late) * along(moving.astype(np.float32), samples)
     return sound
 
 
@@ -118,7 +118,7 @@ def _whistle(rng: np.random.Generator, samples: int, hertz: float) -> np.ndarray
 VALVE = Machine(
     name="valve",
     source={"pat": ("00", "01", "02"), "pres": ("4", "6")},
-    target={"pat": ("03", "04"), "pres": ("3", "5")},
+    target={"pat": ("03", "04"), "pres": ("5", "6")},
     faults=("leak", "sticking", "chatter", "clogging", "bounce"),
     sound=valve_sound,
 )
