@@ -128,7 +128,9 @@ def load_dcase(
 
 def is_noise_only(clip_id: str) -> bool:
     """Whether a supplemental clip of 2025 is the factory's noise without the machine, from its `clip_id`."""
-    return "noise" in clip_id.rsplit("/", 1)[-1].split("_")
+    found = re.fullmatch(SUPPLEMENTAL, clip_id.rsplit("/", 1)[-1])
+    # Only the words before the number: `noise` is also a key of ToyCar's attributes.
+    return found is not None and "noise" in found["words"].split("_")
 
 
 def load_attribute_truth(path: str | Path) -> dict[str, dict[str, str]]:
@@ -153,12 +155,12 @@ def load_attribute_truth(path: str | Path) -> dict[str, dict[str, str]]:
         machine = re.fullmatch(r"(.+)_attributes_\d\d", table.stem)
         if machine:
             for name, attributes in _read_attributes(table).items():
-                truth[_clip_id(machine[1], _named_split(table, name), name)] = attributes
+                truth[_clip_id(machine[1], _named_split(name), name)] = attributes
     for table in sorted(path.rglob("attributes_*_correspondence.csv")):
         with open(table, newline="", encoding="utf-8-sig") as file:
             for row in csv.DictReader(file):
-                told, published = Path(row["source_file_name"]).stem, Path(row["target_file_name"]).name
-                clip_id = _clip_id(table.parent.name, _named_split(table, told), published)
+                told = _stem(row["source_file_name"])
+                clip_id = _clip_id(table.parent.name, _named_split(told), row["target_file_name"])
                 truth[clip_id] = _attributes_from_name(re.fullmatch(LABELLED, told)["attributes"])
     if not truth:
         raise FileNotFoundError(
@@ -215,9 +217,11 @@ def _machine_rows(folder: Path, clips: list, tables: list[Path], year: int, stri
         if strict and size == 0:
             raise FileNotFoundError(f"{file}: has 0 bytes, the tree looks half unpacked. Unpack the archive again.")
         row = _parse_name(file, split, year)
-        attributes = listed.get(name) or row.pop("attributes")
+        attributes = listed.get(_stem(name)) or row["attributes"]
         if year < 2024 and year > 2020 and "noAttribute" in name:
             raise ValueError(f"{file}: attributes are hidden from 2024 on only, so this is no tree of {year}.")
+        if year > 2022 and row["section"] != "00":
+            raise ValueError(f"{file}: machines have one section, 00, from 2023 on, so this is no tree of {year}.")
         row |= {"path": file, "machine": folder.name, "split": split, "attributes": attributes}
         rows.append(row | {"clip_id": _clip_id(folder.name, split, name)})
     if not any(row["split"] == "train" for row in rows):
@@ -225,8 +229,8 @@ def _machine_rows(folder: Path, clips: list, tables: list[Path], year: int, stri
             f"{folder}: holds no training clip in train/, the tree looks half unpacked. Unpack the archive of the "
             f"{'additional training' if rows else 'development'} data of {folder.name} into {folder.parent}."
         )
-    present, splits = {name for _, name, _, _ in clips}, {row["split"] for row in rows}
-    lost = sorted(name for name in listed if name not in present and _named_split(folder, name) in splits)
+    present, splits = {_stem(name) for _, name, _, _ in clips}, {row["split"] for row in rows}
+    lost = sorted(name for name in listed if name not in present and _named_split(name) in splits)
     if strict and lost:
         raise FileNotFoundError(
             f"{folder}: {len(lost)} of the {len(listed)} files that its attributes table lists are not there, the "
@@ -250,7 +254,7 @@ def _parse_name(file: Path, split: str, year: int) -> dict:
             raise ValueError(f"{file}: unknown file in a tree of {year}; {why}.")
         words = found["words"].split("_")
         domain = next((word for word in words if word in ("source", "target")), "unknown")
-        condition = "unknown" if "noise" in words else "normal"
+        condition = "unknown" if is_noise_only(file.stem) else "normal"
         return {"section": found["section"], "domain": domain, "condition": condition, "attributes": {}}
     found = next(filter(None, (re.fullmatch(pattern, file.stem) for pattern in NAMES[year])), None)
     folder_is_2021 = file.parent.name in ("source_test", "target_test")
@@ -293,7 +297,7 @@ def _attributes_from_name(text: str | None) -> dict[str, str]:
 
 
 def _read_attributes(table: Path) -> dict[str, dict[str, str]]:
-    """File name -> attributes, from columns `file_name, d1p, d1v, d2p, d2v, ...` (parameter and value)."""
+    """File stem -> attributes, from columns `file_name, d1p, d1v, d2p, d2v, ...` (parameter and value)."""
     with open(table, newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
@@ -301,7 +305,7 @@ def _read_attributes(table: Path) -> dict[str, dict[str, str]]:
         if "file_name" not in columns or any(f"{key[:-1]}v" not in columns for key in keys):
             raise ValueError(f"{table}: has the columns {columns}; accepted are file_name, d1p, d1v, d2p, d2v, ...")
         return {
-            Path(row["file_name"]).name: {
+            _stem(row["file_name"]): {
                 row[key]: row[f"{key[:-1]}v"]
                 for key in keys
                 if (row[key] or "") not in HIDDEN and (row[f"{key[:-1]}v"] or "") not in HIDDEN
@@ -310,16 +314,22 @@ def _read_attributes(table: Path) -> dict[str, dict[str, str]]:
         }
 
 
-def _named_split(where: Path, name: str) -> str:
+def _named_split(name: str) -> str:
+    """The split that a clip's name tells. Evaluation clips and RoboticArm's of 2024 tell none: they are tests."""
     words = name.split("_")
-    found = [split for split in ("train", "test", "supplemental") if split in words]
-    if not found:
-        raise ValueError(f"{where}: lists {name!r}, whose name tells neither train nor test nor supplemental.")
-    return found[0]
+    return next((split for split in ("train", "supplemental") if split in words), "test")
 
 
 def _clip_id(machine: str, split: str, name: str) -> str:
-    return f"{machine}/{split}/{name.rsplit('.', 1)[0]}"
+    return f"{machine}/{split}/{_stem(name)}"
+
+
+def _stem(name: str) -> str:
+    """
+    A file's name without folder and `.wav`. Tables list some machines' files with the machine's folder in front, some
+    without an ending, and values such as `ac_0.01` hold dots of their own.
+    """
+    return name.rsplit("/", 1)[-1].removesuffix(".wav")
 
 
 def _channels(file: Path) -> int:
