@@ -64,9 +64,7 @@ class FactoryConfig:
             self.snr_db = tuple(self.snr_db)
             if len(self.snr_db) != 2 or self.snr_db[0] > self.snr_db[1]:
                 raise ValueError(f"snr_db is {list(self.snr_db)}; accepted are a value or lowest and highest, in dB.")
-        if self.hidden_machines is None:
-            self.hidden_machines = len(self.machines) // 2
-        if not 0 <= self.hidden_machines <= len(self.machines):
+        if self.hidden_machines is not None and not 0 <= self.hidden_machines <= len(self.machines):
             raise ValueError(
                 f"hidden_machines is {self.hidden_machines}; accepted are 0 to {len(self.machines)}, the machines."
             )
@@ -77,7 +75,8 @@ class FactoryConfig:
     def hidden(self) -> tuple[str, ...]:
         """The machines whose attributes are hidden, spread evenly over all."""
         count = len(self.machines)
-        places = [(i + 1) * count // self.hidden_machines - 1 for i in range(self.hidden_machines)]
+        hidden = count // 2 if self.hidden_machines is None else self.hidden_machines
+        places = [(i + 1) * count // hidden - 1 for i in range(hidden)]
         return tuple(self.machines[place] for place in places)
 
 

@@ -65,8 +65,10 @@ def pump_sound(run: Run) -> np.ndarray:
     if (depth := run.grade("impeller", 0.2, 0.95)) is not None:
         width = np.exp(-0.5 * (np.arange(3 * vanes) / vanes) ** 2)
         pulse = periodic(turns, width * np.exp(-2j * np.pi * fault_rng.random() * np.arange(3 * vanes)))
-        tones *= 1 - np.float32(depth) * pulse / np.abs(pulse).max()
-        tones += at_level(periodic(turns, phased(fault_rng, [0, -6])), -26 + 20 * depth)
+        pulse *= np.float32(depth) / np.abs(pulse).max()
+        tones *= 1 - pulse
+        surge *= 1 + np.float32(0.6) * pulse
+        tones += at_level(periodic(turns, phased(fault_rng, [0, -6])), -18 + 20 * depth)
 
     sound = at_level(flow, -1) * surge + resonate(tones, 0.3 + casing) + cavitation
     if (level := run.grade("cavitation", -16, 2)) is not None:

@@ -77,7 +77,7 @@ def slider_sound(run: Run) -> np.ndarray:
         turn = periodic(screw, phased(fault_rng, [-3, -8, -12]))
         tones *= (1 + np.float32(depth)) * (1 + np.float32(depth) * turn)
         rolling *= 1 + np.float32(depth) * turn
-    if (force := run.grade("rail_damage", 0.2, 3.0)) is not None:
+    if (force := run.grade("rail_damage", 0.3, 5.0)) is not None:
         spot = fault_rng.uniform(0.1, 0.9) * place.max()
         passed = np.flatnonzero(np.diff(place > spot)).astype(float)
         for number in range(3):  # several balls, one after the other
@@ -91,7 +91,7 @@ def slider_sound(run: Run) -> np.ndarray:
     if (count := run.grade("debris", 8, 80)) is not None:
         places = fault_rng.uniform(0, travel[-1], fault_rng.poisson(count * samples / RATE))
         moments = np.interp(places, travel[::16], np.arange(0, samples, 16))
-        hits += impulses(samples, moments, 0.25 * fault_rng.lognormal(-0.5, 0.8, len(moments)))
+        hits += impulses(samples, moments, 0.5 * fault_rng.lognormal(-0.5, 0.8, len(moments)))
 
     sound = resonate(tones, 0.3 + carriage) + rolling + 3 * strike(hits, carriage)
     if (level := run.grade("dry", -14, 2)) is not None:
