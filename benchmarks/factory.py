@@ -5,8 +5,8 @@ How fast the simulated factory is written, and how hard it is for detectors that
     python benchmarks/factory.py --small --seeds 0 1 2            # 200 training clips a machine, three factories
 
 Speed is told as a ratio to real time: seconds of sound written, per second. The official score of the nearest
-neighbour on mean log-mel should lie between 55 and 70 %: harder, and nothing could be learned from a comparison; easier,
-and nothing would be left to learn.
+neighbour on mean log-mel should lie between 55 and 70 %: harder, and nothing could be learned from a comparison;
+easier, and nothing would be left to learn.
 """
 
 import argparse
