@@ -4,7 +4,7 @@ Where the recordings of DCASE Task 2 lie: the Zenodo records of every year, thei
 Sizes and MD5 sums are not written down here, they are read from the record itself (`/api/records/<number>`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Record:
         number (`int`): of the record, as in `https://zenodo.org/records/<number>`.
         archive (`str`): name of an archive, with `{}` for the machine.
         machines (`tuple[str, ...]`): one archive each.
-        renamed (`dict[str, str]`, *optional*): machine -> what stands for it where an archive was replaced.
+        replaced (`dict[str, str]`, *optional*): machine -> the archive that replaced its first one.
     """
 
     part: str
     number: int
     archive: str
     machines: tuple[str, ...]
-    renamed: dict[str, str] | None = None
+    replaced: dict[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -34,7 +34,7 @@ class Record:
 
     def archives(self) -> dict[str, str]:
         """Machine -> name of its archive."""
-        return {machine: self.archive.format((self.renamed or {}).get(machine, machine)) for machine in self.machines}
+        return {machine: self.archive.format(machine) for machine in self.machines} | self.replaced
 
 
 MACHINES_2020 = ("ToyCar", "ToyConveyor", "fan", "pump", "slider", "valve")
@@ -77,10 +77,9 @@ RECORDS = {
         Record(
             "train",
             11259435,
-            "eval_data_{}.zip",
+            "eval_data_{}_train.zip",
             NEW_IN_2024,
-            {machine: f"{machine}_train" for machine in NEW_IN_2024}
-            | {"3DPrinter": "3DPrinter_train_r2", "RoboticArm": "RoboticArm_train_r2"},
+            {machine: f"eval_data_{machine}_train_r2.zip" for machine in ("3DPrinter", "RoboticArm")},
         ),
         Record("eval", 11363076, "eval_data_{}_test.zip", NEW_IN_2024),
     ],
@@ -90,7 +89,7 @@ RECORDS = {
         Record("eval", 15519362, "eval_data_{}_test.zip", NEW_IN_2025),
     ],
     2026: [
-        Record("dev", 19336329, "dev_{}.zip", MACHINES_2026, {"ToyCar": "ToyCar_r2"}),
+        Record("dev", 19336329, "dev_{}.zip", MACHINES_2026, {"ToyCar": "dev_ToyCar_r2.zip"}),
         Record("train", 20151556, "eval_data_{}_train.zip", NEW_IN_2026),
         Record("eval", 20437238, "eval_data_{}_test.zip", NEW_IN_2026),
     ],
