@@ -91,7 +91,7 @@ def background(
             sound += at_level(other, level + rng.normal(0, 2))
     sound += _clanks(rng, samples)
     if rng.random() < 0.25:
-        sound += np.float32(amplitude(rng.uniform(-26, -8))) * _hisses(rng, samples)
+        sound += np.float32(amplitude(rng.uniform(-22, 0))) * _hisses(rng, samples)
     if rng.random() < 0.3:
         syllables = np.exp(slow(rng, samples, 0.06, 0.9) + slow(rng, samples, 1.0, 0.6))
         sound += at_level(shaped_noise(rng, samples, band_gain(samples, SPEECH)) * syllables, rng.uniform(-18, -8))
@@ -112,7 +112,7 @@ def _clanks(rng: np.random.Generator, samples: int) -> np.ndarray:
         tail = rng.standard_normal(length, dtype=np.float32)
         bright = tail * np.exp(time / np.float32(-0.05))
         dark = lfilter([0.15], [1, -0.85], tail).astype(np.float32) * np.exp(time / np.float32(-0.14))
-        loud = np.float32(rng.lognormal(-0.5, 0.8))
+        loud = np.float32(rng.lognormal(0.6, 1.0))
         sound[moment : moment + length] += loud * (strike + np.float32(0.4) * bright + dark)
     return sound
 

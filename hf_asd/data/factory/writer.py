@@ -55,9 +55,7 @@ class FactoryConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is {least} or more.")
         for name in ("num_source_train", "num_target_train", "num_test"):
             if getattr(self, name) > 10_000:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; accepted is 10000 or less, names have four digits."
-                )
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 10000 or less.")
         if not 1 <= self.clip_seconds <= 600:
             raise ValueError(f"clip_seconds is {self.clip_seconds}; accepted are 1 to 600 seconds.")
         if not isinstance(self.snr_db, int | float):
@@ -124,9 +122,13 @@ def write_factory(config: FactoryConfig, path: str | Path) -> Path:
         soundfile.write(content, samples, RATE, subtype="PCM_16", format="WAV")
         _write(file, content.getvalue())
 
-    with ThreadPoolExecutor(config.num_workers or os.cpu_count()) as pool:
+    # Threads are enough: nearly all the time is spent in numpy and scipy, which let other threads run.
+    pool = ThreadPoolExecutor(config.num_workers or os.cpu_count())
+    try:
         for _ in tqdm(pool.map(write, missing), total=len(missing), desc="simulating the factory", unit="clip"):
             pass
+    finally:
+        pool.shutdown(cancel_futures=True)
     return path
 
 
@@ -141,7 +143,7 @@ def _claim(config: FactoryConfig, path: Path):
         if differing:
             listed = ", ".join(f"{name} is {found.get(name)}, asked for {wanted.get(name)}" for name in differing)
             raise ValueError(f"{mark}: holds another factory: {listed}. Give another folder, or remove this one.")
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif path.exists() and (not path.is_dir() or any(e.suffix != ".partial" for e in path.iterdir())):
         raise ValueError(f"{path}: holds something else than a simulated factory. Give a new or an empty folder.")
     else:
         path.mkdir(parents=True, exist_ok=True)
