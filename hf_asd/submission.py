@@ -82,7 +82,8 @@ def read_submission(folder: str | Path, year: int = 2025) -> Dataset:
 
     Args:
         folder (`str` or `Path`): holds the files that [`write_submission`] describes; decisions may be missing
-            altogether.
+            altogether. The names of the organisers' baseline are read, too
+            (`anomaly_score_DCASE2025T2fan_section_00_test_seed13711_id(0_)_Eval.csv`).
         year (`int`, *optional*, defaults to 2025): decides on the files' names.
 
     Returns:
@@ -104,7 +105,11 @@ def read_submission(folder: str | Path, year: int = 2025) -> Dataset:
     for file in sorted(folder.glob("*.csv")):
         parts = _parts(file, year)
         if parts:
-            tables[parts["kind"]][parts["machine"], parts["section"], parts["domain"] or "unknown"] = file
+            key = (parts["machine"], parts["section"], parts["domain"] or "unknown")
+            if tables[parts["kind"]].setdefault(key, file) != file:
+                raise ValueError(
+                    f"{file}: is of the same clips as {tables[parts['kind']][key].name}; keep one of them."
+                )
         elif file.name.startswith(tuple(tables)):
             raise ValueError(f"{file}: unknown name; {accepted}.")
     if not tables["anomaly_score"]:
@@ -132,11 +137,15 @@ def name_difference(found, wanted, found_by: str, wanted_by: str) -> None:
     missing, surplus = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     if missing or surplus:
         few = [
-            f"{len(names)} {what} ({', '.join(map(str, names[:5]))}{', ...' if names[5:] else ''})"
+            f"{len(names)} {what} ({', '.join(map(_readable, names[:5]))}{', ...' if names[5:] else ''})"
             for names, what in ((missing, "missing"), (surplus, "surplus"))
             if names
         ]
         raise ValueError(f"{found_by} and {wanted_by} are not of the same clips: {' and '.join(few)} in the first.")
+
+
+def _readable(name: str | tuple[str, ...]) -> str:
+    return name if isinstance(name, str) else " ".join(name)
 
 
 def _ending(machine: str, section: str, domain: str, year: int) -> str:
@@ -152,7 +161,8 @@ def _parts(file: Path, year: int) -> dict | None:
         2021: r"section_(?P<section>\d\d)_(?P<domain>source|target)_test",
     }
     end = end.get(year, r"section_(?P<section>\d\d)(?P<domain>)_test")
-    found = re.fullmatch(rf"(?P<kind>anomaly_score|decision_result)_(?P<machine>.+)_{end}\.csv", file.name)
+    kind = r"(?P<kind>anomaly_score|decision_result)"
+    found = re.fullmatch(rf"{kind}_(?:DCASE{year}T2)?(?P<machine>.+)_{end}(?:_seed.*)?\.csv", file.name)
     return found.groupdict() if found else None
 
 

@@ -23,8 +23,8 @@ def load_ground_truth(path: str | Path, year: int = 2025) -> dict[tuple[str, str
             - the organisers' evaluator, or any folder with its `ground_truth_data` and `ground_truth_domain`: files
               `ground_truth_<machine>_section_<nn>_test.csv` (2020 `_id_<nn>`, 2021 `_source_test`), rows
               `<file name>,<0 or 1>`, 1 for an anomaly or the target domain;
-            - the organisers' list `eval_data_list_<year>.csv`: a line with the machine's name, then rows
-              `<published file name>,<original file name>`, the latter telling condition and domain;
+            - the organisers' list `eval_data_list_<year>.csv`, or a folder with it: a line with the machine's name,
+              then rows `<published file name>,<original file name>`, the latter telling condition and domain;
             - a tree of recordings whose names tell their condition (development data, the simulated factory).
         year (`int`, *optional*, defaults to 2025): 2020 to 2026.
 
@@ -39,7 +39,7 @@ def load_ground_truth(path: str | Path, year: int = 2025) -> dict[tuple[str, str
     if year not in YEARS:
         raise ValueError(f"year is {year!r}; accepted are 2020 to 2026.")
     path = Path(path)
-    lists = sorted(path.glob("eval_data_list_*.csv")) if path.is_dir() else [path]
+    lists = sorted(path.glob("eval_data_list*.csv")) if path.is_dir() else [path]
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder.")
     data = path / "ground_truth_data" if (path / "ground_truth_data").is_dir() else path
