@@ -114,9 +114,10 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     for name, value in read_overrides(overrides or []):
         _set(content, name, value)
     content.setdefault("output_dir", f"runs/{file.parent.name if file.name == 'recipe.yaml' else file.stem}")
-    _inherit(content, "seed", ("pretrain", "finetune"))
+    if "seed" in content:
+        _inherit(content, "seed", content["seed"], ("pretrain", "finetune"))
     if isinstance(content.get("data"), dict) and "channel" in content["data"]:
-        content["fit"] = {"channel": content["data"]["channel"], **(content.get("fit") or {})}
+        _inherit(content, "channel", content["data"]["channel"], ("fit",))
     try:
         return build(Recipe, content)
     except ValueError as error:
@@ -216,7 +217,10 @@ def _set(content: dict, name: str, value: object):
     content[option] = value
 
 
-def _inherit(content: dict, option: str, sections: tuple[str, ...]):
-    if option in content:
-        for section in sections:
-            content[section] = {option: content[option], **(content.get(section) or {})}
+def _inherit(content: dict, option: str, value: object, sections: tuple[str, ...]):
+    """Gives an option to the sections that do not set it."""
+    for section in sections:
+        if content.get(section) is None:
+            content[section] = {}
+        if isinstance(content[section], dict):
+            content[section].setdefault(option, value)

@@ -1,0 +1,226 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import AutoModel
+
+from hf_asd import FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
+from hf_asd.finetuning import attribute_classes, spec_augment
+from hf_asd.training import (
+    TrainingError,
+    export,
+    frames_of,
+    last_whole_checkpoint,
+    random_crops,
+    training_arguments,
+)
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+PRETRAIN = {
+    "model": TINY | {"decoder_layers": 1},
+    "crop_seconds": 0.5,
+    "masks_per_clip": 2,
+    "batch_size": 4,
+    "max_steps": 6,
+    "save_steps": 2,
+    "training": {"disable_tqdm": True},
+}
+FINETUNE = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Two machines of six short clips each, every machine with two loads."""
+    rng = np.random.default_rng(0)
+    for machine in ("fan", "pump"):
+        for load in ("low", "high"):
+            (tmp_path / "clips" / machine / load).mkdir(parents=True)
+            for clip in range(3):
+                samples = 0.1 * rng.standard_normal(16_000) * (1 + np.sin(np.arange(16_000) * 0.01 * (clip + 1)))
+                soundfile.write(tmp_path / "clips" / machine / load / f"{clip}.wav", samples, 16_000)
+    return load_folder(tmp_path / "clips")["train"]
+
+
+def weights(folder):
+    return AutoModel.from_pretrained(folder).state_dict()
+
+
+def assert_same_bits(a, b):
+    a, b = weights(a), weights(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def stop_at(monkeypatch, step):
+    """Makes the run end without any clean-up when it has reached a step."""
+    from hf_asd.training import SeededTrainer
+
+    drawn = SeededTrainer.generator
+
+    def generator(self):
+        if self.state.global_step == step:
+            raise KeyboardInterrupt
+        return drawn(self)
+
+    monkeypatch.setattr(SeededTrainer, "generator", generator)
+
+
+def test_stopped_and_resumed_training_ends_with_the_same_bits(clips, tmp_path, monkeypatch):
+    whole = pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_at(patch, 5)
+        pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "stopped")
+    # What a kill in the middle of writing leaves behind.
+    (tmp_path / "stopped" / "checkpoint-5").mkdir()
+    (tmp_path / "stopped" / "checkpoint-5" / "model.safetensors").write_bytes(b"half")
+    assert last_whole_checkpoint(tmp_path / "stopped").endswith("checkpoint-4")
+    resumed = pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "stopped")
+    assert_same_bits(whole, resumed)
+
+    whole_classifier = finetune(clips, whole, FinetuneConfig(**FINETUNE), tmp_path / "whole-classifier")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_at(patch, 3)
+        finetune(clips, whole, FinetuneConfig(**FINETUNE), tmp_path / "stopped-classifier")
+    resumed = finetune(clips, whole, FinetuneConfig(**FINETUNE), tmp_path / "stopped-classifier")
+    assert_same_bits(whole_classifier, resumed)
+
+    config = json.loads((resumed / "config.json").read_text())
+    assert list(config["label2id"]) == ["fan: folder=high", "fan: folder=low", "pump: folder=high", "pump: folder=low"]
+
+
+def test_the_seed_decides(clips, tmp_path):
+    encoders = [
+        pretrain(clips, PretrainConfig(**PRETRAIN, seed=seed), tmp_path / name)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert_same_bits(encoders[0], encoders[1])
+    a, c = weights(encoders[0]), weights(encoders[2])
+    assert not torch.equal(a["embeddings.patch_embedding.weight"], c["embeddings.patch_embedding.weight"])
+
+
+def test_pretraining_goes_on_from_an_encoder(clips, tmp_path):
+    first = pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "first")
+    options = {name: value for name, value in PRETRAIN.items() if name != "model"} | {"learning_rate": 1e-12}
+    second = pretrain(clips, PretrainConfig(encoder=str(first), **options), tmp_path / "second")
+    a, b = weights(first), weights(second)
+    torch.testing.assert_close(a["layers.0.mlp.fc1.weight"], b["layers.0.mlp.fc1.weight"], rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="has its own shape"):
+        PretrainConfig(encoder=str(first), model=TINY)
+
+
+def test_training_that_cannot_work_says_why(clips, tmp_path):
+    with pytest.raises(TrainingError, match="The teacher has collapsed at step 0"):
+        same = clips.select([0] * 8)
+        options = PRETRAIN | {"crop_seconds": 0.16, "training": {"disable_tqdm": True}}
+        silent_model = pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "model")
+        model = AutoModel.from_pretrained(silent_model)
+        for parameter in model.parameters():
+            parameter.data.zero_()
+        model.save_pretrained(silent_model)
+        options.pop("model")
+        pretrain(same, PretrainConfig(encoder=str(silent_model), **options), tmp_path / "collapsed")
+    with pytest.raises(ValueError, match="fewer than one batch"):
+        pretrain(clips.select(range(2)), PretrainConfig(**PRETRAIN), tmp_path / "few")
+    with pytest.raises(ValueError, match="a single class, 'fan: folder=low'"):
+        low = clips.filter(lambda row: row["machine"] == "fan" and row["attribute_label"] == "folder=low")
+        finetune(low, tmp_path, FinetuneConfig(**FINETUNE | {"batch_size": 2}), tmp_path / "one")
+
+
+def test_a_loss_that_is_no_number_stops_the_run(clips, tmp_path):
+    options = PRETRAIN | {"learning_rate": 1e30, "warmup": 0.0, "training": {"max_grad_norm": 1e30}}
+    with pytest.raises(TrainingError, match="The loss is nan at step|The teacher has collapsed"):
+        pretrain(clips, PretrainConfig(**options), tmp_path / "run")
+
+
+def test_classes_are_keyed_by_machine_and_need_attributes(clips):
+    named = attribute_classes(clips)
+    assert len(set(named)) == 4 and named[0] == "fan: folder=high"
+    hidden = clips.map(lambda row: {"attribute_label": None if row["machine"] == "pump" else row["attribute_label"]})
+    with pytest.raises(ValueError, match=r"neither attributes nor pseudo-attributes: pump \(6 clips\)"):
+        attribute_classes(hidden)
+    clustered = hidden.add_column(
+        "pseudo_attribute", [None if machine == "fan" else "cluster=1" for machine in hidden["machine"]]
+    )
+    assert set(attribute_classes(clustered)) == {"fan: folder=high", "fan: folder=low", "pump: cluster=1"}
+
+
+def test_crops_stay_inside_the_recording():
+    values = torch.arange(100.0)[None, :, None].expand(64, -1, 3)
+    frames = torch.full((64,), 50)
+    crops = random_crops(values, frames, 16, torch.Generator().manual_seed(0))
+    starts = crops[:, 0, 0]
+    assert crops.shape == (64, 16, 3)
+    assert torch.equal(crops[..., 0], starts[:, None] + torch.arange(16.0))
+    assert starts.min() < 5 and 29 < starts.max() <= 34
+
+
+def test_spec_augment_hides_one_stretch_of_time_and_one_of_bands():
+    values = torch.randn(200, 40, 32, generator=torch.Generator().manual_seed(0))
+    hidden = spec_augment(values, 10, 8, torch.Generator().manual_seed(0)) != values
+    times, bands = hidden.all(2).sum(1), hidden.all(1).sum(1)
+    assert times.max() == 10 and bands.max() == 8
+    rectangle = times[:, None] * 32 + bands[:, None] * 40 - times[:, None] * bands[:, None]
+    assert torch.equal(hidden.sum((1, 2)), rectangle[:, 0])
+    assert torch.equal(spec_augment(values, 0, 0, torch.Generator().manual_seed(0)), values)
+
+
+def test_unknown_training_options_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="training.gradient_acumulation_steps is no .* gradient_accumulation_steps"):
+        training_arguments(tmp_path, {"gradient_acumulation_steps": 2})
+    assert training_arguments(tmp_path, {"save_steps": 7}, save_steps=3).save_steps == 7
+
+
+def test_crop_lengths_are_whole_patches():
+    assert frames_of(10.0) == 992
+    with pytest.raises(ValueError, match="crop_seconds is 0.1"):
+        frames_of(0.1)
+
+
+def test_an_export_is_whole_or_not_there(tmp_path):
+    def save(folder):
+        (folder / "a").write_text("a")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        export(tmp_path / "model", save)
+    assert not (tmp_path / "model").exists()
+    export(tmp_path / "model", lambda folder: (folder / "b").write_text("b"))
+    assert [file.name for file in (tmp_path / "model").iterdir()] == ["b"]
+
+
+def kill_when(command, condition, environment):
+    """Runs a command and kills it as soon as the condition holds."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(2_000):
+            if condition() or process.poll() is not None:
+                break
+            time.sleep(0.02)
+        assert process.poll() is None, process.stdout.read().decode()
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_process_resumes_to_the_same_bits(clips, tmp_path):
+    script = (
+        "from hf_asd import *\n"
+        f"clips = load_folder({str(tmp_path / 'clips')!r})['train']\n"
+        f"pretrain(clips, PretrainConfig(**{PRETRAIN | {'max_steps': 400}!r}), {str(tmp_path / 'killed')!r})\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", script]
+    kill_when(command, lambda: (tmp_path / "killed" / "checkpoint-20" / "trainer_state.json").exists(), environment)
+    assert not (tmp_path / "killed" / "encoder").exists()
+    config = PretrainConfig(**PRETRAIN | {"max_steps": 400})
+    resumed = pretrain(clips, config, tmp_path / "killed")
+    assert_same_bits(pretrain(clips, config, tmp_path / "whole"), resumed)
