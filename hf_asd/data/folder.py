@@ -62,7 +62,7 @@ def load_folder(
     splits = {"train": [], "test": []}
     for file in files:
         name = file.relative_to(root).as_posix()
-        row = _row_from_folders(file.relative_to(root).parts[:-1], machine or root.resolve().name)
+        row = _row_from_folders(file.relative_to(root).parts[:-1], machine or _name_of(root))
         told = metadata.get(name, {})
         row["attributes"] |= told.pop("attributes", {})
         row |= told
@@ -73,6 +73,14 @@ def load_folder(
         splits[row["split"]].append({**row, "path": file, "clip_id": f"{row['machine']}/{name}"})
     dataset = DatasetDict({split: dataset_from_rows(rows) for split, rows in splits.items() if rows})
     return dataset if on_bad_audio is None else drop_bad_audio(dataset, on_bad_audio, channel)[0]
+
+
+def _name_of(folder: Path) -> str:
+    """The machine that a folder's name stands for: `pump/train/normal` holds recordings of the pump."""
+    folder = folder.resolve()
+    while folder.name.lower() in (*ACCEPTED["split"], *CONDITION_FOLDERS):
+        folder = folder.parent
+    return folder.name
 
 
 def _row_from_folders(folders: tuple[str, ...], machine: str) -> dict:

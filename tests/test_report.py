@@ -1,0 +1,109 @@
+import re
+
+import numpy as np
+import pytest
+import soundfile
+
+from hf_asd import AnomalyDetector, load_folder, write_report
+from hf_asd.metrics.functional import score_table
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, condition, count in (("train", "normal", 8), ("test", "normal", 4), ("test", "anomaly", 4)):
+        (tmp_path / "fan" / split / condition).mkdir(parents=True)
+        for clip in range(count):
+            samples = 0.1 * rng.standard_normal(16_000)
+            if condition == "anomaly":
+                samples = samples + 0.3 * np.sin(np.arange(16_000))
+            soundfile.write(tmp_path / "fan" / split / condition / f"{clip}<b>.wav", samples, 16_000)
+    return tmp_path / "fan"
+
+
+def visible_text(path):
+    html = path.read_text(encoding="utf-8")
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL))
+
+
+def assert_self_contained(path):
+    html = path.read_text(encoding="utf-8")
+    for source in re.findall(r"""(?:src|href)=["']([^"']+)""", html):
+        assert source.startswith(("data:", "#")), source[:80]
+    assert "<b>.wav" not in html  # names are escaped
+    assert len(html) < 8e6
+
+
+def test_report_of_labelled_recordings(folder, tmp_path):
+    dataset = load_folder(folder)
+    detector = AnomalyDetector().fit(dataset)
+    train = detector._embedded(dataset["train"], None)
+    test = detector.score(dataset["test"])
+    evaluation = score_table(
+        labels=[condition == "anomaly" for condition in test["condition"]],
+        scores=test["anomaly_score"][:],
+        machines=test["machine"][:],
+        sections=test["section"][:],
+        domains=["source", "target"] * 4,
+    )
+    path = write_report(
+        tmp_path / "report.html",
+        title="Fan & co",
+        train=train,
+        test=test,
+        evaluation=evaluation,
+        baselines={"mean log-mel": evaluation},
+        skipped=["broken.wav: is empty, it holds no samples."],
+        threshold_by_machine={"fan": detector.machines["fan"].threshold},
+    )
+    assert_self_contained(path)
+    text = visible_text(path)
+    found = sum(
+        flag for flag, condition in zip(test["is_anomaly"], test["condition"], strict=True) if condition == "anomaly"
+    )
+    for words in (
+        f"{found} of 4 faults were heard",
+        "Official score: mean log-mel",
+        f"{100 * evaluation['official_score']:.1f}",
+        "broken.wav: is empty",
+        "Most anomalous recordings",
+        "Nearest normal recording",
+        "Fan &amp; co",
+    ):
+        assert words in text
+    html = path.read_text(encoding="utf-8")
+    assert html.count("data:image/svg+xml") >= 4 + 4  # histogram, ROC, two maps, spectrograms
+    assert 'alt="Receiver operating characteristic"' in html
+
+
+def test_report_of_a_fit_without_new_recordings(folder, tmp_path):
+    dataset = load_folder(folder / "train")
+    detector = AnomalyDetector().fit(dataset)
+    bank = detector.machines["fan"]
+    path = write_report(
+        tmp_path / "report.html",
+        title="fan",
+        train=dataset["train"],
+        threshold_by_machine={"fan": bank.threshold},
+        leave_one_out={"fan": bank.left_out()},
+    )
+    assert_self_contained(path)
+    text = visible_text(path)
+    assert "8 normal recordings of 1 machine learned; no new recordings yet" in text
+    assert "Most unusual normal recordings" in text and "Official scores" not in text
+
+
+def test_report_of_recordings_that_nobody_labelled(folder, tmp_path):
+    detector = AnomalyDetector().fit(load_folder(folder / "train"))
+    test = load_folder(folder)["test"].map(lambda row: {"condition": "unknown"})
+    scored = detector.score(test)
+    path = write_report(tmp_path / "report.html", title="new", test=scored)
+    assert_self_contained(path)
+    alarms = sum(scored["is_anomaly"])
+    assert alarms >= 4
+    assert f"{alarms} of 8 recordings sound unlike the healthy machine" in visible_text(path)
+
+
+def test_a_report_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="a report needs train"):
+        write_report(tmp_path / "report.html", title="")
