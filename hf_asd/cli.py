@@ -206,7 +206,8 @@ class _RecipeHelp(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         from .recipe import options_help
 
-        parser.exit(message=f"{parser.format_help()}\nOptions of a recipe:\n{options_help()}\n")
+        print(f"{parser.format_help()}\nOptions of a recipe:\n{options_help()}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,191 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from hf_asd.cli import main
+from hf_asd.data.schema import read_table
+
+
+RATE = 16_000
+
+
+def hum(rng, pitch=100.0, seconds=1.0, rate=RATE):
+    time = np.arange(int(rate * seconds)) / rate
+    tones = sum(np.sin(2 * np.pi * pitch * k * time + rng.uniform(0, 6)) / k for k in range(1, 6))
+    return 0.1 * tones + 0.02 * rng.standard_normal(len(time))
+
+
+@pytest.fixture
+def own_machine(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "my_fan").mkdir()
+    (tmp_path / "new").mkdir()
+    for clip in range(12):
+        soundfile.write(tmp_path / "my_fan" / f"{clip:02d}.wav", hum(rng), RATE)
+    soundfile.write(tmp_path / "new" / "healthy.wav", hum(rng), RATE)
+    soundfile.write(tmp_path / "new" / "faulty.wav", hum(rng, 170), RATE)
+    return tmp_path
+
+
+def test_fit_and_score_a_folder(own_machine, capsys):
+    detector = own_machine / "det"
+    assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
+    assert {file.name for file in detector.iterdir()} == {
+        "README.md",
+        "detector.json",
+        "memory_bank.safetensors",
+        "report.html",
+    }
+    told = capsys.readouterr()
+    assert "my_fan: 12 normal recordings, threshold" in told.out
+    assert "that takes 20 normal recordings or more" in told.err  # 5 % cannot be promised from 12
+
+    command = ["score", str(detector), str(own_machine / "new"), "--csv", str(own_machine / "out" / "result.csv")]
+    assert main(command) == 0
+    with open(own_machine / "out" / "result.csv", newline="") as file:
+        rows = {row["file"].rsplit("/", 1)[-1]: row for row in csv.DictReader(file)}
+    assert rows["faulty.wav"]["is_anomaly"] == "True" and rows["healthy.wav"]["is_anomaly"] == "False"
+    assert float(rows["faulty.wav"]["anomaly_score"]) > float(rows["faulty.wav"]["threshold"])
+    assert rows["faulty.wav"]["machine"] == "my_fan"
+    assert "1 of 2 recordings are anomalous, 0 skipped" in capsys.readouterr().out
+
+    assert main([*command, "--fail-on-anomaly"]) == 1
+    healthy = str(own_machine / "new" / "healthy.wav")
+    assert main(["score", str(detector), healthy, "--fail-on-anomaly"]) == 0
+
+
+def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys):
+    """Sixty recordings as recorders write them, three of them unusable."""
+    rng = np.random.default_rng(1)
+    folder = own_machine / "mixed"
+    folder.mkdir()
+    for clip in range(57):
+        rate, channels, subtype = ((44_100, 2, "PCM_24"), (48_000, 1, "FLOAT"), (8_000, 1, "PCM_16"))[clip % 3]
+        samples = np.tile(hum(rng, seconds=1 + clip % 2, rate=rate)[:, None], (1, channels))
+        soundfile.write(folder / f"{clip:02d}.wav", samples, rate, subtype=subtype)
+    whole = (folder / "00.wav").read_bytes()
+    (folder / "truncated.wav").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.wav").write_text("Measured on Monday by Jo.\n" * 20)
+
+    command = ["fit", str(folder), "--output", str(own_machine / "det")]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "3 of 60 recordings cannot be used" in error
+    for words in (
+        "truncated.wav: is truncated",
+        "empty.wav: cannot be read as audio, the file has 0 bytes",
+        "text.wav",
+    ):
+        assert words in error
+    assert not (own_machine / "det").exists()
+
+    assert main([*command, "--on-bad-audio", "skip"]) == 0
+    report = (own_machine / "det" / "report.html").read_text()
+    for name in ("truncated.wav", "empty.wav", "text.wav"):
+        assert name in report
+    told = capsys.readouterr()
+    assert "57 normal recordings" in told.out and told.err.count("skipped: ") == 3
+
+    assert main(["score", str(own_machine / "det"), str(folder)]) == 2
+    assert main(["score", str(own_machine / "det"), str(folder), "--on-bad-audio", "skip"]) == 0
+    assert "3 skipped" in capsys.readouterr().out
+
+
+def test_bad_input_gives_two_and_says_what_to_do(own_machine, capsys):
+    for arguments, words in (
+        (["fit", str(own_machine / "my_fan")], "--output is missing"),
+        (["fit", str(own_machine / "nothing"), "--output", "x"], "there is no such file or folder"),
+        (["fit", str(own_machine / "my_fan"), "--output", "x", "--chanel", "1"], "unknown options: --chanel 1"),
+        (["fit", str(own_machine / "my_fan"), "--output", "x", "--false-alarm-rate", "5"], "false_alarm_rate is 5.0"),
+        (["score", str(own_machine / "my_fan"), str(own_machine / "new")], "holds no detector.json"),
+        (["run", str(own_machine)], "there is no such recipe"),
+        (
+            ["factory", str(own_machine / "factory"), "--num-tests", "3"],
+            "num_tests is no option, did you mean num_t",
+        ),
+        (["evaluate", str(own_machine / "new")], "--truth is missing"),
+    ):
+        assert main(arguments) == 2, arguments
+        assert words in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "a", "b", "--unknown"])
+    assert ended.value.code == 2
+
+
+TINY = """
+seed: 0
+factory: {machines: [fan, valve], num_source_train: 10, num_target_train: 2, num_test: 3, clip_seconds: 2.0}
+pretrain:
+  model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, decoder_layers: 1}
+  crop_seconds: 1
+  masks_per_clip: 2
+  batch_size: 4
+  max_steps: 4
+  save_steps: 2
+cluster: {num_clusters: 3}
+finetune: {crop_seconds: 1, batch_size: 4, max_steps: 4, save_steps: 2}
+evaluate: {resamples: 20}
+"""
+
+
+def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(TINY)
+    command = ["run", str(tmp_path), "--output_dir", str(tmp_path / "runs")]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    for words in (
+        "official score 2025",
+        "spectral statistics",
+        "mean log-mel",
+        "pseudo-attributes against",
+        "report:",
+    ):
+        assert words in first
+    folders = {folder.name.rsplit("-", 1)[0]: folder for folder in (tmp_path / "runs").iterdir()}
+    stages = ["data", "pretrain", "embed", "cluster", "finetune", "fit", "score", "evaluate", "report"]
+    assert sorted(folders) == sorted(stages)
+    assert (folders["fit"] / "detector" / "README.md").is_file()
+    submission = {file.name for file in (folders["score"] / "submission").iterdir()}
+    assert "anomaly_score_fan_section_00_test.csv" in submission
+    scored = read_table(folders["score"] / "test.parquet")
+    assert len(scored) == 2 * 4 * 3
+
+    assert main(command) == 0
+    again = capsys.readouterr().out
+    assert again.count("as before") == len(stages)
+    assert again.split("official score 2025")[1] == first.split("official score 2025")[1]
+
+    assert main([*command, "--fit.num_neighbours", "2"]) == 0
+    assert capsys.readouterr().out.count("as before") == 5  # data to fine-tuning
+
+    # The same seed in another folder gives the same scores and pseudo-attributes to the bit, another seed does not.
+    scores, names = {}, {}
+    for folder, seed in (("same", 0), ("other", 1)):
+        output_dir = tmp_path / folder
+        assert main(["score", str(output_dir), "x"]) == 2
+        assert main(["evaluate", str(tmp_path), "--output_dir", str(output_dir), "--seed", str(seed)]) == 0
+        (table,) = output_dir.glob("score-*/test.parquet")
+        scores[folder] = read_table(table)["anomaly_score"][:]
+        (table,) = output_dir.glob("cluster-*/train.parquet")
+        names[folder] = read_table(table)["pseudo_attribute"][:]
+    assert scores["same"] == scored["anomaly_score"][:]
+    assert names["same"] == read_table(folders["cluster"] / "train.parquet")["pseudo_attribute"][:]
+    assert scores["other"] != scores["same"] and names["other"] != names["same"]
+
+    evaluation = json.loads((folders["evaluate"] / "evaluation.json").read_text())
+    assert set(evaluation["machines"]) == {"fan", "valve"} and len(evaluation["clusters"]) == 1
+    # The factory's truth, read from the submission files alone, gives the same score.
+    (factory,) = (tmp_path / "runs").glob("data-*/factory")
+    capsys.readouterr()
+    assert main(["evaluate", str(folders["score"] / "submission"), "--truth", str(factory), "--resamples", "0"]) == 0
+    assert f"official score 2025: {100 * evaluation['official_score']:.2f} %" in capsys.readouterr().out
+
+
+def test_help_of_a_stage_lists_the_options_of_a_recipe(capsys):
+    with pytest.raises(SystemExit):
+        main(["finetune", "--help"])
+    assert "--finetune.margin" in capsys.readouterr().out
