@@ -80,6 +80,14 @@ def fit(args: argparse.Namespace):
         skipped=skipped,
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
         leave_one_out={machine: bank.left_out() for machine, bank in detector.machines.items()},
+        facts={
+            "Embedding": "spectral statistics" if args.encoder is None else args.encoder,
+            **{
+                f"Threshold of {machine}": f"{bank.threshold:.4g}, for at most {100 * bank.false_alarm_rate:.3g} % "
+                "false alarms among recordings made like these"
+                for machine, bank in detector.machines.items()
+            },
+        },
         channel=channel,
     )
     render_model_card(folder, detector)

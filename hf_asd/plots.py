@@ -28,7 +28,7 @@ BANDS, COLUMNS, WINDOW, HOP = 64, 250, 1024, 256
 LEVELS = 40  # shades of a spectrogram: more could not be told apart and would only make the file larger
 LOUDNESS = colormaps["magma_r"].resampled(LEVELS)  # dark is loud, so that a printed page stays mostly white
 SPECTROGRAM_SECONDS, LISTEN_SECONDS = 60, 12
-FREQUENCY_TICKS = {100: "0.1", 250: "0.25", 500: "0.5", 1000: "1", 2000: "2", 4000: "4"}  # Hz, kHz
+FREQUENCY_TICKS = {100: "0.1", 500: "0.5", 1000: "1", 2000: "2", 4000: "4"}  # Hz, kHz
 
 STYLE = {
     "font.family": "sans-serif",
