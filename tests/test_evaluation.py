@@ -119,6 +119,26 @@ def test_a_submission_has_the_score_of_its_dataset_whatever_the_order(tmp_path):
     assert "confidence_interval" in evaluate_submission(folder, truth, resamples=20)
 
 
+@pytest.mark.parametrize(("year", "published"), [(2020, "id_05_{:08d}"), (2021, "section_03_{}_test_{:04d}")])
+def test_submissions_of_the_first_two_years(tmp_path, year, published):
+    section = "05" if year == 2020 else "03"
+    dataset = scored(section=[section] * 200)
+    names, truth = [], []
+    for number, row in enumerate(dataset.select(range(100))):
+        names.append(published.format(number) if year == 2020 else published.format(row["domain"], number))
+        told = f"{row['condition']}_id_{section}_{number:08d}"
+        told = f"section_{section}_{row['domain']}_test_{row['condition']}_{number:04d}" if year == 2021 else told
+        truth.append(f"{names[-1]}.wav,{told}.wav\n")
+    clips = [f"{machine}/test/{name}" for machine in MACHINES for name in names]
+    dataset = dataset.remove_columns("clip_id").add_column("clip_id", clips)
+    file = tmp_path / f"eval_data_list_{year}.csv"
+    file.write_text("".join(f"{machine}\n{''.join(truth)}" for machine in MACHINES))
+    result = evaluate_submission(as_submission(tmp_path / "a", dataset, year), file, year, resamples=0)
+    expected = evaluate_scores(dataset, year)
+    assert result["official_score"] == pytest.approx(expected["official_score"], abs=1e-15)
+    assert [row["section"] for row in result["sections"]] == [section] * 2
+
+
 def test_submissions_of_other_clips_name_them(tmp_path):
     dataset = scored()
     truth = as_evaluator(tmp_path / "truth", dataset)

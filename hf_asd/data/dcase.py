@@ -18,7 +18,7 @@ from .schema import dataset_from_rows
 
 YEARS = range(2020, 2027)
 # Raised whenever the rows of the same files would come out differently: it is part of the cache's fingerprint.
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 
 # One pattern a kind of file name. 2020 knows machine ids instead of sections, 2021 tells the domain of every clip,
 # from 2022 on evaluation clips tell nothing; RoboticArm of 2024 leaves the split out.
@@ -36,8 +36,8 @@ NAMES = {
     ],
 }
 NAMES |= {2023: NAMES[2022], 2025: NAMES[2022], 2026: NAMES[2022]}
-# The published descriptions leave the order of the words open: kind, domain and number are all that is read.
-SUPPLEMENTAL = r"section_(?P<section>\d\d)_(?P<words>[A-Za-z_]+)_(?P<number>\d{4})(?:_.*)?"
+# Such as section_00_machine_source_0000_noAttribute; descriptions order the words before the number differently.
+SUPPLEMENTAL = r"section_(?P<section>\d\d)_(?P<words>[A-Za-z_]+)_(?P<number>\d{4})(?:_(?P<attributes>.*))?"
 FOLDERS = {
     "train": "train",
     "test": "test",
@@ -255,7 +255,8 @@ def _parse_name(file: Path, split: str, year: int) -> dict:
         words = found["words"].split("_")
         domain = next((word for word in words if word in ("source", "target")), "unknown")
         condition = "unknown" if is_noise_only(file.stem) else "normal"
-        return {"section": found["section"], "domain": domain, "condition": condition, "attributes": {}}
+        attributes = _attributes_from_name(found["attributes"])
+        return {"section": found["section"], "domain": domain, "condition": condition, "attributes": attributes}
     found = next(filter(None, (re.fullmatch(pattern, file.stem) for pattern in NAMES[year])), None)
     folder_is_2021 = file.parent.name in ("source_test", "target_test")
     told = found.groupdict() if found else {}

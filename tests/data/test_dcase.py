@@ -164,17 +164,17 @@ def test_supplemental_clips_of_2025(tree):
     folder.mkdir()
     source = next((root / "fan" / "train").iterdir())
     names = [
-        "section_00_source_supplemental_machine_0000_car_A1_noise_1",
+        "section_00_machine_source_0000_car_A1_noise_1",
         "section_00_noise_supplemental_normal_0000",
-        "section_00_machine_0001_",
+        "section_00_machine_source_0001_noAttribute",
     ]
     for name in names:
         shutil.copyfile(source, folder / f"{name}.wav")
     rows = load_dcase(root, 2025)["supplemental"]
     found = {row["clip_id"].split("/")[-1]: (row["domain"], row["condition"]) for row in rows.remove_columns("audio")}
-    assert found == dict(
-        zip(names, [("source", "normal"), ("unknown", "unknown"), ("unknown", "normal")], strict=True)
-    )
+    assert found == dict(zip(names, [("source", "normal"), ("unknown", "unknown"), ("source", "normal")], strict=True))
+    told = {row["clip_id"].split("/")[-1]: row["attribute_label"] for row in rows.remove_columns("audio")}
+    assert [told[name] for name in names] == ["car=A1,noise=1", None, None]
     assert [is_noise_only(f"fan/supplemental/{name}") for name in names] == [False, True, False]
     with pytest.raises(ValueError, match="2025 brought supplemental clips"):
         load_dcase(root, 2024)

@@ -17,8 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from hf_asd.data import download, unpack
+from hf_asd.data import download
+from hf_asd.data.dcase import load_dcase
 from hf_asd.data.download import download_dcase
+from hf_asd.data.factory import FactoryConfig, write_factory
 from hf_asd.data.records import RECORDS
 
 
@@ -265,22 +267,24 @@ def test_hostile_archives_are_refused_before_anything_is_written(zenodo, tmp_pat
     assert [path for path in tmp_path.rglob("*.wav")] == [] and not os.path.exists("/tmp/hf_asd_outside.wav")
 
 
-def test_a_path_twice_and_a_lying_size_are_refused(tmp_path):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("fan/a.wav", b"1")
-        archive.writestr("fan/a.wav", b"2")
-    (tmp_path / "twice.zip").write_bytes(content.getvalue())
-    with pytest.raises(ValueError, match="twice.zip: holds 'fan/a.wav' twice"):
-        unpack.unpack(tmp_path / "twice.zip", tmp_path / "out")
-    # The directory says fewer bytes than the member unpacks to: not one more is written, and the sum gives it away.
-    whole = bytearray(archive_of({"fan/a.wav": b"ab" * 500}))
-    place = whole.index(b"PK\x01\x02") + 24
-    whole[place : place + 4] = (10).to_bytes(4, "little")
-    (tmp_path / "lie.zip").write_bytes(whole)
-    with pytest.raises(ValueError, match="lie.zip: is no whole ZIP archive"):
-        unpack.unpack(tmp_path / "lie.zip", tmp_path / "out")
-    assert not (tmp_path / "out" / "fan" / "a.wav").exists()
+def test_what_is_downloaded_loads(zenodo, tmp_path):
+    sizes = {"num_source_train": 3, "num_target_train": 1, "num_test": 2, "clip_seconds": 1.0}
+    factory = write_factory(FactoryConfig(machines=("fan",), hidden_machines=0, **sizes), tmp_path / "factory")
+    for record, machine, splits in zip(RECORDS[2025], ("fan", "ToyPet", "ToyPet"), DOWNLOADED, strict=True):
+        files = {
+            f"{machine}/{file.relative_to(factory / 'fan')}": file.read_bytes()
+            for split in splits
+            for file in (factory / "fan" / split).iterdir()
+        }
+        zenodo.records[record.number] = {record.archives()[machine]: archive_of(files)}
+    root = download_dcase(2025, tmp_path / "data", machines=["fan", "ToyPet"])
+    dataset = load_dcase(root, 2025, cache_dir=tmp_path / "cache")
+    assert {split: len(rows) for split, rows in dataset.items()} == {"train": 8, "test": 16}
+    assert set(load_dcase(root, 2025, subset="eval", cache_dir=tmp_path / "cache")["test"]["machine"]) == {"ToyPet"}
+
+
+# What the development, the additional training and the evaluation archive of a machine hold.
+DOWNLOADED = (("train", "test"), ("train",), ("test",))
 
 
 def test_free_space_is_checked_first(zenodo, tmp_path, monkeypatch):
