@@ -112,6 +112,8 @@ def _from_list(file: Path, year: int) -> dict:
                 )
             if (machine, cells[0]) in truth:
                 raise ValueError(f"{file}, line {line}: {machine} {cells[0]} is there twice.")
+            if len(cells) > 2 and CONDITIONS.get(cells[2]) != original["condition"]:
+                raise ValueError(f"{file}, line {line}: {cells[1]} is labelled {cells[2]}, its name tells otherwise.")
             domain = original["domain"] if year > 2020 else "unknown"
             truth[machine, cells[0]] = {"condition": original["condition"], "domain": domain}
             if year == 2022 and not Path(cells[0]).stem.endswith(original["number"]):

@@ -85,6 +85,13 @@ def test_ground_truth_of_a_list(tmp_path, year, row, truth):
         load_ground_truth(file, year)
 
 
+def test_a_label_that_its_name_contradicts(tmp_path):
+    file = tmp_path / "eval_data_list_2020.csv"
+    file.write_text("fan\nid_01_00000000.wav,anomaly_id_01_00000064.wav,0\n")
+    with pytest.raises(ValueError, match="line 2: anomaly_id_01_00000064.wav is labelled 0, its name tells otherwise"):
+        load_ground_truth(file, 2020)
+
+
 def test_the_faulty_list_of_2022_is_refused(tmp_path):
     file = tmp_path / "eval_data_list_2022.csv"
     file.write_text(

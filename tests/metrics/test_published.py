@@ -3,8 +3,8 @@ The organisers' published tables, reproduced from their own per-machine numbers.
 
 Sources: the READMEs of the organisers' evaluators and baselines on GitHub: y-kawagu/dcase2020_task2_baseline,
 y-kawagu/dcase2021_task2_evaluator, Kota-Dohi/dcase2022_evaluator, nttcslab/dcase2023_task2_evaluator,
-nttcslab/dcase2024_task2_evaluator, nttcslab/dcase2025_task2_evaluator; the same totals stand in arXiv 2305.07828,
-2406.07250 and 2506.10097.
+nttcslab/dcase2024_task2_evaluator, nttcslab/dcase2025_task2_evaluator, nttcslab/dcase2026_task2_evaluator; the same
+totals stand in arXiv 2305.07828, 2406.07250 and 2506.10097.
 """
 
 import pytest
@@ -163,11 +163,33 @@ EVALUATORS = {
             "ScrewFeeder": (0.6486, 0.6592, 0.6210526315789474),
         },
     ),
+    (2026, "selective Mahalanobis"): (
+        (0.5476277174340481, 0.57352),
+        (0.6085641541440189, 0.4985220763401413, 0.5467370545597742),
+        {
+            "ToyDrone": (0.7275999999999999, 0.5428, 0.5926315789473684),
+            "ToothBrush": (0.4398, 0.394, 0.5278947368421053),
+            "SewingMachine": (0.6033999999999999, 0.43760000000000004, 0.5057894736842106),
+            "BlowerDustCollector": (0.6766, 0.872, 0.6389473684210526),
+            "Sander": (0.698, 0.45100000000000007, 0.49473684210526314),
+        },
+    ),
+    (2026, "MSE"): (
+        (0.5980289616592438, 0.614922807017544),
+        (0.6606242657626471, 0.5732431794118468, 0.568731371472361),
+        {
+            "ToyDrone": (0.7126000000000001, 0.468, 0.5510526315789473),
+            "ToothBrush": (0.5902, 0.6434000000000001, 0.5978947368421053),
+            "SewingMachine": (0.6484, 0.6142, 0.5810526315789474),
+            "BlowerDustCollector": (0.6948000000000001, 0.8837999999999999, 0.6178947368421053),
+            "Sander": (0.6714, 0.4402, 0.5089473684210526),
+        },
+    ),
 }
 
 
 @pytest.mark.parametrize(("year", "system"), EVALUATORS, ids=lambda value: str(value))
-def test_evaluators_of_2023_to_2025(year, system):
+def test_evaluators_of_2023_to_2026(year, system):
     (harmonic, arithmetic), means, machines = EVALUATORS[year, system]
     sections = [
         {"machine": machine, "section": "00", "auc_source": source, "auc_target": target, "pauc": pauc}
@@ -205,6 +227,13 @@ def test_evaluator_of_2022(machine):
     # domain's AUC took that domain's anomalies only.
     for everything, source, target, _ in sections.values():
         assert everything == pytest.approx((source + target) / 2, abs=1e-14)
+
+
+def test_total_of_2022():
+    """Its published means over all machines, and the official score that the same file gives."""
+    assert harmonic_mean([0.6423240401028497, 0.45126505654047017, 0.5280441052754629]) == pytest.approx(
+        0.5294160921841315, abs=1e-14
+    )
 
 
 @pytest.mark.parametrize("machine", EVALUATOR_2021)
