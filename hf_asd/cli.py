@@ -162,6 +162,22 @@ def factory(args: argparse.Namespace):
     print(write_factory(config, args.folder))
 
 
+def download(args: argparse.Namespace):
+    """Downloads a year of DCASE Task 2."""
+    from .data.download import download_dcase
+
+    print(
+        download_dcase(
+            args.name,
+            args.dir,
+            parts=args.parts,
+            machines=args.machines,
+            num_workers=args.num_workers,
+            endpoint=args.endpoint,
+        )
+    )
+
+
 def evaluate(args: argparse.Namespace):
     """Official scores of a folder of submission files, or a recipe up to its evaluation."""
     if _is_recipe(args.folder):
@@ -257,6 +273,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("factory", help="write the simulated factory; --OPTION VALUE as in a recipe")
     command.add_argument("folder", type=Path, help="where it is written")
     command.set_defaults(run=factory, takes_overrides=True)
+
+    command = commands.add_parser("download", help="download a year of DCASE Task 2 from Zenodo")
+    command.add_argument("name", help="dcase2020 to dcase2026")
+    command.add_argument("--dir", type=Path, default=Path("data"), help="where to (default: data)")
+    command.add_argument("--parts", nargs="+", help="of dev, train, eval (default: all)")
+    command.add_argument("--machines", nargs="+", help="only these (default: all)")
+    command.add_argument("--num-workers", type=int, default=4, help="archives at a time (default: 4)")
+    command.add_argument("--endpoint", help="a mirror of Zenodo (default: ZENODO_ENDPOINT, else Zenodo)")
+    command.set_defaults(run=download)
 
     command = commands.add_parser("evaluate", help="official scores of submission files, or of a recipe")
     command.add_argument("folder", type=Path, help="folder of submission files, or a recipe")
