@@ -1,5 +1,6 @@
 """Attribute classification: the encoder is fine-tuned to tell machines and their (true or pseudo) attributes apart."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ class FinetuneConfig:
     crop_seconds: float = field(default=10.0, metadata={"help": "length of the crops; shorter clips are repeated"})
     time_mask: int = field(default=80, metadata={"help": "SpecAugment: most frames hidden a clip; 0 for none"})
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
+    gain_db: float = field(default=0.0, metadata={"help": "a random gain of up to so many dB either way a clip"})
     epochs: float = field(default=10.0, metadata={"help": "passes over the recordings"})
     max_steps: int = field(default=-1, metadata={"help": "steps; overrules epochs when positive"})
     batch_size: int = field(default=32, metadata={"help": "clips a step and device"})
@@ -92,6 +94,23 @@ def spec_augment(
     return torch.where(hidden.to(input_values.device), input_values.mean((1, 2), keepdim=True), input_values)
 
 
+def random_gain(input_values: torch.Tensor, gain_db: float, std: float, generator: torch.Generator) -> torch.Tensor:
+    """
+    Makes clips louder or softer: how loud a machine is depends on the microphone's distance as well.
+
+    Args:
+        input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`): normalised log energies, float32.
+        gain_db (`float`): largest gain either way in dB.
+        std (`float`): of the feature extractor's normalisation `(x - mean) / (2 std)`.
+        generator (`torch.Generator`): on the CPU.
+
+    Returns:
+        `torch.Tensor` of the same shape.
+    """
+    gains = gain_db * (2 * torch.rand(len(input_values), 1, 1, generator=generator) - 1)
+    return input_values + (gains * math.log(10) / 10 / (2 * std)).to(input_values.device)
+
+
 class FinetuningTrainer(SeededTrainer):
     """Draws crops and masks in the step; the head learns at its own rate."""
 
@@ -120,6 +139,7 @@ class FinetuningTrainer(SeededTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         generator = self.generator()
         crops = random_crops(inputs["input_values"], inputs["num_frames"], self.frames, generator)
+        crops = random_gain(crops, self.config.gain_db, self.data_collator.feature_extractor.std, generator)
         crops = spec_augment(crops, self.config.time_mask, self.config.frequency_mask, generator)
         outputs = model(crops, labels=inputs["labels"])
         loss = self.checked(outputs.loss)

@@ -43,7 +43,13 @@ def render_model_card(folder: str | Path, detector: AnomalyDetector, evaluation:
     if isinstance(detector.encoder, SpectralStatistics):
         embedding = STATISTICS[detector.encoder.statistics]
     else:
-        embedding = f"a {detector.encoder.model.config.model_type} audio transformer (in `encoder/`)"
+        shape = detector.encoder.model.config
+        embedding = f"audio transformer in `encoder/` ({shape.model_type}), tokens pooled by {config.pooling}"
+        if shape.model_type == "attribute_classifier":
+            embedding = (
+                f"audio transformer in `encoder/` ({shape.encoder_config.model_type}), fine-tuned to tell "
+                f"{shape.num_labels} machine attributes apart, tokens pooled by {shape.pooling}"
+            )
     if detector.backend == "deviations":
         backend = "largest standardised deviation from the normal recordings, joined with the nearest neighbour"
     else:

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ import soundfile
 import torch
 from transformers import AutoModel
 
-from hf_asd import FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
-from hf_asd.finetuning import attribute_classes, spec_augment
+from hf_asd import EatFeatureExtractor, FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
+from hf_asd.finetuning import attribute_classes, random_gain, spec_augment
 from hf_asd.training import (
     TrainingError,
     export,
@@ -171,6 +172,20 @@ def test_spec_augment_hides_one_stretch_of_time_and_one_of_bands():
     rectangle = times[:, None] * 32 + bands[:, None] * 40 - times[:, None] * bands[:, None]
     assert torch.equal(hidden.sum((1, 2)), rectangle[:, 0])
     assert torch.equal(spec_augment(values, 0, 0, torch.Generator().manual_seed(0)), values)
+
+
+def test_a_random_gain_is_the_gain_of_the_waveform():
+    extractor = EatFeatureExtractor()
+    clip = 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    quiet, loud = (
+        extractor([clip * factor], sampling_rate=16_000, return_tensors="pt")["input_values"] for factor in (1, 2)
+    )
+    share = 2 * torch.rand(1, generator=torch.Generator().manual_seed(3)).item() - 1
+    largest = 20 * math.log10(2) / share
+    gained = random_gain(quiet, largest, extractor.std, torch.Generator().manual_seed(3))
+    heard = quiet > quiet[:, :98].min()  # one band is narrower than a bin and stays at the floor
+    heard[:, 98:] = False
+    torch.testing.assert_close(gained[heard], loud[heard], rtol=0, atol=1e-4)
 
 
 def test_unknown_training_options_are_refused(tmp_path):
