@@ -13,6 +13,7 @@ import soundfile
 from datasets import Dataset, DatasetDict, IterableDatasetDict
 from datasets.table import MemoryMappedTable
 
+from .records import years_of
 from .schema import dataset_from_rows
 
 
@@ -71,7 +72,7 @@ def load_dcase(
         machines (`str` or `list[str]`, *optional*): only these machines; defaults to all.
         streaming (`bool`, *optional*, defaults to `False`): an `IterableDatasetDict` instead.
         strict (`bool`, *optional*, defaults to `True`): whether files that `attributes_00.csv` lists and that are not
-            there, empty files and repeated clip numbers are errors.
+            there, empty files, repeated clip numbers and machines of other years are errors.
         cache_dir (`str` or `Path`, *optional*): where the rows are kept, memory-mapped; defaults to a folder in the
             cache of `datasets`. Names, sizes and times of the files make the fingerprint.
 
@@ -208,6 +209,12 @@ def _list_clips(folder: Path) -> list[tuple[str, str, int, int]]:
 
 
 def _machine_rows(folder: Path, clips: list, tables: list[Path], year: int, strict: bool) -> list[dict]:
+    years = years_of(folder.name)
+    if strict and years and year not in years:
+        raise ValueError(
+            f"{folder}: {folder.name} is a machine of {' and '.join(map(str, years))}, so this is no tree of {year}. "
+            "Give the right year, or pass strict=False for a machine of your own."
+        )
     listed = {name: attributes for table in tables for name, attributes in _read_attributes(table).items()}
     rows = []
     for where, name, size, _ in clips:

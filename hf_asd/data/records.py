@@ -94,3 +94,10 @@ RECORDS = {
         Record("eval", 20437238, "eval_data_{}_test.zip", NEW_IN_2026),
     ],
 }
+
+
+def years_of(machine: str) -> list[int]:
+    """The years whose evaluation brought a machine; empty for machines of the first years, which stay in use."""
+    if machine in {*MACHINES_2020, *MACHINES_2021, *MACHINES_2022}:
+        return []
+    return [year for year, records in RECORDS.items() if any(machine in record.machines for record in records)]

@@ -291,6 +291,18 @@ def test_sections_tell_2022_from_later_years(tree):
         load_dcase(tree(2022) / "eval_data", 2025)
 
 
+def test_machines_tell_the_years_that_share_a_layout(tree):
+    root = tree(2024) / "eval_data"
+    (root / "new_fan").rename(root / "Scanner")
+    (root / "new_valve").rename(root / "ToothBrush")
+    assert len(load_dcase(root, 2024)["test"]) == 2 * TEST
+    with pytest.raises(ValueError, match="Scanner is a machine of 2024, so this is no tree of 2025"):
+        load_dcase(root, 2025)
+    with pytest.raises(ValueError, match="ToothBrush is a machine of 2024 and 2026, so this is no tree of 2025"):
+        load_dcase(root, 2025, machines="ToothBrush")
+    assert len(load_dcase(root, 2025, strict=False)["test"]) == 2 * TEST
+
+
 def test_half_unpacked_trees(tree, factory, tmp_path):
     root = dev(tree(2025))
     with pytest.raises(FileNotFoundError, match="there is no such folder"):
