@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 import urllib.error
 import urllib.parse
@@ -313,7 +314,9 @@ def _patiently(action, stop: threading.Event, gained=lambda: 0):
                 raise ConnectionError(
                     f"{error}, {ATTEMPTS} times. Run the command again later; what is here is kept."
                 ) from error
-            stop.wait(min(max(error.wait_seconds, WAIT_SECONDS * 2 ** (failures - 1)), MAX_WAIT_SECONDS))
+            pause = min(max(error.wait_seconds, WAIT_SECONDS * 2 ** (failures - 1)), MAX_WAIT_SECONDS)
+            tqdm.write(f"{error}; trying again in {pause:.0f} s", file=sys.stderr)
+            stop.wait(pause)
             if stop.is_set():
                 raise _Stopped from error
 

@@ -333,12 +333,13 @@ def test_refusals_say_what_to_do(zenodo, tmp_path, status, error, message, reque
     assert (get(tmp_path) / "dev_data" / clip()).exists()
 
 
-def test_waits_as_long_as_the_server_asks(zenodo, tmp_path, monkeypatch):
+def test_waits_as_long_as_the_server_asks_and_says_so(zenodo, tmp_path, monkeypatch, capsys):
     waited = []
     monkeypatch.setattr(threading.Event, "wait", lambda self, seconds=None: waited.append(seconds), raising=True)
     zenodo.faults[f"/api/records/{DEV}"] = [(429, {"Retry-After": "7", "Content-Length": "0"})]
     download._describe(DEV, ["dev_fan.zip"], tmp_path, tmp_path, zenodo.url)
     assert [seconds for seconds in waited if seconds] == [7.0]
+    assert "too many requests (429); trying again in 7 s" in capsys.readouterr().err
 
 
 def test_an_archive_that_the_record_lacks_is_named_with_those_it_has(zenodo, tmp_path):
