@@ -1,5 +1,6 @@
 """What differs between encoders before their tokens are pooled: feature extractor and blocks."""
 
+from copy import deepcopy
 from pathlib import Path
 
 from torch import nn
@@ -51,7 +52,8 @@ def keep_blocks(model: PreTrainedModel, layer: int) -> int:
     Drops the blocks behind one, for good: what nobody looks at is not computed, kept in memory or saved.
 
     Args:
-        model (`PreTrainedModel`): an encoder; changed in place, its `config.num_hidden_layers` as well.
+        model (`PreTrainedModel`): an encoder; changed in place. Its configuration is replaced by one with as many
+            layers.
         layer (`int`): the last block to keep, from 1, or from -1 for the last one backwards.
 
     Returns:
@@ -69,5 +71,6 @@ def keep_blocks(model: PreTrainedModel, layer: int) -> int:
         )
     kept = layer if layer > 0 else count + 1 + layer
     del blocks[kept:]
+    model.config = deepcopy(model.config)  # another model may be built from the same one
     model.config.num_hidden_layers = kept
     return kept
