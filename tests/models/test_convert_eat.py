@@ -278,8 +278,21 @@ def test_checkpoints_that_cannot_be_converted_say_why(pretraining, tmp_path, cap
         )
     assert "missing: norm.bias, norm.weight; surplus: final norm.bias, final norm.weight" in told(in_front)
 
+    without_last = fairseq(pretraining, cfg={"model": {"num_heads": 2, "depth": 3}})
+    assert "missing: layers.2.attention.proj.bias" in told(without_last)
+    assert "its 32 channels are no multiple of 64" in told(fairseq(pretraining, cfg=None))
+
     error = told(fairseq(pretraining, cfg=EatFeatureExtractor()))
-    assert "eat.pt: cannot be read as weights alone" in error and "and convert weights.pt" in error
+    assert "cannot be read as weights alone (it holds a hf_asd.models.eat.feature_extraction_eat" in error
+    assert "and convert weights.pt" in error
+    torch.save(fairseq(pretraining), tmp_path / "eat.pt")
+    whole = (tmp_path / "eat.pt").read_bytes()
+    (tmp_path / "eat.pt").write_bytes(whole[: len(whole) // 2])
+    assert main(["convert", str(tmp_path / "eat.pt"), "--output", str(tmp_path / "out"), "--model-type", "eat"]) == 2
+    assert "eat.pt: is cut short or damaged" in capsys.readouterr().err
+    (tmp_path / "eat.pt").write_text("Measured on Monday.")
+    assert main(["convert", str(tmp_path / "eat.pt"), "--output", str(tmp_path / "out"), "--model-type", "eat"]) == 2
+    assert "eat.pt: is no file that torch.save wrote" in capsys.readouterr().err
     assert "holds layers; accepted is a dictionary with the weights under 'model'" in told({"layers": 1})
     assert "missing: embeddings.cls_token" in told({"model": {"encoder.layers.0.fc1.weight": torch.ones(2, 2)}})
 

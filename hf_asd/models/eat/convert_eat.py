@@ -21,7 +21,7 @@ FAIRSEQ_KEYS = {
     r"^decoder\.proj\.": "decoder.projection.",
     **PUBLISHED_KEYS,
 }
-HEAD_CHANNELS = 64  # of an attention head, in all sizes of EAT
+HEAD_CHANNELS = 64  # of an attention head in all published sizes; weights do not tell the number of heads
 
 
 def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = False) -> Path:
@@ -53,9 +53,8 @@ def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = Fals
     names = [name for name in weights if name.startswith("decoder.")]
     decoder = {name.removeprefix("decoder."): weights.pop(name) for name in names}
     encoder = teacher if ema else weights
-    settings = content.get("cfg")
-    heads = settings.get("model", {}).get("num_heads") if isinstance(settings, dict) else None
-    model = EatForPreTraining(_config(encoder, decoder, heads))
+    settings = content["cfg"].get("model", {}) if isinstance(content.get("cfg"), dict) else {}
+    model = EatForPreTraining(_config(encoder, decoder, settings, checkpoint))
     _fill(model.eat, encoder, str(checkpoint))
     if decoder:
         _fill(model.decoder, decoder, f"{checkpoint}, decoder")
@@ -68,14 +67,20 @@ def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = Fals
 def _read(checkpoint: Path) -> dict:
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{checkpoint}: there is no such file.")
+    with open(checkpoint, "rb") as file:
+        if not file.read(2).startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle as of old
+            raise ValueError(f"{checkpoint}: is no file that torch.save wrote; accepted are EAT's .pt files.")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"{checkpoint}: is cut short or damaged; copy or download it again. ({error})") from error
+    except pickle.UnpicklingError as error:
+        other = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        found = f"it holds a {other[1]}" if other else str(error).splitlines()[0]
         raise ValueError(
-            f"{checkpoint}: cannot be read as weights alone ({str(error).splitlines()[0]}). fairseq stores its own "
-            "settings beside the weights; where you trust the file and fairseq's omegaconf is installed, keep the "
-            "weights by\n"
+            f"{checkpoint}: cannot be read as weights alone ({found}). fairseq stores its settings beside them; "
+            "where you trust the file, keep the weights (with omegaconf installed, which the settings need) by\n"
             f"  python -c \"import torch; c = torch.load('{checkpoint}', map_location='cpu', weights_only=False); "
             "torch.save({'model': c['model']}, 'weights.pt')\"\n"
             "and convert weights.pt."
@@ -98,16 +103,22 @@ def _renamed(weights: dict) -> dict[str, torch.Tensor]:
     return renamed
 
 
-def _config(encoder: dict, decoder: dict, heads: int | None) -> EatConfig:
+def _config(encoder: dict, decoder: dict, settings: dict, checkpoint: Path) -> EatConfig:
     """The shape that the weights tell; the default one where they are not an EAT's, for the error to come."""
     options = {}
     depths = [int(name.split(".")[1]) for name in encoder if name.startswith("layers.")]
     patches, mlp = (encoder.get(f"{name}.weight") for name in ("embeddings.patch_embedding", "layers.0.mlp.fc1"))
     if depths and patches is not None and mlp is not None:
+        if "num_heads" not in settings and len(patches) % HEAD_CHANNELS:
+            raise ValueError(
+                f"{checkpoint}: its {len(patches)} channels are no multiple of {HEAD_CHANNELS}, as in the published "
+                "sizes, and the weights do not tell the number of attention heads; store "
+                "{'cfg': {'model': {'num_heads': ...}}} beside 'model'."
+            )
         options = {
             "hidden_size": len(patches),
-            "num_hidden_layers": 1 + max(depths),
-            "num_attention_heads": heads or len(patches) // HEAD_CHANNELS,
+            "num_hidden_layers": settings.get("depth", 1 + max(depths)),
+            "num_attention_heads": settings.get("num_heads", len(patches) // HEAD_CHANNELS),
             "intermediate_size": len(mlp),
             "patch_size": patches.shape[-1],
         }
