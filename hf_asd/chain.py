@@ -102,7 +102,9 @@ def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 
 
 def _embed(recipe: Recipe, folder: Path, folders: dict[str, Path]):
-    encoder = TransformerEncoder.from_pretrained(folders["pretrain"] / "encoder", recipe.embed.pooling)
+    encoder = TransformerEncoder.from_pretrained(
+        folders["pretrain"] / "encoder", recipe.embed.pooling, layer=recipe.embed.layer
+    )
     rows = read_table(folders["data"] / "train.parquet")
     embedded = embed(rows, encoder, folder / "parts", recipe.data.channel)
     write_table(embedded, folder / "train.parquet")
@@ -121,7 +123,9 @@ def _finetune(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     # The embeddings that the clusters were found in come from the encoder before fine-tuning.
     rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
-    encoder = TransformerEncoder.from_pretrained(folders["finetune"] / "encoder", recipe.fit.pooling)
+    encoder = TransformerEncoder.from_pretrained(
+        folders["finetune"] / "encoder", recipe.fit.pooling, layer=recipe.fit.layer
+    )
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
     AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
     write_table(embedded, folder / "train.parquet")

@@ -66,7 +66,11 @@ def fit(args: argparse.Namespace):
         raise ValueError(f"{args.folder}: holds anomalies or test recordings only; fit needs normal recordings.")
     dataset, skipped = drop_bad_audio(found, args.on_bad_audio, channel)
     detector = AnomalyDetector.from_encoder(
-        args.encoder, false_alarm_rate=args.false_alarm_rate, pooling=args.pooling, channel=channel
+        args.encoder,
+        false_alarm_rate=args.false_alarm_rate,
+        pooling=args.pooling,
+        layer=args.layer,
+        channel=channel,
     )
     train = embed(dataset["train"], detector.encoder, channel=channel)
     detector.fit(train)
@@ -151,6 +155,21 @@ def score(args: argparse.Namespace) -> int:
     anomalies = sum(line["is_anomaly"] for line in lines)
     print(f"{anomalies} of {len(lines)} recordings are anomalous, {len(skipped)} skipped")
     return 1 if anomalies and args.fail_on_anomaly else 0
+
+
+def convert(args: argparse.Namespace):
+    """Turns a checkpoint of the code that an encoder was published with into a folder that every command takes."""
+    if args.model_type == "eat":
+        from .models.eat.convert_eat import convert_eat
+
+        folder = convert_eat(args.checkpoint, args.output, ema=args.ema)
+    else:
+        if args.ema:
+            raise ValueError("--ema is for EAT; a checkpoint of BEATs holds one set of weights.")
+        from .models.beats.convert_beats import convert_beats
+
+        folder = convert_beats(args.checkpoint, args.output)
+    print(f"encoder: {folder}")
 
 
 def factory(args: argparse.Namespace):
@@ -247,6 +266,9 @@ def _parser() -> argparse.ArgumentParser:
         "--encoder", help="id on the Hub or folder of a pretrained encoder; without it spectral statistics are used"
     )
     command.add_argument("--pooling", default="mean", help="of an encoder's tokens: mean, cls, bands (default: mean)")
+    command.add_argument(
+        "--layer", type=int, help="an encoder's block to look at, from 1 or back from -1 (default: the last output)"
+    )
     command.add_argument("--machine", help="name of the machine (default: the folder's name)")
     command.add_argument("--channel", default="0", help="channel of several, from 0, or 'mean' (default: 0)")
     command.add_argument(
@@ -269,6 +291,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("-h", "--help", action=_RecipeHelp)
         command.add_argument("recipe", type=Path, help="folder with a recipe.yaml, or a YAML file")
         command.set_defaults(run=run, takes_overrides=True)
+
+    command = commands.add_parser("convert", help="convert a published checkpoint (.pt) of EAT or BEATs")
+    command.add_argument("checkpoint", type=Path, help="the file")
+    command.add_argument("--output", type=Path, required=True, help="folder for the encoder")
+    command.add_argument("--model-type", choices=("eat", "beats"), required=True, help="what it is a checkpoint of")
+    command.add_argument("--ema", action="store_true", help="EAT: take the teacher's weights instead of the student's")
+    command.set_defaults(run=convert)
 
     command = commands.add_parser("factory", help="write the simulated factory; --OPTION VALUE as in a recipe")
     command.add_argument("folder", type=Path, help="where it is written")

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from tqdm.auto import tqdm
-from transformers import AutoFeatureExtractor, AutoModel
+from transformers import AutoModel
 
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
 from .models.eat import EatFeatureExtractor
-from .models.pooling import POOLINGS, pool
+from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
+from .models.pooling import check_pooling, pool
 
 
 STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9)}
@@ -62,31 +63,49 @@ class TransformerEncoder:
     A pretrained audio transformer, its feature extractor and pooling.
 
     Args:
-        model (`PreTrainedModel`): any audio encoder of `AutoModel` that takes `input_values`, or an attribute
-            classifier, whose own pooling is used.
+        model (`PreTrainedModel`): any audio encoder of `AutoModel`, or an attribute classifier, whose own pooling is
+            used.
         feature_extractor (`FeatureExtractionMixin`): the one the model was trained with.
         pooling (`"mean"`, `"cls"` or `"bands"`, *optional*, defaults to `"mean"`): how tokens become one embedding.
         batch_size (`int`, *optional*, defaults to 8): clips a forward pass.
+        layer (`int`, *optional*): the block whose output is pooled, from 1, or from -1 for the last one backwards;
+            the blocks behind it are dropped from the model. It is the block's own output, before a norm that an
+            encoder may have behind its last block. By default the encoder's last hidden state is pooled.
+
+    Raises:
+        ValueError: a pooling or a layer that this encoder does not have.
     """
 
-    def __init__(self, model, feature_extractor, pooling: str = "mean", batch_size: int = 8):
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling is {pooling!r}; accepted are {', '.join(POOLINGS)}.")
+    def __init__(self, model, feature_extractor, pooling: str = "mean", batch_size: int = 8, layer: int | None = None):
+        self.is_classifier = model.config.model_type == "attribute_classifier"
+        if self.is_classifier and layer is not None:
+            raise ValueError(
+                f"layer is {layer}, but an attribute classifier was trained on the output of its last block; leave "
+                "layer out."
+            )
+        check_pooling(model.config.encoder_config if self.is_classifier else model.config, pooling)
+        self.layer = None if layer is None else keep_blocks(model, layer)
         self.model = model.eval()
         self.feature_extractor = feature_extractor
         self.pooling = pooling
         self.batch_size = batch_size
 
     @classmethod
-    def from_pretrained(cls, encoder: str | Path, pooling: str = "mean", batch_size: int = 8) -> "TransformerEncoder":
+    def from_pretrained(
+        cls, encoder: str | Path, pooling: str = "mean", batch_size: int = 8, layer: int | None = None
+    ) -> "TransformerEncoder":
         """
         Args:
             encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
-            pooling, batch_size: as for the class.
+            pooling, batch_size, layer: as for the class.
+
+        Raises:
+            OSError: there is no such encoder.
+            ValueError: its weights are not all there, or a pooling or a layer that it does not have.
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = AutoModel.from_pretrained(encoder).to(device)
-        return cls(model, AutoFeatureExtractor.from_pretrained(encoder), pooling, batch_size)
+        return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer)
 
     def save_pretrained(self, folder: str | Path):
         """Writes model and feature extractor as an ordinary transformers checkpoint."""
@@ -124,10 +143,17 @@ class TransformerEncoder:
 
     def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
         features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt")
-        outputs = self.model(features["input_values"].to(self.model.device))
-        if self.model.config.model_type == "attribute_classifier":
-            return outputs.embeddings.float().cpu()
-        return pool(outputs.last_hidden_state.float(), self.pooling, self.model.config.model_type).cpu()
+        inputs = features[self.model.main_input_name].to(self.model.device)
+        if self.is_classifier:
+            return self.model(inputs).embeddings.float().cpu()
+        if self.layer is None:
+            hidden_states = self.model(inputs).last_hidden_state
+        else:
+            outputs = []
+            with blocks_of(self.model)[-1].register_forward_hook(lambda block, args, output: outputs.append(output)):
+                self.model(inputs)
+            hidden_states = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
+        return pool(hidden_states.float(), self.pooling, self.model.config).cpu()
 
 
 def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, channel: int | str = 0) -> Dataset:

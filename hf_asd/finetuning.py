@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import AutoFeatureExtractor, AutoModel, set_seed
+from transformers import AutoModel, set_seed
 
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
+from .models.encoder import load_feature_extractor
 from .training import ClipCollator, SeededTrainer, check_rows, export, frames_of, random_crops, training_arguments
 
 
@@ -190,7 +191,7 @@ def finetune(
         )
     set_seed(config.seed)
     pretrained = AutoModel.from_pretrained(encoder, dtype=torch.float32)
-    extractor = AutoFeatureExtractor.from_pretrained(encoder)
+    extractor = load_feature_extractor(encoder)
     number = {name: index for index, name in enumerate(names)}
     model = AttributeClassifier(
         AttributeClassifierConfig(

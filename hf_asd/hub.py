@@ -44,7 +44,8 @@ def render_model_card(folder: str | Path, detector: AnomalyDetector, evaluation:
         embedding = STATISTICS[detector.encoder.statistics]
     else:
         shape = detector.encoder.model.config
-        embedding = f"audio transformer in `encoder/` ({shape.model_type}), tokens pooled by {config.pooling}"
+        tokens = "tokens" if detector.encoder.layer is None else f"tokens of block {detector.encoder.layer}"
+        embedding = f"audio transformer in `encoder/` ({shape.model_type}), {tokens} pooled by {config.pooling}"
         if shape.model_type == "attribute_classifier":
             embedding = (
                 f"audio transformer in `encoder/` ({shape.encoder_config.model_type}), fine-tuned to tell "

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import AutoFeatureExtractor, AutoModel, TrainerCallback, set_seed
+from transformers import AutoConfig, TrainerCallback, set_seed
 
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from .models.eat.pretraining_eat import inverse_block_masks, teacher_decay
+from .models.encoder import load_feature_extractor
 from .training import (
     ClipCollator,
     SeededTrainer,
@@ -134,13 +135,14 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
     set_seed(config.seed)
     if config.encoder is None:
         student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
+        model = EatForPreTraining(student.config, student)
     else:
-        student = AutoModel.from_pretrained(config.encoder, dtype=torch.float32)
-        extractor = AutoFeatureExtractor.from_pretrained(config.encoder)
-        if not isinstance(student, EatModel):
-            raise ValueError(f"{config.encoder} is a {student.config.model_type}; accepted are EAT encoders.")
-    frames = frames_of(config.crop_seconds, student.config.patch_size)
-    model = EatForPreTraining(student.config, student)
+        kind = AutoConfig.from_pretrained(config.encoder).model_type
+        if kind != "eat":
+            raise ValueError(f"{config.encoder} is a {kind}; accepted are EAT encoders.")
+        model = EatForPreTraining.from_pretrained(config.encoder, dtype=torch.float32)
+        extractor = load_feature_extractor(config.encoder)
+    frames = frames_of(config.crop_seconds, model.config.patch_size)
     arguments = training_arguments(
         output_dir,
         config.training,

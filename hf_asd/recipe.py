@@ -31,6 +31,9 @@ class EmbedConfig:
     """How the pre-trained encoder describes clips to the clustering."""
 
     pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands"})
+    layer: int | None = field(
+        default=None, metadata={"help": "the block to look at, from 1 or back from -1; by default the last output"}
+    )
 
 
 @dataclass

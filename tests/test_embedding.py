@@ -1,8 +1,29 @@
 import numpy as np
 import pytest
 import soundfile
+import torch
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    AutoModel,
+    CLIPVisionConfig,
+    HubertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    WavLMConfig,
+)
 
-from hf_asd import SpectralStatistics, embed, load_folder
+from hf_asd import (
+    AnomalyDetector,
+    AttributeClassifier,
+    AttributeClassifierConfig,
+    EatConfig,
+    EatFeatureExtractor,
+    SpectralStatistics,
+    TransformerEncoder,
+    embed,
+    load_folder,
+)
 from hf_asd import embedding as embedding_module
 from hf_asd.data.audio import BadAudioError
 
@@ -72,3 +93,84 @@ def test_spectral_statistics_are_quantiles_and_means_of_bands(clips):
     assert abs(means[0].argmax() - expected) <= 1
     with pytest.raises(ValueError, match="statistics is 'median'"):
         SpectralStatistics("median")
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+WAVES = {**TINY, "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+ENCODERS = {
+    "eat": (EatConfig(**TINY), EatFeatureExtractor(), 256),
+    "ast": (ASTConfig(**TINY, max_length=64), ASTFeatureExtractor(max_length=64), 384),
+    "wav2vec2": (Wav2Vec2Config(**WAVES), Wav2Vec2FeatureExtractor(), None),
+    "wav2vec2, norm first": (Wav2Vec2Config(**WAVES, do_stable_layer_norm=True), Wav2Vec2FeatureExtractor(), None),
+    "hubert": (HubertConfig(**WAVES), Wav2Vec2FeatureExtractor(), None),
+    "wavlm": (WavLMConfig(**WAVES), Wav2Vec2FeatureExtractor(), None),
+}
+
+
+def random_model(config):
+    torch.manual_seed(0)
+    model = AutoModel.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))  # norms that do something
+    return model.eval()
+
+
+def samples(*lengths):
+    rng = np.random.default_rng(0)
+    return [0.1 * rng.standard_normal(length).astype(np.float32) for length in lengths]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_layer_is_the_hidden_state_behind_that_block(name):
+    config, extractor, bands = ENCODERS[name]
+    clips = samples(10_400, 10_400)
+    features = extractor(clips, sampling_rate=16_000, return_tensors="pt")["input_values"]
+    with torch.inference_mode():
+        whole = random_model(config)(features, output_hidden_states=True)
+    prefix = {"eat": 1, "ast": 2}.get(name, 0)
+    assert len(whole.hidden_states) == 4
+    for layer, index in ((1, 1), (2, 2), (-2, 2), (-3, 1)):
+        encoder = TransformerEncoder(random_model(config), extractor, layer=layer)
+        expected = whole.hidden_states[index][:, prefix:].mean(1)
+        np.testing.assert_allclose(encoder(clips), expected, atol=1e-5)
+        assert encoder.layer == index and encoder.model.config.num_hidden_layers == index
+    last = TransformerEncoder(random_model(config), extractor)
+    np.testing.assert_allclose(last(clips), whole.last_hidden_state[:, prefix:].mean(1), atol=1e-5)
+    if bands is None:
+        with pytest.raises(ValueError, match="pooling is 'bands'"):
+            TransformerEncoder(random_model(config), extractor, "bands")
+    else:
+        assert TransformerEncoder(random_model(config), extractor, "bands", layer=2)(clips).shape == (2, bands)
+
+
+def test_layers_that_are_not_there_are_refused():
+    config, extractor, _ = ENCODERS["eat"]
+    for layer in (0, 4, -4):
+        with pytest.raises(ValueError, match=f"layer is {layer}; this encoder has 3 blocks: accepted are 1 to 3"):
+            TransformerEncoder(random_model(config), extractor, layer=layer)
+    vision = AutoModel.from_config(CLIPVisionConfig(**TINY, image_size=32, patch_size=16))
+    del vision.encoder.layers
+    with pytest.raises(ValueError, match="blocks in `layers` or `encoder.layers`"):
+        TransformerEncoder(vision, extractor, layer=1)
+    classifier = AttributeClassifier(AttributeClassifierConfig(encoder_config=config))
+    with pytest.raises(ValueError, match="layer is 1, but an attribute classifier"):
+        TransformerEncoder(classifier, extractor, layer=1)
+    with pytest.raises(ValueError, match="spectral statistics have no layers"):
+        AnomalyDetector.from_encoder(None, layer=1)
+
+
+@pytest.mark.parametrize("name", ["eat", "ast", "wavlm"])
+def test_a_detector_keeps_its_layer(name, clips, tmp_path):
+    config, extractor, _ = ENCODERS[name]
+    random_model(config).save_pretrained(tmp_path / "encoder")
+    extractor.save_pretrained(tmp_path / "encoder")
+    detector = AnomalyDetector.from_encoder(tmp_path / "encoder", layer=-2).fit(clips)
+    loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
+    assert loaded.encoder.layer == loaded.config.layer == loaded.encoder.model.config.num_hidden_layers == 2
+    (clip,) = samples(16_000)
+    assert np.array_equal(loaded.encoder([clip]), detector.encoder([clip]))
+    assert loaded(clip, 16_000) == detector(clip, 16_000)
+    # Saved once more, it is still the same layer.
+    again = AnomalyDetector.from_pretrained(loaded.save_pretrained(tmp_path / "again"))
+    assert np.array_equal(again.encoder([clip]), detector.encoder([clip]))

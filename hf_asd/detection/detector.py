@@ -47,6 +47,10 @@ class DetectorConfig:
     pooling: str = field(
         default="mean", metadata={"help": "how an encoder's tokens become one embedding: mean, cls, bands"}
     )
+    layer: int | None = field(
+        default=None,
+        metadata={"help": "an encoder's block to look at, from 1 or back from -1; by default its last output"},
+    )
     statistics: str = field(
         default="quantiles",
         metadata={"help": "without an encoder: quantiles or mean of each band's log energy over time"},
@@ -109,8 +113,11 @@ class AnomalyDetector:
             config: fields of [`DetectorConfig`].
         """
         config = DetectorConfig(**config)
-        loaded = None if encoder is None else TransformerEncoder.from_pretrained(encoder, config.pooling)
-        return cls(loaded, config)
+        if encoder is None:
+            if config.layer is not None:
+                raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
+            return cls(None, config)
+        return cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
 
     @property
     def backend(self) -> str:
@@ -235,14 +242,17 @@ class AnomalyDetector:
             tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
             for domain, embeddings in bank.embeddings.items():
                 tensors[f"{machine}/{domain}"] = embeddings.contiguous()
+        config = asdict(self.config)
         if isinstance(self.encoder, TransformerEncoder):
             self.encoder.save_pretrained(folder / "encoder")
+            # Counted from the front: the encoder is saved without the blocks behind it.
+            config["layer"] = self.encoder.layer
         save_file(tensors, folder / "memory_bank.safetensors.partial")
         os.replace(folder / "memory_bank.safetensors.partial", folder / "memory_bank.safetensors")
         content = {
             "format_version": FORMAT_VERSION,
             "encoder": "encoder" if isinstance(self.encoder, TransformerEncoder) else None,
-            "config": asdict(self.config),
+            "config": config,
             "machines": machines,
         }
         # Last, because it is what from_pretrained looks for.
@@ -276,7 +286,9 @@ class AnomalyDetector:
         config = DetectorConfig(**content["config"])
         encoder = None
         if content["encoder"] is not None:
-            encoder = TransformerEncoder.from_pretrained(folder / content["encoder"], config.pooling)
+            encoder = TransformerEncoder.from_pretrained(
+                folder / content["encoder"], config.pooling, layer=config.layer
+            )
         detector = cls(encoder, config)
         tensors = load_file(folder / "memory_bank.safetensors")
         for machine, told in content["machines"].items():

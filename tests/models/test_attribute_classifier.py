@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from transformers import ASTConfig, AutoModel
+from safetensors import safe_open
+from transformers import ASTConfig, AutoModel, Wav2Vec2Config
 
 from hf_asd import AttributeClassifier, AttributeClassifierConfig, EatConfig
 from hf_asd.models.attribute_classifier import ArcFaceHead
-from hf_asd.models.pooling import pool
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -49,25 +49,30 @@ def test_a_clip_opposite_its_class_is_not_rewarded():
 
 
 @pytest.mark.parametrize(
-    ("encoder", "pooling", "size"),
+    ("encoder", "pooling", "size", "shape"),
     [
-        (EatConfig(**TINY), "mean", 32),
-        (EatConfig(**TINY), "cls", 32),
-        (EatConfig(**TINY), "bands", 256),
-        (ASTConfig(**TINY, max_length=64), "mean", 32),
+        (EatConfig(**TINY), "mean", 32, (2, 64, 128)),
+        (EatConfig(**TINY), "cls", 32, (2, 64, 128)),
+        (EatConfig(**TINY), "bands", 256, (2, 64, 128)),
+        (ASTConfig(**TINY, max_length=64), "mean", 32, (2, 64, 128)),
+        (ASTConfig(**TINY, max_length=64), "bands", 384, (2, 64, 128)),
+        (Wav2Vec2Config(**TINY, conv_dim=(16,) * 7), "mean", 32, (2, 4_000)),
     ],
 )
-def test_classifier_round_trips_with_any_encoder(encoder, pooling, size, tmp_path):
+def test_classifier_round_trips_with_any_encoder(encoder, pooling, size, shape, tmp_path):
     torch.manual_seed(0)
     labels = {0: "fan: speed=1", 1: "pump: cluster=0"}
     config = AttributeClassifierConfig(encoder_config=encoder, pooling=pooling, id2label=labels)
     model = AttributeClassifier(config).eval()
-    values = torch.randn(2, 64, 128)
+    values = torch.randn(shape)
     with torch.inference_mode():
         outputs = model(values, labels=torch.tensor([0, 1]))
     assert outputs.embeddings.shape == (2, size) and outputs.logits.shape == (2, 2)
     assert outputs.logits.abs().max() <= 30.0 and outputs.loss.ndim == 0
     model.save_pretrained(tmp_path)
+    # A Trainer that resumes reads the names in memory and no others.
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert set(file.keys()) == set(model.state_dict())
     loaded = AutoModel.from_pretrained(tmp_path).eval()
     assert loaded.config.id2label == labels
     with torch.inference_mode():
@@ -76,15 +81,7 @@ def test_classifier_round_trips_with_any_encoder(encoder, pooling, size, tmp_pat
     assert AttributeClassifier.accepts_loss_kwargs is False
 
 
-def test_poolings():
-    # The CLS token, then two time steps of four bands.
-    hidden_states = torch.arange(1 * 9 * 2, dtype=torch.float32).view(1, 9, 2)
-    patches = hidden_states[0, 1:]
-    assert torch.equal(pool(hidden_states, "mean", "eat")[0], patches.mean(0))
-    assert torch.equal(pool(hidden_states, "cls", "eat")[0], hidden_states[0, 0])
-    bands = pool(hidden_states, "bands", "eat", num_bands=4)[0]
-    assert torch.equal(bands, torch.cat([(patches[band] + patches[4 + band]) / 2 for band in range(4)]))
-    with pytest.raises(ValueError, match="has no such token"):
-        pool(hidden_states, "cls", "wav2vec2")
-    with pytest.raises(ValueError, match="pooling is 'max'"):
-        pool(hidden_states, "max", "eat")
+def test_a_pooling_that_the_encoder_does_not_have_is_refused():
+    config = AttributeClassifierConfig(encoder_config=Wav2Vec2Config(**TINY), pooling="bands")
+    with pytest.raises(ValueError, match="run along time alone"):
+        AttributeClassifier(config)

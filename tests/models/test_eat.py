@@ -133,6 +133,43 @@ def test_checkpointing_does_not_change_gradients(model):
             torch.testing.assert_close(a.grad, b.grad, msg=name)
 
 
+def test_outputs_are_those_of_the_published_code(model):
+    """
+    Numbers of the encoder of EAT's own repository (torch 2.13, float32). In the alphabetical order of our names,
+    weight number p holds 0.2 sin(0.7 i + p) at position i of its rows laid end to end; weights of norms have 1 added.
+    The spectrogram is sin(0.3 frame + 0.11 band).
+    """
+    with torch.no_grad():
+        for number, (name, parameter) in enumerate(sorted(model.named_parameters())):
+            waves = 0.2 * torch.sin(0.7 * torch.arange(parameter.numel(), dtype=torch.float64) + number)
+            parameter.copy_((waves + (name.endswith("weight") and "norm" in name)).view_as(parameter))
+    frames, bands = torch.arange(64.0)[:, None], torch.arange(128.0)
+    with torch.inference_mode():
+        tokens = model(torch.sin(0.3 * frames + 0.11 * bands)[None]).last_hidden_state[0]
+    expected = {
+        0: [-1.421534, 0.997198, 0.534049, 1.762123],
+        1: [-1.977126, -0.721409, -1.484452, -0.180593],
+        10: [-1.098590, -0.506534, -1.856700, -0.377502],
+        32: [-0.630706, 0.195353, -0.731693, -0.460850],
+    }
+    for token, values in expected.items():
+        torch.testing.assert_close(tokens[token, :4], torch.tensor(values), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_masked_frames_do_not_reach_a_clip(model, attention):
+    model.set_attn_implementation(attention)
+    values = torch.randn(2, 80, 128)
+    mask = torch.ones(2, 80)
+    mask[1, 40:] = 0  # in the middle of the third patch, which is heard
+    with torch.inference_mode():
+        together = model(values, attention_mask=mask).last_hidden_state
+        alone = model(values[1:, :48]).last_hidden_state
+        torch.testing.assert_close(together[1:, : 1 + 3 * 8], alone, rtol=0, atol=1e-6)
+        torch.testing.assert_close(together[:1], model(values[:1]).last_hidden_state, rtol=0, atol=1e-6)
+        assert (model(values).last_hidden_state[1, : 1 + 3 * 8] - alone[0]).abs().max() > 1e-3
+
+
 def test_positions_are_the_published_ones():
     positions = sincos_positions(5, 8, 16, torch.device("cpu"))
     for step, band, pair in ((0, 0, 0), (3, 5, 1), (4, 7, 3)):

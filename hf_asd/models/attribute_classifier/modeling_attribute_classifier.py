@@ -8,7 +8,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from ..pooling import pool
+from ..pooling import check_pooling, embedding_size, pool
 from .configuration_attribute_classifier import AttributeClassifierConfig
 
 
@@ -86,11 +86,18 @@ class AttributeClassifier(PreTrainedModel):
 
     def __init__(self, config: AttributeClassifierConfig):
         super().__init__(config)
-        encoder = config.encoder_config
-        self.encoder = AutoModel.from_config(encoder)
-        num_bands = encoder.num_mel_bins // encoder.patch_size if config.pooling == "bands" else 1
-        self.head = ArcFaceHead(num_bands * encoder.hidden_size, config.num_labels, config.scale, config.margin)
+        check_pooling(config.encoder_config, config.pooling)
+        dimensions = embedding_size(config.encoder_config, config.pooling)
+        self.encoder = AutoModel.from_config(config.encoder_config)
+        self.head = ArcFaceHead(dimensions, config.num_labels, config.scale, config.margin)
         self.post_init()
+
+    def save_pretrained(self, folder, *args, save_original_format: bool = False, **kwargs):
+        """
+        As `PreTrainedModel.save_pretrained`, under the names in memory: a Trainer that resumes reads no others, while
+        transformers writes some encoders (AST) under older ones.
+        """
+        super().save_pretrained(folder, *args, save_original_format=save_original_format, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -102,12 +109,12 @@ class AttributeClassifier(PreTrainedModel):
     ) -> AttributeClassifierOutput:
         """
         Args:
-            input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): what the encoder's feature
-                extractor gives.
+            input_values (`torch.FloatTensor`): what the encoder's feature extractor gives, of shape
+                `(clips, frames, mel_bins)` or `(clips, samples)`.
             labels (`torch.LongTensor` of shape `(clips,)`, *optional*): classes; the loss is returned with them.
         """
         hidden_states = self.encoder(input_values, **kwargs).last_hidden_state
-        embeddings = pool(hidden_states, self.config.pooling, self.config.encoder_config.model_type)
+        embeddings = pool(hidden_states, self.config.pooling, self.config.encoder_config)
         cosines = self.head(embeddings)
         loss = None if labels is None else self.head.loss(cosines, labels)
         return AttributeClassifierOutput(loss=loss, logits=self.head.scale * cosines, embeddings=embeddings)

@@ -4,10 +4,29 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 
+# Names in the configurations published beside EAT's weights, and ours.
+PUBLISHED_NAMES = {
+    "embed_dim": "hidden_size",
+    "depth": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "mel_bins": "num_mel_bins",
+    "norm_eps": "layer_norm_eps",
+}
+# What they could say otherwise and this model has no switch for.
+PUBLISHED_FIXED = {"in_chans": 1, "layer_norm_first": False, "norm_affine": True, "fixed_positions": True}
+# What does not change the encoder: its head, the length of its table of positions, regularisation in training, and
+# the code that is published with the weights.
+PUBLISHED_UNUSED = (
+    *("auto_map", "model_variant", "num_classes", "max_length", "img_size", "drop_rate", "attn_drop_rate"),
+    *("activation_dropout", "post_mlp_drop", "start_drop_path_rate", "end_drop_path_rate"),
+)
+
+
 @strict
 class EatConfig(PreTrainedConfig):
     r"""
-    Efficient Audio Transformer (W. Chen et al. 2024, arXiv 2401.03497). The defaults are EAT-base.
+    Efficient Audio Transformer (W. Chen et al. 2024, arXiv 2401.03497). The defaults are EAT-base. The configurations
+    published beside EAT's weights (`embed_dim`, `depth`, ...) are read as well.
 
     hidden_size (`int`, *optional*, defaults to 768), num_hidden_layers (`int`, *optional*, defaults to 12),
     num_attention_heads (`int`, *optional*, defaults to 12), intermediate_size (`int`, *optional*, defaults to 3072):
@@ -43,6 +62,7 @@ class EatConfig(PreTrainedConfig):
     decoder_groups: int = 16
 
     def __post_init__(self, **kwargs):
+        kwargs = self._read_published(kwargs)
         if self.hidden_size % 4 or self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size is {self.hidden_size}; accepted are multiples of 4 and of num_attention_heads "
@@ -53,3 +73,16 @@ class EatConfig(PreTrainedConfig):
                 f"num_mel_bins is {self.num_mel_bins}; accepted are multiples of patch_size ({self.patch_size})."
             )
         super().__post_init__(**kwargs)
+
+    def _read_published(self, options: dict) -> dict:
+        """Takes the published options over, and returns the others."""
+        for name, value in (PUBLISHED_FIXED | {"stride": self.patch_size}).items():
+            found = options.pop(name, value)
+            if found != value:
+                raise ValueError(f"{name} is {found!r}; EatModel accepts {value!r} only.")
+        if "embed_dim" in options:
+            self.intermediate_size = int(options["embed_dim"] * options.pop("mlp_ratio", 4))
+        for name, own in PUBLISHED_NAMES.items():
+            if name in options:
+                setattr(self, own, options.pop(name))
+        return {name: value for name, value in options.items() if name not in PUBLISHED_UNUSED}

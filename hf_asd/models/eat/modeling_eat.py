@@ -1,10 +1,13 @@
 """EAT: a vision transformer over log-mel patches."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -12,6 +15,35 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_eat import EatConfig
+
+
+# Names in the published weights, and ours; applied one after the other.
+PUBLISHED_KEYS = {
+    r"^model\.": "",
+    r"^local_encoder\.proj\.": "embeddings.patch_embedding.",
+    r"^extra_tokens$": "embeddings.cls_token",
+    r"^pre_norm\.": "norm.",
+    r"^blocks\.": "layers.",
+    r"\.attn\.": ".attention.",
+}
+# Fixed positions are computed, and a fine-tuned model's head is of no use to an encoder.
+UNUSED_KEYS = (r"^fixed_positional_encoder\.", r"^fc_norm\.", r"^head\.")
+
+
+def check_keys(source, missing: Iterable[str], surplus: Iterable[str], mismatched: Iterable[str]) -> None:
+    """
+    Args:
+        source (`str` or `Path`): what was loaded, for the message.
+        missing, surplus (`Iterable[str]`): weights of the model that were not found, and found ones it does not have.
+        mismatched (`Iterable[str]`): weights of another shape, with both shapes.
+
+    Raises:
+        ValueError: there are any; names them.
+    """
+    faults = {"missing": missing, "surplus": surplus, "of another shape": mismatched}
+    found = [f"{what}: {', '.join(sorted(keys))}" for what, keys in faults.items() if keys]
+    if found:
+        raise ValueError(f"{source}: the weights are not those of the EAT in its configuration; {'; '.join(found)}.")
 
 
 def sincos_positions(steps: int, bands: int, size: int, device: torch.device) -> torch.Tensor:
@@ -85,7 +117,9 @@ class EatAttention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
         self.proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden_states: torch.Tensor, **kwargs) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         clips, tokens, size = hidden_states.shape
         query, key, value = (
             part.view(clips, tokens, -1, self.head_dim).transpose(1, 2)
@@ -93,7 +127,9 @@ class EatAttention(nn.Module):
         )
         attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         dropout = self.config.attention_dropout if self.training else 0.0
-        output, weights = attention(self, query, key, value, None, dropout=dropout, scaling=self.scaling, **kwargs)
+        output, weights = attention(
+            self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
+        )
         return self.proj(output.reshape(clips, tokens, size)), weights
 
 
@@ -142,6 +178,35 @@ class EatPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": EatLayer, "attentions": EatAttention}
+    _keys_to_ignore_on_load_unexpected = set(UNUSED_KEYS)
+
+    @classmethod
+    def from_pretrained(
+        cls, source, *args, ignore_mismatched_sizes: bool = False, output_loading_info: bool = False, **kwargs
+    ):
+        """
+        As `PreTrainedModel.from_pretrained`, of our own and of the published layout; but weights that are not all
+        there, or not all used, are an error.
+
+        Raises:
+            ValueError: names the weights that are missing, surplus or of another shape.
+        """
+        model, info = super().from_pretrained(
+            source,
+            *args,
+            key_mapping=PUBLISHED_KEYS,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **kwargs,
+        )
+        mismatched = [] if ignore_mismatched_sizes else info["mismatched_keys"]
+        mismatched = [f"{name} {tuple(found)} instead of {tuple(wanted)}" for name, found, wanted in mismatched]
+        check_keys(source, info["missing_keys"], info["unexpected_keys"], mismatched)
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(self, folder, *args, save_original_format: bool = False, **kwargs):
+        """As `PreTrainedModel.save_pretrained`, under our own names: a Trainer that resumes reads no others."""
+        super().save_pretrained(folder, *args, save_original_format=save_original_format, **kwargs)
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -157,6 +222,9 @@ class EatModel(EatPreTrainedModel):
     Args:
         config ([`EatConfig`]): the model's shape.
     """
+
+    # What a checkpoint of pre-training holds besides.
+    _keys_to_ignore_on_load_unexpected = {*UNUSED_KEYS, r"^decoder\.", r"^teacher\."}
 
     def __init__(self, config: EatConfig):
         super().__init__(config)
@@ -176,17 +244,28 @@ class EatModel(EatPreTrainedModel):
     @can_return_tuple
     @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)
-    def forward(self, input_values: torch.Tensor, **kwargs) -> BaseModelOutputWithPooling:
+    def forward(
+        self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+    ) -> BaseModelOutputWithPooling:
         """
         Args:
             input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of [`EatFeatureExtractor`], of any
                 length.
+            attention_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*): nonzero where a frame comes from
+                the recording. Patches without any such frame are not attended to, and their own outputs mean nothing.
 
         Returns:
             `BaseModelOutputWithPooling`: `last_hidden_state` of shape `(clips, 1 + patches, hidden_size)`, the CLS
             token first, then patches row-major (time, frequency); `pooler_output`, the CLS token.
         """
         hidden_states = self.with_cls(self.embeddings(input_values))
+        if attention_mask is not None:
+            bands = self.config.num_mel_bins // self.config.patch_size
+            heard = attention_mask.bool().unfold(1, self.config.patch_size, self.config.patch_size).any(-1)
+            heard = nn.functional.pad(heard.repeat_interleave(bands, 1), (1, 0), value=True)  # the CLS token
+            attention_mask = create_bidirectional_mask(
+                config=self.config, inputs_embeds=hidden_states, attention_mask=heard
+            )
         for layer in self.layers:
-            hidden_states = layer(hidden_states, **kwargs)
+            hidden_states = layer(hidden_states, attention_mask=attention_mask, **kwargs)
         return BaseModelOutputWithPooling(last_hidden_state=hidden_states, pooler_output=hidden_states[:, 0])

@@ -116,6 +116,16 @@ class EatForPreTraining(EatPreTrainedModel):
             self.eat.load_state_dict(student.state_dict())
         self.teacher = deepcopy(self.eat).requires_grad_(False)
 
+    @classmethod
+    def from_pretrained(cls, source, *args, **kwargs):
+        """
+        As [`EatModel.from_pretrained`]; of an encoder alone, the teacher starts as its copy and the decoder fresh.
+        """
+        if cls.__name__ in (EatConfig.from_pretrained(source, **kwargs).architectures or []):
+            return super().from_pretrained(source, *args, **kwargs)
+        student = EatModel.from_pretrained(source, *args, **kwargs)
+        return cls(student.config, student).eval()
+
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
         """Moves the teacher towards the student: `teacher = decay * teacher + (1 - decay) * student`."""

@@ -1,0 +1,143 @@
+"""EAT's own checkpoints, as fairseq wrote them, -> a model folder of this package."""
+
+import argparse
+import pickle
+import re
+from pathlib import Path
+
+import torch
+
+from .configuration_eat import EatConfig
+from .feature_extraction_eat import EatFeatureExtractor
+from .modeling_eat import PUBLISHED_KEYS, UNUSED_KEYS, check_keys
+from .pretraining_eat import EatForPreTraining
+
+
+# Names in a fairseq checkpoint, and ours; the rest of them is as in the published weights.
+FAIRSEQ_KEYS = {
+    r"^(model\.)?modality_encoders\.IMAGE\.": "",
+    r"^context_encoder\.norm\.": "pre_norm.",
+    r"^decoder\.blocks\.(\d+)\.0\.": r"decoder.convolutions.\1.",
+    r"^decoder\.proj\.": "decoder.projection.",
+    **PUBLISHED_KEYS,
+}
+HEAD_CHANNELS = 64  # of an attention head in all published sizes; weights do not tell the number of heads
+
+
+def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = False) -> Path:
+    """
+    Converts a checkpoint of EAT's own code.
+
+    A checkpoint of pre-training becomes an [`EatForPreTraining`] that goes on where it stopped: student, decoder and
+    teacher; `AutoModel` loads its encoder. One of fine-tuning, or without a decoder, becomes an [`EatModel`].
+
+    Args:
+        checkpoint (`str` or `Path`): the `.pt` file; read without running any code that it may hold.
+        output_dir (`str` or `Path`): where model and feature extractor are written.
+        ema (`bool`, *optional*, defaults to `False`): take the teacher's weights, a slow average, for the encoder's.
+
+    Returns:
+        `Path`: `output_dir`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds more than weights, or not those of an EAT; names the weights that are missing or surplus.
+    """
+    checkpoint, output_dir = Path(checkpoint), Path(output_dir)
+    content = _read(checkpoint)
+    weights = dict(content["model"])
+    teacher = weights.pop("_ema", None)
+    if ema and teacher is None:
+        raise ValueError(f"{checkpoint}: holds no teacher (`_ema`); convert it without --ema.")
+    weights, teacher = _renamed(weights), _renamed(teacher or {})
+    names = [name for name in weights if name.startswith("decoder.")]
+    decoder = {name.removeprefix("decoder."): weights.pop(name) for name in names}
+    encoder = teacher if ema else weights
+    settings = content["cfg"].get("model", {}) if isinstance(content.get("cfg"), dict) else {}
+    model = EatForPreTraining(_config(encoder, decoder, settings, checkpoint))
+    _fill(model.eat, encoder, str(checkpoint))
+    if decoder:
+        _fill(model.decoder, decoder, f"{checkpoint}, decoder")
+        _fill(model.teacher, teacher or encoder, f"{checkpoint}, teacher (`_ema`)")
+    (model if decoder else model.eat).save_pretrained(output_dir)
+    EatFeatureExtractor().save_pretrained(output_dir)
+    return output_dir
+
+
+def _read(checkpoint: Path) -> dict:
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"{checkpoint}: there is no such file.")
+    with open(checkpoint, "rb") as file:
+        if not file.read(2).startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle as of old
+            raise ValueError(f"{checkpoint}: is no file that torch.save wrote; accepted are EAT's .pt files.")
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(f"{checkpoint}: is cut short or damaged; copy or download it again. ({error})") from error
+    except pickle.UnpicklingError as error:
+        other = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        found = f"it holds a {other[1]}" if other else str(error).splitlines()[0]
+        raise ValueError(
+            f"{checkpoint}: cannot be read as weights alone ({found}). fairseq stores its settings beside them; "
+            "where you trust the file, keep the weights (with omegaconf installed, which the settings need) by\n"
+            f"  python -c \"import torch; c = torch.load('{checkpoint}', map_location='cpu', weights_only=False); "
+            "torch.save({'model': c['model']}, 'weights.pt')\"\n"
+            "and convert weights.pt."
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{checkpoint}: holds {found}; accepted is a dictionary with the weights under 'model'.")
+    return content
+
+
+def _renamed(weights: dict) -> dict[str, torch.Tensor]:
+    renamed = {}
+    for name, weight in weights.items():
+        # A final norm belongs to blocks with their norms in front, and must not pass for the norm before the blocks.
+        own = f"final {name}" if re.match(r"(model\.)?norm\.", name) else name
+        for pattern, replacement in FAIRSEQ_KEYS.items():
+            own = re.sub(pattern, replacement, own)
+        if not any(re.match(pattern, own) for pattern in UNUSED_KEYS):
+            renamed[own] = weight
+    return renamed
+
+
+def _config(encoder: dict, decoder: dict, settings: dict, checkpoint: Path) -> EatConfig:
+    """The shape that the weights tell; the default one where they are not an EAT's, for the error to come."""
+    options = {}
+    depths = [int(name.split(".")[1]) for name in encoder if name.startswith("layers.")]
+    patches, mlp = (encoder.get(f"{name}.weight") for name in ("embeddings.patch_embedding", "layers.0.mlp.fc1"))
+    if depths and patches is not None and mlp is not None:
+        if "num_heads" not in settings and len(patches) % HEAD_CHANNELS:
+            raise ValueError(
+                f"{checkpoint}: its {len(patches)} channels are no multiple of {HEAD_CHANNELS}, as in the published "
+                "sizes, and the weights do not tell the number of attention heads; store "
+                "{'cfg': {'model': {'num_heads': ...}}} beside 'model'."
+            )
+        options = {
+            "hidden_size": len(patches),
+            "num_hidden_layers": settings.get("depth", 1 + max(depths)),
+            "num_attention_heads": settings.get("num_heads", len(patches) // HEAD_CHANNELS),
+            "intermediate_size": len(mlp),
+            "patch_size": patches.shape[-1],
+        }
+    convolution = decoder.get("convolutions.0.weight")
+    if convolution is not None:
+        options["decoder_layers"] = sum(
+            re.fullmatch(r"convolutions\.\d+\.weight", name) is not None for name in decoder
+        )
+        options["decoder_groups"] = convolution.shape[0] // convolution.shape[1]
+    return EatConfig(**options)
+
+
+def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+    """Loads the weights of a part of the model, all of them or none."""
+    wanted = module.state_dict()
+    mismatched = [
+        f"{name} {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & weights.keys()
+        if weights[name].shape != wanted[name].shape
+    ]
+    check_keys(source, wanted.keys() - weights.keys(), weights.keys() - wanted.keys(), mismatched)
+    module.load_state_dict(weights)
