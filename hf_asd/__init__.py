@@ -10,6 +10,7 @@ from importlib import import_module
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
+from .models.beats import BeatsConfig, BeatsFeatureExtractor, BeatsModel
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 
 
@@ -18,6 +19,9 @@ __version__ = "0.1.0"
 AutoConfig.register("eat", EatConfig)
 AutoModel.register(EatConfig, EatModel)
 AutoFeatureExtractor.register(EatConfig, EatFeatureExtractor)
+AutoConfig.register("beats", BeatsConfig)
+AutoModel.register(BeatsConfig, BeatsModel)
+AutoFeatureExtractor.register(BeatsConfig, BeatsFeatureExtractor)
 AutoConfig.register("attribute_classifier", AttributeClassifierConfig)
 AutoModel.register(AttributeClassifierConfig, AttributeClassifier)
 
@@ -41,6 +45,9 @@ _LAZY = {
 __all__ = [
     "AttributeClassifier",
     "AttributeClassifierConfig",
+    "BeatsConfig",
+    "BeatsFeatureExtractor",
+    "BeatsModel",
     "EatConfig",
     "EatFeatureExtractor",
     "EatForPreTraining",

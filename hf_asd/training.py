@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import Trainer, TrainingArguments
 
 from .data.audio import SAMPLING_RATE, read_audio
-from .models.eat.feature_extraction_eat import FRAME_SAMPLES, HOP_SAMPLES
+from .models.filter_bank import FRAME_SAMPLES, HOP_SAMPLES
 
 
 class TrainingError(ValueError):

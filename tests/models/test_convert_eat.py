@@ -260,14 +260,14 @@ def test_checkpoints_that_cannot_be_converted_say_why(pretraining, tmp_path, cap
     del partial["model"]["blocks.1.mlp.fc2.bias"]
     partial["model"]["blocks.1.norm.weight"] = partial["model"].pop("blocks.1.norm2.weight")
     error = told(partial)
-    assert "eat.pt: the weights are not those of the EAT" in error
+    assert "eat.pt: the weights are not those of the model" in error
     assert "missing: layers.1.mlp.fc2.bias, layers.1.norm2.weight; surplus: layers.1.norm.weight." in error
 
     partial = fairseq(pretraining)
     del partial["model"]["_ema"]["blocks.1.attn.qkv.bias"]
     assert "teacher (`_ema`): the weights are not" in told(partial)
     del partial["model"]["modality_encoders.IMAGE.decoder.proj.bias"]
-    assert "decoder: the weights are not those of the EAT in its configuration; missing: projection.bias" in told(
+    assert "decoder: the weights are not those of the model in its configuration; missing: projection.bias" in told(
         partial
     )
 

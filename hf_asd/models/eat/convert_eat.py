@@ -1,15 +1,14 @@
 """EAT's own checkpoints, as fairseq wrote them, -> a model folder of this package."""
 
-import argparse
-import pickle
 import re
 from pathlib import Path
 
 import torch
 
+from ..checkpoint import fill, read_checkpoint
 from .configuration_eat import EatConfig
 from .feature_extraction_eat import EatFeatureExtractor
-from .modeling_eat import PUBLISHED_KEYS, UNUSED_KEYS, check_keys
+from .modeling_eat import PUBLISHED_KEYS, UNUSED_KEYS
 from .pretraining_eat import EatForPreTraining
 
 
@@ -44,7 +43,7 @@ def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = Fals
         ValueError: it holds more than weights, or not those of an EAT; names the weights that are missing or surplus.
     """
     checkpoint, output_dir = Path(checkpoint), Path(output_dir)
-    content = _read(checkpoint)
+    content = read_checkpoint(checkpoint, "{'model': c['model']}")
     weights = dict(content["model"])
     teacher = weights.pop("_ema", None)
     if ema and teacher is None:
@@ -55,40 +54,13 @@ def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = Fals
     encoder = teacher if ema else weights
     settings = content["cfg"].get("model", {}) if isinstance(content.get("cfg"), dict) else {}
     model = EatForPreTraining(_config(encoder, decoder, settings, checkpoint))
-    _fill(model.eat, encoder, str(checkpoint))
+    fill(model.eat, encoder, str(checkpoint))
     if decoder:
-        _fill(model.decoder, decoder, f"{checkpoint}, decoder")
-        _fill(model.teacher, teacher or encoder, f"{checkpoint}, teacher (`_ema`)")
+        fill(model.decoder, decoder, f"{checkpoint}, decoder")
+        fill(model.teacher, teacher or encoder, f"{checkpoint}, teacher (`_ema`)")
     (model if decoder else model.eat).save_pretrained(output_dir)
     EatFeatureExtractor().save_pretrained(output_dir)
     return output_dir
-
-
-def _read(checkpoint: Path) -> dict:
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"{checkpoint}: there is no such file.")
-    with open(checkpoint, "rb") as file:
-        if not file.read(2).startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle as of old
-            raise ValueError(f"{checkpoint}: is no file that torch.save wrote; accepted are EAT's .pt files.")
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{checkpoint}: is cut short or damaged; copy or download it again. ({error})") from error
-    except pickle.UnpicklingError as error:
-        other = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
-        found = f"it holds a {other[1]}" if other else str(error).splitlines()[0]
-        raise ValueError(
-            f"{checkpoint}: cannot be read as weights alone ({found}). fairseq stores its settings beside them; "
-            "where you trust the file, keep the weights (with omegaconf installed, which the settings need) by\n"
-            f"  python -c \"import torch; c = torch.load('{checkpoint}', map_location='cpu', weights_only=False); "
-            "torch.save({'model': c['model']}, 'weights.pt')\"\n"
-            "and convert weights.pt."
-        ) from error
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{checkpoint}: holds {found}; accepted is a dictionary with the weights under 'model'.")
-    return content
 
 
 def _renamed(weights: dict) -> dict[str, torch.Tensor]:
@@ -129,15 +101,3 @@ def _config(encoder: dict, decoder: dict, settings: dict, checkpoint: Path) -> E
         )
         options["decoder_groups"] = convolution.shape[0] // convolution.shape[1]
     return EatConfig(**options)
-
-
-def _fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
-    """Loads the weights of a part of the model, all of them or none."""
-    wanted = module.state_dict()
-    mismatched = [
-        f"{name} {tuple(weights[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in wanted.keys() & weights.keys()
-        if weights[name].shape != wanted[name].shape
-    ]
-    check_keys(source, wanted.keys() - weights.keys(), weights.keys() - wanted.keys(), mismatched)
-    module.load_state_dict(weights)

@@ -1,10 +1,7 @@
 """EAT: a vision transformer over log-mel patches."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
@@ -14,6 +11,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from ..checkpoint import StrictPreTrainedModel
 from .configuration_eat import EatConfig
 
 
@@ -28,22 +26,6 @@ PUBLISHED_KEYS = {
 }
 # Fixed positions are computed, and a fine-tuned model's head is of no use to an encoder.
 UNUSED_KEYS = (r"^fixed_positional_encoder\.", r"^fc_norm\.", r"^head\.")
-
-
-def check_keys(source, missing: Iterable[str], surplus: Iterable[str], mismatched: Iterable[str]) -> None:
-    """
-    Args:
-        source (`str` or `Path`): what was loaded, for the message.
-        missing, surplus (`Iterable[str]`): weights of the model that were not found, and found ones it does not have.
-        mismatched (`Iterable[str]`): weights of another shape, with both shapes.
-
-    Raises:
-        ValueError: there are any; names them.
-    """
-    faults = {"missing": missing, "surplus": surplus, "of another shape": mismatched}
-    found = [f"{what}: {', '.join(sorted(keys))}" for what, keys in faults.items() if keys]
-    if found:
-        raise ValueError(f"{source}: the weights are not those of the EAT in its configuration; {'; '.join(found)}.")
 
 
 def sincos_positions(steps: int, bands: int, size: int, device: torch.device) -> torch.Tensor:
@@ -166,9 +148,10 @@ class EatLayer(GradientCheckpointingLayer):
         return self.norm2(hidden_states + self.dropout(mlp_output)), mlp_output
 
 
-class EatPreTrainedModel(PreTrainedModel):
+class EatPreTrainedModel(StrictPreTrainedModel):
     config: EatConfig
     config_class = EatConfig
+    published_keys = PUBLISHED_KEYS
     base_model_prefix = "eat"
     main_input_name = "input_values"
     input_modalities = ("audio",)
@@ -179,30 +162,6 @@ class EatPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": EatLayer, "attentions": EatAttention}
     _keys_to_ignore_on_load_unexpected = set(UNUSED_KEYS)
-
-    @classmethod
-    def from_pretrained(
-        cls, source, *args, ignore_mismatched_sizes: bool = False, output_loading_info: bool = False, **kwargs
-    ):
-        """
-        As `PreTrainedModel.from_pretrained`, of our own and of the published layout; but weights that are not all
-        there, or not all used, are an error.
-
-        Raises:
-            ValueError: names the weights that are missing, surplus or of another shape.
-        """
-        model, info = super().from_pretrained(
-            source,
-            *args,
-            key_mapping=PUBLISHED_KEYS,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **kwargs,
-        )
-        mismatched = [] if ignore_mismatched_sizes else info["mismatched_keys"]
-        mismatched = [f"{name} {tuple(found)} instead of {tuple(wanted)}" for name, found, wanted in mismatched]
-        check_keys(source, info["missing_keys"], info["unexpected_keys"], mismatched)
-        return (model, info) if output_loading_info else model
 
     def save_pretrained(self, folder, *args, save_original_format: bool = False, **kwargs):
         """As `PreTrainedModel.save_pretrained`, under our own names: a Trainer that resumes reads no others."""
