@@ -39,7 +39,6 @@ class FilterBankExtractor(SequenceFeatureExtractor):
     model_input_names = ["input_values"]
     window: str  # Kaldi's name of it
     full_scale: float  # what a sample of 1 counts
-    centre_clips: bool  # whether a clip's mean is taken off first
     fill_patches: bool  # whether frames are filled up to whole patches; otherwise the model cuts the rest off
 
     def __init__(self, feature_size, sampling_rate, padding_value, do_normalize, mean, std, patch_size, **kwargs):
@@ -92,8 +91,7 @@ class FilterBankExtractor(SequenceFeatureExtractor):
         filters, window = self._filters.to(waveforms.device), self._window.to(waveforms.device)
         result = []
         for chunk in waveforms.split(CHUNK_CLIPS):
-            if self.centre_clips:
-                chunk = chunk - chunk.mean(1, keepdim=True)
+            chunk = chunk - chunk.mean(1, keepdim=True)  # frames lose theirs anyway; digits are kept where it is large
             frames = chunk.unfold(1, FRAME_SAMPLES, HOP_SAMPLES)
             means = frames.mean(-1, keepdim=True)
             # A frame loses its mean before it is pre-emphasised: x[n] - m - 0.97 (x[n-1] - m), where x[-1] is x[0].

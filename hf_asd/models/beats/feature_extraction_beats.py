@@ -28,7 +28,6 @@ class BeatsFeatureExtractor(FilterBankExtractor):
 
     window = "povey"
     full_scale = 2.0**15
-    centre_clips = False
     fill_patches = False
 
     def __init__(

@@ -24,7 +24,6 @@ class EatFeatureExtractor(FilterBankExtractor):
 
     window = "hann"
     full_scale = 1.0
-    centre_clips = True
     fill_patches = True
 
     def __init__(
