@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from golden_recipe import fill_with_waves, golden_clip, read_golden
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
@@ -12,6 +13,8 @@ from hf_asd.models.eat.pretraining_eat import inverse_block_masks, teacher_decay
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+GOLDEN = read_golden("eat")
 
 
 def waves(count=3, samples=20_000, seed=0):
@@ -124,7 +127,7 @@ def test_plain_attention_equals_sdpa(model, tmp_path):
 
 def test_checkpointing_does_not_change_gradients(model):
     other = copy.deepcopy(model).train()
-    other.gradient_checkpointing_enable()
+    other.activation_checkpointing_enable()
     values = torch.randn(2, 64, 128)
     for candidate in (model, other):
         candidate(values).last_hidden_state.square().mean().backward()
@@ -133,27 +136,48 @@ def test_checkpointing_does_not_change_gradients(model):
             torch.testing.assert_close(a.grad, b.grad, msg=name)
 
 
-def test_outputs_are_those_of_the_published_code(model):
-    """
-    Numbers of the encoder of EAT's own repository (torch 2.13, float32). In the alphabetical order of our names,
-    weight number p holds 0.2 sin(0.7 i + p) at position i of its rows laid end to end; weights of norms have 1 added.
-    The spectrogram is sin(0.3 frame + 0.11 band).
-    """
-    with torch.no_grad():
-        for number, (name, parameter) in enumerate(sorted(model.named_parameters())):
-            waves = 0.2 * torch.sin(0.7 * torch.arange(parameter.numel(), dtype=torch.float64) + number)
-            parameter.copy_((waves + (name.endswith("weight") and "norm" in name)).view_as(parameter))
-    frames, bands = torch.arange(64.0)[:, None], torch.arange(128.0)
+def test_filter_bank_is_the_published_codes():
+    golden = GOLDEN["log_mel"]
+    log_mel = EatFeatureExtractor().log_mel(torch.from_numpy(golden_clip(1))[None])[0]
+    assert log_mel.shape == (98, 128)
+    found = log_mel[golden["frames"]][:, golden["bands"]]
+    torch.testing.assert_close(found, torch.tensor(golden["values"]), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("case", GOLDEN["outputs"], ids=lambda case: f"{case['seconds']} s")
+def test_outputs_are_those_of_the_published_code(model, case):
+    fill_with_waves(model)
+    values = EatFeatureExtractor()(golden_clip(case["seconds"]), sampling_rate=16_000, return_tensors="pt")
     with torch.inference_mode():
-        tokens = model(torch.sin(0.3 * frames + 0.11 * bands)[None]).last_hidden_state[0]
-    expected = {
-        0: [-1.421534, 0.997198, 0.534049, 1.762123],
-        1: [-1.977126, -0.721409, -1.484452, -0.180593],
-        10: [-1.098590, -0.506534, -1.856700, -0.377502],
-        32: [-0.630706, 0.195353, -0.731693, -0.460850],
-    }
-    for token, values in expected.items():
-        torch.testing.assert_close(tokens[token, :4], torch.tensor(values), rtol=0, atol=1e-4)
+        tokens = model(values["input_values"]).last_hidden_state[0]
+        torch.testing.assert_close(
+            tokens[case["tokens"], :8], torch.tensor(case["last_hidden_state"]), rtol=0, atol=1e-4
+        )
+        hidden_states = model.with_cls(model.embeddings(values["input_values"]))
+        for layer, expected in zip(model.layers, case.get("mlp_outputs", {}).values(), strict=False):
+            hidden_states, mlp_output = layer.with_mlp_output(hidden_states)
+            found = mlp_output[0, case["tokens"], :8]
+            torch.testing.assert_close(found, torch.tensor(expected), rtol=0, atol=1e-4)
+
+
+def test_padded_time_is_masked_as_in_the_published_code(model):
+    fill_with_waves(model)
+    golden = GOLDEN["padded"]
+    clips = np.stack([golden_clip(golden["seconds"])] * 2)
+    features = EatFeatureExtractor()(clips, sampling_rate=16_000, return_tensors="pt", return_attention_mask=True)
+    assert features["attention_mask"].sum(1).tolist() == [298, 298] and features["input_values"].shape[1] == 304
+    features["attention_mask"][1, golden["frames_of_the_second"] :] = 0
+    with torch.inference_mode():
+        found = model(**features).last_hidden_state[1, golden["tokens"], :8]
+    torch.testing.assert_close(found, torch.tensor(golden["last_hidden_state"]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("options", "published"), [({}, 89_972_736), (LARGE, 308_867_072)])
+def test_sizes_are_the_published_ones(options, published):
+    with torch.device("meta"):
+        model = EatModel(EatConfig(**options))
+    table = 768 * 8 * model.config.hidden_size  # of positions, which we compute
+    assert sum(parameter.numel() for parameter in model.parameters()) + table == published
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

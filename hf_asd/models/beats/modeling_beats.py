@@ -190,22 +190,8 @@ class BeatsPreTrainedModel(StrictPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
-        if isinstance(module, BeatsPositionEmbedding):
-            width, size = self.config.num_conv_pos_embeddings, self.config.hidden_size
-            direction = module.convolution.parametrizations.weight.original1
-            init.normal_(direction, std=math.sqrt(4 / (width * size)))
-            init.copy_(module.convolution.parametrizations.weight.original0, direction.norm(dim=(0, 1), keepdim=True))
-            init.zeros_(module.convolution.bias)
-        elif isinstance(module, BeatsAttention):
+        if isinstance(module, BeatsAttention):
             init.ones_(module.gate_scale)
-        elif isinstance(module, BeatsLayer):
-            # DeepNorm's beta: what is added to a residual that counts more starts the smaller.
-            beta = (8 * self.config.num_hidden_layers) ** -0.25
-            attention, mlp = module.attention, module.mlp
-            for projection, gain in ((attention.q_proj, 1), (attention.k_proj, 1), (attention.v_proj, beta)):
-                init.xavier_normal_(projection.weight, gain=gain)
-            for projection in (attention.out_proj, mlp.fc1, mlp.fc2):
-                init.xavier_normal_(projection.weight, gain=beta)
 
 
 class BeatsModel(BeatsPreTrainedModel):
