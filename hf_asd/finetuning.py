@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import AutoModel, set_seed
 
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
+from .models.attribute_classifier.heads import LOSSES
 from .models.encoder import load_feature_extractor
 from .training import ClipCollator, SeededTrainer, check_rows, export, frames_of, random_crops, training_arguments
 
@@ -22,8 +23,19 @@ class FinetuneConfig:
     """
 
     pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands"})
-    scale: float = field(default=30.0, metadata={"help": "ArcFace: factor of the cosines"})
-    margin: float = field(default=0.2, metadata={"help": "ArcFace: angle in radians"})
+    loss: str = field(default="arcface", metadata={"help": f"head and loss: {', '.join(LOSSES)}"})
+    scale: float = field(default=30.0, metadata={"help": "arcface, subcentre_arcface: factor of the cosines"})
+    margin: float = field(default=0.2, metadata={"help": "arcface, subcentre_arcface: angle in radians"})
+    num_centres: int = field(
+        default=16,
+        metadata={"help": "subcentre_arcface, subcluster_adacos: centres a class; adaproj: dimensions of its span"},
+    )
+    projection_size: int | None = field(
+        default=None, metadata={"help": "length of a learned projection in front of the head; by default none"}
+    )
+    detect_on: str = field(
+        default="encoder", metadata={"help": "what detection compares: the pooled encoder or the projection"}
+    )
     crop_seconds: float = field(default=10.0, metadata={"help": "length of the crops; shorter clips are repeated"})
     time_mask: int = field(default=80, metadata={"help": "SpecAugment: most frames hidden a clip; 0 for none"})
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
@@ -197,8 +209,12 @@ def finetune(
         AttributeClassifierConfig(
             encoder_config=pretrained.config,
             pooling=config.pooling,
+            loss=config.loss,
             scale=config.scale,
             margin=config.margin,
+            num_centres=config.num_centres,
+            projection_size=config.projection_size,
+            detect_on=config.detect_on,
             id2label=dict(enumerate(names)),
             label2id=number,
         )
