@@ -76,25 +76,23 @@ class AttributeClassifier(PreTrainedModel):
             super()._init_weights(module)
 
     def forward(
-        self, input_values: torch.Tensor, labels: torch.Tensor | None = None, **kwargs
+        self,
+        input_values: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        pooled: torch.Tensor | None = None,
+        **kwargs,
     ) -> AttributeClassifierOutput:
         """
         Args:
             input_values (`torch.FloatTensor`): what the encoder's feature extractor gives, of shape
                 `(clips, frames, mel_bins)` or `(clips, samples)`.
             labels (`torch.LongTensor` of shape `(clips,)`, *optional*): classes; the loss is returned with them.
+            pooled (`torch.FloatTensor` of shape `(clips, dimensions)`, *optional*): pooled encoder output that was
+                computed before, instead of `input_values`.
         """
-        hidden_states = self.encoder(input_values, **kwargs).last_hidden_state
-        return self.classify(pool(hidden_states, self.config.pooling, self.config.encoder_config), labels)
-
-    def classify(self, pooled: torch.Tensor, labels: torch.Tensor | None = None) -> AttributeClassifierOutput:
-        """
-        What lies behind the encoder: projection, head and loss.
-
-        Args:
-            pooled (`torch.Tensor` of shape `(clips, dimensions)`): the pooled encoder output.
-            labels (`torch.LongTensor` of shape `(clips,)`, *optional*): classes.
-        """
+        if pooled is None:
+            hidden_states = self.encoder(input_values, **kwargs).last_hidden_state
+            pooled = pool(hidden_states, self.config.pooling, self.config.encoder_config)
         projected = self.projection(pooled)
         similarities = self.head(projected)
         loss = None
