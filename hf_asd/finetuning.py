@@ -5,12 +5,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModel, set_seed
+from transformers import AutoModel, PreTrainedModel, set_seed
 
+from .class_balance import BALANCES, BalancedSampler, balance_weights, mixup
+from .early_stopping import EarlyStopping, batches_of, hold_out
+from .head_training import train_head
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
-from .models.encoder import load_feature_extractor
+from .models.attribute_classifier.heads import LOSSES
+from .models.encoder import blocks_of, load_feature_extractor
 from .training import ClipCollator, SeededTrainer, check_rows, export, frames_of, random_crops, training_arguments
 
 
@@ -22,12 +27,39 @@ class FinetuneConfig:
     """
 
     pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands"})
-    scale: float = field(default=30.0, metadata={"help": "ArcFace: factor of the cosines"})
-    margin: float = field(default=0.2, metadata={"help": "ArcFace: angle in radians"})
+    loss: str = field(default="arcface", metadata={"help": f"head and loss: {', '.join(LOSSES)}"})
+    scale: float = field(default=30.0, metadata={"help": "arcface, subcentre_arcface: factor of the cosines"})
+    margin: float = field(default=0.2, metadata={"help": "arcface, subcentre_arcface: angle in radians"})
+    num_centres: int = field(
+        default=16,
+        metadata={"help": "subcentre_arcface, subcluster_adacos: centres a class; adaproj: dimensions of its span"},
+    )
+    projection_size: int | None = field(
+        default=None, metadata={"help": "length of a learned projection in front of the head; by default none"}
+    )
+    detect_on: str = field(
+        default="encoder", metadata={"help": "what detection compares: the pooled encoder or the projection"}
+    )
     crop_seconds: float = field(default=10.0, metadata={"help": "length of the crops; shorter clips are repeated"})
     time_mask: int = field(default=80, metadata={"help": "SpecAugment: most frames hidden a clip; 0 for none"})
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
+    mixup: float = field(default=0.0, metadata={"help": "alpha of mixup's Beta distribution; 0 for none"})
     gain_db: float = field(default=0.0, metadata={"help": "a random gain of up to so many dB either way a clip"})
+    balance: str = field(
+        default="none",
+        metadata={"help": f"classes of unequal size: {', '.join(BALANCES)}: heard as often, or weighed as much"},
+    )
+    train_blocks: int | None = field(
+        default=None,
+        metadata={"help": "only the last so many blocks of the encoder learn; 0: the head alone, on cached features"},
+    )
+    patience: int = field(
+        default=0,
+        metadata={
+            "help": "early stopping after so many checks without a lower loss on held-out training clips; 0: no"
+        },
+    )
+    validation: float = field(default=0.1, metadata={"help": "early stopping: share of every class that is held out"})
     epochs: float = field(default=10.0, metadata={"help": "passes over the recordings"})
     max_steps: int = field(default=-1, metadata={"help": "steps; overrules epochs when positive"})
     batch_size: int = field(default=32, metadata={"help": "clips a step and device"})
@@ -38,6 +70,20 @@ class FinetuneConfig:
     save_steps: int = field(default=500, metadata={"help": "steps between checkpoints"})
     seed: int = field(default=0, metadata={"help": "of the head's weights, order, crops and masks"})
     training: dict = field(default_factory=dict, metadata={"help": "any of transformers' TrainingArguments, verbatim"})
+
+    def __post_init__(self):
+        if self.balance not in BALANCES:
+            raise ValueError(f"balance is {self.balance!r}; accepted are {', '.join(BALANCES)}.")
+        for name in ("mixup", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; accepted is 0 or more.")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation is {self.validation}; accepted is a share between 0 and 1.")
+        if self.train_blocks == 0 and self.detect_on != "projection":
+            raise ValueError(
+                "train_blocks is 0, which leaves the encoder as it is, so that detection would compare what it "
+                "compared before; give projection_size, and detect_on 'projection'."
+            )
 
 
 def attribute_classes(dataset: Dataset) -> list[str]:
@@ -115,10 +161,16 @@ def random_gain(input_values: torch.Tensor, gain_db: float, std: float, generato
 class FinetuningTrainer(SeededTrainer):
     """Draws crops and masks in the step; the head learns at its own rate."""
 
-    def __init__(self, *args, config: FinetuneConfig, frames: int, **kwargs):
+    def __init__(self, *args, config: FinetuneConfig, frames: int, weights: np.ndarray, **kwargs):
         super().__init__(*args, **kwargs)
         self.config = config
         self.frames = frames
+        self.weights = weights
+
+    def _get_train_sampler(self, train_dataset=None):
+        if self.config.balance == "sampling":
+            return BalancedSampler(self.weights, self.args.seed)
+        return super()._get_train_sampler(train_dataset)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
@@ -142,8 +194,17 @@ class FinetuningTrainer(SeededTrainer):
         crops = random_crops(inputs["input_values"], inputs["num_frames"], self.frames, generator)
         crops = random_gain(crops, self.config.gain_db, self.data_collator.feature_extractor.std, generator)
         crops = spec_augment(crops, self.config.time_mask, self.config.frequency_mask, generator)
-        outputs = model(crops, labels=inputs["labels"])
-        loss = self.checked(outputs.loss)
+        labels = inputs["labels"]
+        if self.config.mixup:
+            crops, partners, shares = mixup(crops, self.config.mixup, generator)
+        outputs = model(crops, labels=labels)
+        losses = self.model.head.loss(outputs.similarities, labels)
+        if self.config.mixup:
+            shares, other = shares.to(losses.device), labels[partners.to(labels.device)]
+            losses = shares * losses + (1 - shares) * self.model.head.loss(outputs.similarities, other)
+        if self.config.balance == "weights":
+            losses = losses * inputs["weights"]
+        loss = self.checked(losses.mean())
         return (loss, outputs) if return_outputs else loss
 
 
@@ -197,8 +258,12 @@ def finetune(
         AttributeClassifierConfig(
             encoder_config=pretrained.config,
             pooling=config.pooling,
+            loss=config.loss,
             scale=config.scale,
             margin=config.margin,
+            num_centres=config.num_centres,
+            projection_size=config.projection_size,
+            detect_on=config.detect_on,
             id2label=dict(enumerate(names)),
             label2id=number,
         )
@@ -219,19 +284,67 @@ def finetune(
         dataloader_drop_last=True,
         seed=config.seed,
     )
-    rows = dataset.select_columns("audio").add_column("label", [number[name] for name in classes])
+    labels = [number[name] for name in classes]
+    if config.train_blocks == 0:
+        steps = config.max_steps if config.max_steps > 0 else round(config.epochs * len(labels) / config.batch_size)
+        train_head(
+            model,
+            dataset,
+            labels,
+            balance_weights(labels) if config.balance != "none" else np.ones(len(labels)),
+            extractor,
+            output_dir,
+            steps=steps,
+            batch_size=config.batch_size,
+            learning_rate=config.head_learning_rate,
+            weight_decay=config.weight_decay,
+            seed=config.seed,
+            channel=channel,
+        )
+        return export(folder, lambda folder: _save(folder, model, extractor))
+    if config.train_blocks is not None:
+        freeze_below(model.encoder, config.train_blocks)
+    rows = dataset.select_columns("audio").add_column("label", labels)
+    collator, stopping = ClipCollator(extractor, frames, channel), None
+    if config.patience:
+        kept, held = hold_out(labels, config.validation, config.seed)
+        batches = batches_of(rows.select(held), collator, frames, config.batch_size)
+        stopping = EarlyStopping(batches, config.patience, config.save_steps, output_dir)
+        rows = rows.select(kept)
+    weights = balance_weights(rows["label"][:])
+    if config.balance == "weights":
+        rows = rows.add_column("weight", weights.tolist())
     trainer = FinetuningTrainer(
         model=model,
         args=arguments,
         train_dataset=rows,
-        data_collator=ClipCollator(extractor, frames, channel),
+        data_collator=collator,
         config=config,
         frames=frames,
+        weights=weights,
+        callbacks=[stopping] if stopping else None,
     )
     trainer.train_on()
+    if stopping:
+        stopping.restore_best(model)
+    return export(folder, lambda folder: _save(folder, model, extractor)) if arguments.should_save else folder
 
-    def save(folder: Path):
-        model.save_pretrained(folder)
-        extractor.save_pretrained(folder)
 
-    return export(folder, save) if arguments.should_save else folder
+def _save(folder: Path, model: AttributeClassifier, extractor):
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+
+
+def freeze_below(encoder: PreTrainedModel, blocks: int):
+    """
+    Leaves only an encoder's last blocks to learn; embeddings, earlier blocks and what lies outside of blocks stay.
+
+    Raises:
+        ValueError: it has fewer blocks.
+    """
+    all_blocks = blocks_of(encoder)
+    if not 0 < blocks <= len(all_blocks):
+        raise ValueError(f"train_blocks is {blocks}; this encoder has {len(all_blocks)} blocks.")
+    encoder.requires_grad_(False)
+    for block in all_blocks[-blocks:]:
+        block.requires_grad_(True)

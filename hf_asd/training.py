@@ -75,11 +75,12 @@ class ClipCollator:
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         """
         Args:
-            rows (`list[dict]`): with `audio`, and `label` where there is one.
+            rows (`list[dict]`): with `audio`, and `label` and `weight` where there are any.
 
         Returns:
             `dict`: `input_values` (float32, `(clips, frames, mel_bins)`, the shorter ones filled up), `num_frames`
-            (int64, `(clips,)`, those that come from the recording), and `labels` (int64) where rows have them.
+            (int64, `(clips,)`, those that come from the recording), and `labels` (int64) and `weights` (float32)
+            where rows have them.
         """
         clips = [read_audio(row["audio"], channel=self.channel) for row in rows]
         clips = [np.resize(clip, max(len(clip), self.minimum_samples)) for clip in clips]
@@ -88,6 +89,8 @@ class ClipCollator:
         batch = {"input_values": features["input_values"], "num_frames": torch.tensor(frames)}
         if "label" in rows[0]:
             batch["labels"] = torch.tensor([row["label"] for row in rows])
+        if "weight" in rows[0]:
+            batch["weights"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
         return batch
 
 

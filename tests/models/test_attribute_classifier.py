@@ -1,51 +1,13 @@
-import math
-
 import pytest
 import torch
 from safetensors import safe_open
 from transformers import ASTConfig, AutoModel, Wav2Vec2Config
 
 from hf_asd import AttributeClassifier, AttributeClassifierConfig, EatConfig
-from hf_asd.models.attribute_classifier import ArcFaceHead
+from hf_asd.models.attribute_classifier.heads import LOSSES
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-
-
-def test_the_margin_is_added_to_the_angle_of_the_own_class():
-    head = ArcFaceHead(4, 3, scale=30.0, margin=0.2)
-    torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
-    embeddings = torch.randn(5, 4, generator=torch.Generator().manual_seed(1))
-    labels = torch.tensor([0, 1, 2, 0, 1])
-    expected = []
-    for embedding, label in zip(embeddings, labels.tolist(), strict=True):
-        angles = [
-            math.acos(float(embedding @ weight / (embedding.norm() * weight.norm())))
-            for weight in head.weight.detach()
-        ]
-        angles[label] = min(angles[label] + 0.2, math.pi)
-        logits = torch.tensor([30 * math.cos(angle) for angle in angles])
-        expected.append(-logits.log_softmax(0)[label].item())
-    loss = head.loss(head(embeddings), labels)
-    assert loss.item() == pytest.approx(sum(expected) / 5, rel=1e-4)
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_the_gradient_is_finite_where_an_embedding_lies_on_a_class(sign):
-    head = ArcFaceHead(4, 3, scale=30.0, margin=0.2)
-    torch.nn.init.normal_(head.weight, generator=torch.Generator().manual_seed(0))
-    embeddings = (sign * head.weight.detach()).clone().requires_grad_()
-    head.loss(head(embeddings), torch.arange(3)).backward()
-    assert embeddings.grad.isfinite().all() and head.weight.grad.isfinite().all()
-
-
-def test_a_clip_opposite_its_class_is_not_rewarded():
-    head = ArcFaceHead(2, 2, scale=1.0, margin=0.5)
-    losses = []
-    for angle in (2.4, 2.8, math.pi):
-        cosines = torch.tensor([[math.cos(angle), 0.0]])
-        losses.append(head.loss(cosines, torch.tensor([0])).item())
-    assert losses == sorted(losses)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +47,51 @@ def test_a_pooling_that_the_encoder_does_not_have_is_refused():
     config = AttributeClassifierConfig(encoder_config=Wav2Vec2Config(**TINY), pooling="bands")
     with pytest.raises(ValueError, match="run along time alone"):
         AttributeClassifier(config)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_keeps_what_it_learned_through_a_reload(loss, tmp_path):
+    torch.manual_seed(0)
+    labels = {index: f"fan: cluster={index}" for index in range(5)}
+    config = AttributeClassifierConfig(
+        encoder_config=EatConfig(**TINY), id2label=labels, loss=loss, num_centres=3, projection_size=12
+    )
+    model = AttributeClassifier(config).train()
+    values, classes = torch.randn(6, 32, 128), torch.arange(6) % 5
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(values, labels=classes).loss.backward()
+        optimizer.step()
+    model.eval().save_pretrained(tmp_path)
+    loaded = AutoModel.from_pretrained(tmp_path).eval()
+    with torch.inference_mode():
+        ours, theirs = model(values, labels=classes), loaded(values, labels=classes)
+    assert torch.equal(ours.logits, theirs.logits) and torch.equal(ours.loss, theirs.loss)
+    if hasattr(model.head, "scale"):
+        assert float(loaded.head.scale) == float(model.head.scale)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[name]), name
+
+
+def test_detection_compares_what_was_asked_for():
+    sizes = {}
+    for detect_on in ("encoder", "projection"):
+        config = AttributeClassifierConfig(encoder_config=EatConfig(**TINY), projection_size=12, detect_on=detect_on)
+        with torch.inference_mode():
+            sizes[detect_on] = AttributeClassifier(config)(torch.randn(2, 32, 128)).embeddings.shape[1]
+    assert sizes == {"encoder": 32, "projection": 12}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "arcfase"}, "loss is 'arcfase'; accepted are softmax, arcface"),
+        ({"loss": "adaproj", "num_centres": 32}, "num_centres is 32"),
+        ({"detect_on": "projection"}, "give projection_size"),
+        ({"detect_on": "head"}, "detect_on is 'head'; accepted are"),
+    ],
+)
+def test_options_that_no_head_has_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        AttributeClassifier(AttributeClassifierConfig(encoder_config=EatConfig(**TINY), **options))

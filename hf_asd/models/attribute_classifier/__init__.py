@@ -1,5 +1,5 @@
 from .configuration_attribute_classifier import AttributeClassifierConfig
-from .modeling_attribute_classifier import ArcFaceHead, AttributeClassifier
+from .modeling_attribute_classifier import AttributeClassifier
 
 
-__all__ = ["ArcFaceHead", "AttributeClassifier", "AttributeClassifierConfig"]
+__all__ = ["AttributeClassifier", "AttributeClassifierConfig"]

@@ -8,16 +8,25 @@ from transformers.configuration_utils import SubConfigSpec
 @strict
 class AttributeClassifierConfig(PreTrainedConfig):
     r"""
-    An audio encoder, pooling and an additive angular margin head over machine attributes.
+    An audio encoder, pooling and a head over machine attributes.
 
     encoder_config (`PreTrainedConfig` or `dict`, *optional*, defaults to an `EatConfig`):
         Configuration of the encoder, any audio encoder of `AutoModel`.
     pooling (`str`, *optional*, defaults to `"mean"`):
         How tokens become one embedding: `"mean"`, `"cls"` or `"bands"` (see [`~hf_asd.models.pooling.pool`]).
+    loss (`str`, *optional*, defaults to `"arcface"`):
+        Head and loss: `"softmax"`, `"arcface"`, `"subcentre_arcface"`, `"adacos"`, `"subcluster_adacos"` or
+        `"adaproj"` (see [`~hf_asd.models.attribute_classifier.heads`]).
     scale (`float`, *optional*, defaults to 30.0):
-        Factor of the cosines before the softmax.
+        Factor of the cosines before the softmax, for the ArcFace losses; the Ada losses find their own.
     margin (`float`, *optional*, defaults to 0.2):
-        Angle in radians that is added to a clip's angle to its own class in training.
+        Angle in radians that is added to a clip's angle to its own class in training, for the ArcFace losses.
+    num_centres (`int`, *optional*, defaults to 16):
+        Centres a class (`"adaproj"`: dimensions of a class's subspace), for the losses that have several.
+    projection_size (`int`, *optional*):
+        Length of a learned projection between pooling and head; by default there is none.
+    detect_on (`str`, *optional*, defaults to `"encoder"`):
+        What detection compares: the pooled output of the `"encoder"`, or its `"projection"`.
     """
 
     model_type = "attribute_classifier"
@@ -25,6 +34,17 @@ class AttributeClassifierConfig(PreTrainedConfig):
 
     encoder_config: dict | PreTrainedConfig | None = None
     pooling: str = "mean"
+    loss: str = "arcface"
     scale: float = 30.0
     margin: float = 0.2
+    num_centres: int = 16
+    projection_size: int | None = None
+    detect_on: str = "encoder"
     initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.detect_on not in ("encoder", "projection"):
+            raise ValueError(f"detect_on is {self.detect_on!r}; accepted are 'encoder' and 'projection'.")
+        if self.detect_on == "projection" and self.projection_size is None:
+            raise ValueError("detect_on is 'projection', but there is none; give projection_size.")

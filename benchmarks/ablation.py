@@ -1,0 +1,315 @@
+"""
+What every part of the chain is worth: detectors that learn nothing, frozen encoders, and fine-tuning on machine
+labels, true attributes, pseudo-attributes and oracle attributes, over several training seeds.
+
+    python benchmarks/ablation.py                                # the factory of recipes/factory, 5 seeds
+    python benchmarks/ablation.py --small --seeds 0 1            # minutes: shows that it runs, decides nothing
+    python benchmarks/ablation.py --recipe my.yaml --data.path dcase2025/dev_data --truth dcase2025/truth
+
+Every score is kept in `--output` and not computed again; a run that was stopped goes on. Options of a recipe (`--NAME
+VALUE`) overrule it for all systems. Intervals are those of the difference to the first named system of the pair, by a
+bootstrap that draws the same clips and the same seeds for both. True attributes of hidden machines are read by the
+system `oracle attributes` and by the table of clusterings alone.
+"""
+
+import argparse
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import set_seed
+
+from hf_asd import (
+    AnomalyDetector,
+    SpectralStatistics,
+    TransformerEncoder,
+    assign_pseudo_attributes,
+    embed,
+    finetune,
+    pretrain,
+)
+from hf_asd.clustering import cluster_quality
+from hf_asd.data.audio import read_audio
+from hf_asd.data.dcase import load_attribute_truth, load_dcase
+from hf_asd.data.factory import write_factory
+from hf_asd.data.schema import attribute_label, read_table, write_table
+from hf_asd.detection import DetectorConfig
+from hf_asd.evaluation import evaluate_scores
+from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
+from hf_asd.models.eat import EatConfig, EatFeatureExtractor, EatModel
+from hf_asd.recipe import Recipe, load_recipe
+
+
+matplotlib.use("agg")
+from matplotlib import pyplot  # noqa: E402
+
+
+STATISTICS = {
+    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+    "spectral statistics": DetectorConfig(),
+}
+FINETUNED = {
+    "machine labels only": "machine",
+    "true attributes, one label for the rest": "one label",
+    "+ k-means pseudo-attributes": "kmeans",
+    "+ Gaussian mixture pseudo-attributes": "gmm",
+    "+ Ward pseudo-attributes (the paper)": "ward",
+    "+ Ward, features before adaptation": "ward before",
+    "oracle attributes": "oracle",
+}
+SYSTEMS = (*STATISTICS, "auto-encoder", "frozen encoder", "frozen adapted encoder", *FINETUNED)
+PAPER = "+ Ward pseudo-attributes (the paper)"
+SMALL = [
+    "--factory.num_source_train=95",
+    "--factory.num_target_train=5",
+    "--factory.num_test=15",
+    "--factory.clip_seconds=5",
+    "--pretrain.model.hidden_size=96",
+    "--pretrain.model.num_hidden_layers=3",
+    "--pretrain.model.intermediate_size=384",
+    "--pretrain.max_steps=80",
+    "--finetune.max_steps=100",
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, default=Path("recipes/factory"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of training")
+    parser.add_argument("--small", action="store_true", help="a factory and a model of minutes")
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), help="only these", choices=SYSTEMS)
+    parser.add_argument("--truth", type=Path, help="true attributes of hidden machines; the factory has its own")
+    parser.add_argument("--output", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--resamples", type=int, default=1000)
+    args, overrides = parser.parse_known_args()
+    output = args.output.with_name(args.output.name + "-small") if args.small else args.output
+    recipe = load_recipe(args.recipe, [*(SMALL if args.small else []), *overrides])
+    claim(output, recipe)
+    train, test, truth = data_of(recipe, output, args.truth)
+    for seed in args.seeds:
+        for system in args.systems:
+            folder = output / (f"seed-{seed}" if system not in STATISTICS else "any-seed")
+            file = folder / "scores" / f"{system}.parquet"
+            if not file.is_file():
+                print(f"seed {seed}: {system}", flush=True)
+                write_table(score(system, recipe, seed, folder, train, test, truth), file)
+    tell(output, args.systems, args.seeds, recipe, args.resamples)
+
+
+def claim(output: Path, recipe: Recipe):
+    """Scores of other options must not stand in one table."""
+    mark, told = output / "options.txt", repr(replace(recipe, output_dir="", seed=0))
+    if mark.is_file() and mark.read_text() != told:
+        raise SystemExit(f"{output} holds scores of other options; give another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    mark.write_text(told)
+
+
+def data_of(recipe: Recipe, output: Path, truth: Path | None) -> tuple[Dataset, Dataset, dict[str, str]]:
+    source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, output / "factory")
+    if recipe.factory is not None:
+        truth = output / "factory" / "ground_truth"
+    splits = load_dcase(source, recipe.data.year, cache_dir=output / "rows")
+    told = load_attribute_truth(truth) if truth is not None else {}
+    return splits["train"], splits["test"], {clip_id: attribute_label(values) for clip_id, values in told.items()}
+
+
+def score(system: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, test: Dataset, truth: dict) -> Dataset:
+    """The test rows with an `anomaly_score` each."""
+    if system in STATISTICS:
+        config = STATISTICS[system]
+        encoder = SpectralStatistics(config.statistics)
+    elif system == "auto-encoder":
+        return auto_encoder(recipe, seed, train, test)
+    elif system.startswith("frozen"):
+        path = adapted(recipe, seed, folder, train) if "adapted" in system else before(recipe, seed, folder)
+        config, encoder = recipe.fit, TransformerEncoder.from_pretrained(path, recipe.embed.pooling)
+    else:
+        path = fine_tuned(FINETUNED[system], recipe, seed, folder, train, truth)
+        config, encoder = recipe.fit, TransformerEncoder.from_pretrained(path, recipe.fit.pooling)
+    parts = folder / "embeddings" / system
+    detector = AnomalyDetector(encoder, config).fit(train, parts / "train")
+    return detector.score(test, parts / "test").remove_columns("embedding")
+
+
+def before(recipe: Recipe, seed: int, folder: Path) -> str:
+    """The encoder before domain-adaptive pre-training: the one that it starts from, or random weights."""
+    if recipe.pretrain.encoder is not None:
+        return recipe.pretrain.encoder
+    path = folder / "before"
+    if not (path / "preprocessor_config.json").is_file():
+        set_seed(seed)
+        EatModel(EatConfig(**recipe.pretrain.model)).save_pretrained(path)
+        EatFeatureExtractor().save_pretrained(path)
+    return str(path)
+
+
+def adapted(recipe: Recipe, seed: int, folder: Path, train: Dataset) -> Path:
+    return pretrain(train, replace(recipe.pretrain, seed=seed), folder / "pretrain", recipe.data.channel)
+
+
+def fine_tuned(labels: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, truth: dict) -> Path:
+    """The classifier that learned from these labels; all start from the same adapted encoder."""
+    encoder = adapted(recipe, seed, folder, train)
+    rows = labelled(labels, recipe, seed, folder, train, truth, encoder)
+    config = replace(recipe.finetune, seed=seed)
+    return finetune(rows, encoder, config, folder / "finetune" / labels, recipe.data.channel)
+
+
+def labelled(
+    labels: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, truth: dict, encoder: Path
+) -> Dataset:
+    known, count = train["attribute_label"][:], len(train)
+    if labels == "machine":
+        plain = train.remove_columns("attribute_label").add_column("attribute_label", ["all"] * count)
+        return plain.add_column("pseudo_attribute", ["all"] * count)
+    if labels == "one label":
+        return train.add_column("pseudo_attribute", [None if label is not None else "all" for label in known])
+    if labels == "oracle":
+        missing = [i for i, label in enumerate(known) if label is None and train["clip_id"][i] not in truth]
+        if missing:
+            raise SystemExit(f"--truth lacks {len(missing)} clips such as {train['clip_id'][missing[0]]}.")
+        told = [
+            truth[clip_id] if label is None else None for clip_id, label in zip(train["clip_id"], known, strict=True)
+        ]
+        return train.add_column("pseudo_attribute", told)
+    method, _, where = labels.partition(" ")
+    path = before(recipe, seed, folder) if where == "before" else encoder
+    embedded = embed(
+        train,
+        TransformerEncoder.from_pretrained(path, recipe.embed.pooling, layer=recipe.embed.layer),
+        folder / "embeddings" / f"to cluster{' before' if where else ''}",
+        recipe.data.channel,
+    )
+    rows = assign_pseudo_attributes(embedded, replace(recipe.cluster, method=method, seed=seed))
+    if truth:
+        (folder / "clusters").mkdir(exist_ok=True)
+        (folder / "clusters" / f"{labels}.json").write_text(json.dumps(cluster_quality(rows, truth)))
+    return rows.remove_columns("embedding")
+
+
+class AutoEncoder(nn.Sequential):
+    """The organisers' idea: five frames of log-mel through a bottleneck of eight, 128 units a layer."""
+
+    def __init__(self, inputs: int):
+        sizes = (inputs, 128, 128, 128, 128, 8, 128, 128, 128, 128)
+        layers = []
+        for a, b in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()]
+        super().__init__(*layers, nn.Linear(128, inputs))
+
+
+def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frames: int = 5, steps: int = 1500):
+    """A machine's reconstruction error, as in the baseline of DCASE Task 2 (own implementation, its sizes)."""
+    extractor = EatFeatureExtractor(do_normalize=False)
+
+    def stacked(row: dict) -> torch.Tensor:
+        clip = torch.from_numpy(read_audio(row["audio"], channel=recipe.data.channel))
+        return extractor.log_mel(clip[None])[0].unfold(0, frames, 1).flatten(1)
+
+    machines, scores = np.array(test["machine"][:]), np.empty(len(test))
+    for machine in tqdm(sorted(set(machines)), desc="auto-encoders"):
+        set_seed(seed)
+        own = train.select(np.flatnonzero(np.array(train["machine"][:]) == machine))
+        # Every second stack: neighbours share four of five frames.
+        vectors = torch.cat([stacked(row)[::2] for row in own])
+        mean, std = vectors.mean(0), vectors.std(0).clamp_min(1e-3)  # a band below the first bin is constant
+        model = AutoEncoder(vectors.shape[1]).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        for _ in range(steps):
+            batch = (vectors[torch.randint(len(vectors), (256,))] - mean) / std
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(batch), batch).backward()
+            optimizer.step()
+        model.eval()
+        with torch.inference_mode():
+            for place in np.flatnonzero(machines == machine):
+                clip = (stacked(test[int(place)]) - mean) / std
+                scores[place] = nn.functional.mse_loss(model(clip), clip).item()
+    return test.add_column("anomaly_score", scores.tolist())
+
+
+def tell(output: Path, systems: list[str], seeds: list[int], recipe: Recipe, resamples: int):
+    """Table, intervals and plot."""
+    tables = {}
+    for system in systems:
+        folders = [output / ("any-seed" if system in STATISTICS else f"seed-{seed}") for seed in seeds]
+        tables[system] = [read_table(folder / "scores" / f"{system}.parquet") for folder in folders]
+    first = tables[systems[0]][0]
+    where = [np.array(first[name][:]) for name in ("machine", "section", "domain")]
+    labels = (np.array(first["condition"][:]) == "anomaly").astype(int)
+    scores = np.stack([np.array(rows["anomaly_score"][:]) for system in systems for rows in tables[system]])
+    samples = bootstrap_official_scores(labels, scores, *where, recipe.data.year, resamples=resamples)
+    samples = samples.reshape(len(systems), len(seeds), resamples)
+    drawn = np.random.default_rng(0).integers(0, len(seeds), (resamples, len(seeds)))
+    samples = samples[:, drawn, np.arange(resamples)[:, None]].mean(2)  # over seeds, drawn like the clips
+
+    terms = ("official_score", "auc_source", "auc_target", "pauc")
+    lines = [f"| system | {' | '.join(term.replace('_', ' ') for term in terms)} | std over seeds | paper minus it |"]
+    lines.append("|---|" + "---|" * (len(terms) + 2))
+    figures = {}
+    for number, system in enumerate(systems):
+        results = [evaluate_scores(rows, recipe.data.year) for rows in tables[system]]
+        figure = {term: float(np.mean([result[term] for result in results])) for term in terms}
+        figure["std"] = float(np.std([result["official_score"] for result in results], ddof=min(1, len(seeds) - 1)))
+        figure["interval"] = confidence_interval(samples[number])
+        told = ""
+        if PAPER in systems and system != PAPER:
+            difference = samples[systems.index(PAPER)] - samples[number]
+            figure["paper_minus_it"] = confidence_interval(difference)
+            low, high = figure["paper_minus_it"]
+            told = f"{100 * low:+.1f} to {100 * high:+.1f}"
+        figures[system] = figure
+        lines.append(
+            f"| {system} | {' | '.join(f'{100 * figure[term]:.2f}' for term in terms)} | {100 * figure['std']:.2f} | "
+            f"{told} |"
+        )
+    lines += ["", *clustering_lines(output)]
+    (output / "ablation.md").write_text("\n".join(lines) + "\n")
+    partial = output / "ablation.json.partial"
+    partial.write_text(json.dumps(figures, indent=1))
+    os.replace(partial, output / "ablation.json")
+    plot(figures, output / "ablation.png")
+    print("\n".join(lines))
+    print(f"\n{output / 'ablation.md'}, {output / 'ablation.json'}, {output / 'ablation.png'}")
+
+
+def clustering_lines(output: Path) -> list[str]:
+    """Clusters against the true attributes, means over machines and seeds."""
+    lines = ["| clustering | clusters | true | ARI | AMI | NMI | purity |", "|---|---|---|---|---|---|---|"]
+    for labels in FINETUNED.values():
+        files = output.glob(f"seed-*/clusters/{labels}.json")
+        rows = [quality for file in files for quality in json.loads(file.read_text()).values()]
+        if rows:
+            mean = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
+            counts = f"{mean['num_clusters']:.1f} | {mean['num_true']:.1f}"
+            lines.append(
+                f"| {labels} | {counts} | {' | '.join(f'{mean[n]:.2f}' for n in ('ari', 'ami', 'nmi', 'purity'))} |"
+            )
+    return lines if len(lines) > 2 else []
+
+
+def plot(figures: dict, path: Path):
+    """Official scores with their intervals, one row a system."""
+    names = list(figures)[::-1]
+    values = 100 * np.array([figures[name]["official_score"] for name in names])
+    ends = 100 * np.array([figures[name]["interval"] for name in names])
+    figure, axes = pyplot.subplots(figsize=(7, 0.35 * len(names) + 1), layout="constrained")
+    colours = ["#D55E00" if name == PAPER else "#0072B2" for name in names]
+    axes.hlines(range(len(names)), ends[:, 0], ends[:, 1], color=colours)
+    axes.scatter(values, range(len(names)), color=colours, zorder=2)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("official score in %, 95 % interval over clips and seeds")
+    axes.axvline(50, color="#DFE4E8", zorder=0)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Every head against its paper's formula in plain numpy, in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hf_asd.models.attribute_classifier.heads import LOSSES, make_head
+
+
+CLIPS, DIMENSIONS, CENTRES = 7, 9, 3
+
+
+def head_of(loss, num_labels=4, dimensions=DIMENSIONS, num_centres=CENTRES, scale=30.0, margin=0.2):
+    torch.manual_seed(0)
+    head = make_head(loss, dimensions, num_labels, scale, margin, num_centres)
+    head.init_weights(1.0)
+    return head
+
+
+def batch_of(num_labels=4, clips=CLIPS, dimensions=DIMENSIONS):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(clips, dimensions, generator=generator), torch.arange(clips) % num_labels
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def numpy_loss(loss, head, embeddings, labels):
+    """Mean cross-entropy of a batch, and the adaptive scale that the batch leads to."""
+    state = {name: value.double().numpy() for name, value in head.state_dict().items()}
+    x = embeddings.double().numpy()
+    rows = np.arange(len(x))
+    if loss == "softmax":
+        logits = x @ state["weight"].T + state["bias"]
+        return cross_entropy(logits, labels), None
+    if loss == "adaproj":
+        distances = np.empty((len(x), len(state["bases"])))
+        for label, basis in enumerate(state["bases"]):
+            # Least squares gives the projection on a span, whatever directions it is given by.
+            projected = (basis @ np.linalg.lstsq(basis, unit(x).T, rcond=None)[0]).T
+            distances[:, label] = ((unit(x) - unit(projected)) ** 2).sum(1)
+        cosines = 1 - distances / 2
+    else:
+        cosines = unit(x) @ unit(state["weight"]).T
+    if loss == "subcentre_arcface":
+        cosines = cosines.reshape(len(x), -1, CENTRES).max(2)
+    if loss in ("arcface", "subcentre_arcface"):
+        cosines[rows, labels] = np.cos(np.minimum(np.arccos(cosines[rows, labels]) + head.margin, np.pi))
+        return cross_entropy(head.scale * cosines, labels), None
+
+    scale = float(state["scale"])
+    if loss == "subcluster_adacos":
+        by_class = cosines.reshape(len(x), -1, CENTRES)
+        average = np.mean(np.sum(np.exp(scale * cosines), axis=1))
+        own = by_class[rows, labels].max(1)
+    else:
+        others = np.ones_like(cosines, dtype=bool)
+        others[rows, labels] = False
+        average = np.mean([np.sum(np.exp(scale * row[kept])) for row, kept in zip(cosines, others, strict=True)])
+        own = cosines[rows, labels]
+    adapted = max(np.log(average) / np.cos(min(np.pi / 4, np.median(np.arccos(own)))), 1.0)
+    if loss == "subcluster_adacos":
+        probability = np.exp(adapted * by_class).sum(2)
+        probability /= probability.sum(1, keepdims=True)
+        return -np.log(probability[rows, labels]).mean(), adapted
+    return cross_entropy(adapted * cosines, labels), adapted
+
+
+def cross_entropy(logits, labels):
+    exponents = np.exp(logits - logits.max(1, keepdims=True))
+    return -np.log(exponents[np.arange(len(logits)), labels] / exponents.sum(1)).mean()
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 40])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_and_scale_are_those_of_the_paper(loss, num_labels):
+    head = head_of(loss, num_labels)
+    embeddings, labels = batch_of(num_labels)
+    expected, scale = numpy_loss(loss, head, embeddings, labels.numpy())
+    similarities = head(embeddings)
+    head.adapt(similarities, labels)
+    assert head.loss(similarities, labels).mean().item() == pytest.approx(expected, rel=1e-4)
+    if scale is not None:
+        assert float(head.scale) == pytest.approx(scale, rel=1e-4)
+    # Without labels there is no margin, and the classes are those of the cosines.
+    assert head.logits(similarities).shape == (CLIPS, num_labels)
+
+
+@pytest.mark.parametrize(
+    ("loss", "num_labels", "scale"),
+    [
+        ("adacos", 10, math.sqrt(2) * math.log(9)),
+        ("adaproj", 10, math.sqrt(2) * math.log(9)),
+        ("subcluster_adacos", 10, math.sqrt(2) * math.log(29)),
+        ("adacos", 2, 1.0),
+    ],
+)
+def test_the_first_scale_is_that_of_the_paper(loss, num_labels, scale):
+    assert float(head_of(loss, num_labels).scale) == pytest.approx(scale)
+
+
+@pytest.mark.parametrize("loss", ["arcface", "subcentre_arcface"])
+def test_the_margin_lies_on_the_true_class_alone(loss):
+    head = head_of(loss)
+    embeddings, labels = batch_of()
+    similarities = head(embeddings)
+    changed = head.logits(similarities, labels) != head.logits(similarities)
+    assert torch.equal(changed, torch.nn.functional.one_hot(labels, 4).bool())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_are_those_of_finite_differences(loss):
+    head = head_of(loss, scale=4.0)
+    embeddings, labels = batch_of()
+    embeddings.requires_grad_()
+    head.loss(head(embeddings), labels).mean().backward()
+    step = 1e-2
+    for place in ((0, 0), (3, 4), (6, 8)):
+        values = []
+        for sign in (1, -1):
+            moved = embeddings.detach().clone()
+            moved[place] += sign * step
+            values.append(head.loss(head(moved), labels).mean().item())
+        assert embeddings.grad[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=0.02, abs=1e-4)
+    for parameter in head.parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_gradient_is_finite_where_an_embedding_lies_on_a_class(loss, sign):
+    head = head_of(loss)
+    centres = head.bases[:, :, 0] if loss == "adaproj" else head.weight.detach()
+    embeddings = (sign * centres[:4]).clone().requires_grad_()
+    similarities = head(embeddings)
+    head.adapt(similarities, torch.arange(4))
+    head.loss(similarities, torch.arange(4)).mean().backward()
+    assert embeddings.grad.isfinite().all()
+
+
+def test_a_clip_opposite_its_class_is_not_rewarded():
+    head = make_head("arcface", 2, 2, scale=1.0, margin=0.5, num_centres=1)
+    losses = [
+        head.loss(torch.tensor([[math.cos(angle), 0.0]]), torch.tensor([0])).item() for angle in (2.4, 2.8, math.pi)
+    ]
+    assert losses == sorted(losses)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_autocast_and_half_precision_embeddings_lose_nothing_in_the_head(loss, dtype):
+    head = head_of(loss)
+    embeddings, labels = batch_of()
+    embeddings = embeddings.to(dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        similarities = head(embeddings)
+        head.adapt(similarities, labels)
+        value = head.loss(similarities, labels).mean()
+    assert similarities.dtype == value.dtype == torch.float32
+    plain = head_of(loss)
+    similarities = plain(embeddings.float())
+    plain.adapt(similarities, labels)
+    assert value.item() == pytest.approx(plain.loss(similarities, labels).mean().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_five_thousand_classes(loss):
+    head = head_of(loss, num_labels=5000, dimensions=16)
+    embeddings, labels = batch_of(5000, clips=8, dimensions=16)
+    embeddings = (1e3 * embeddings).requires_grad_()  # length must not matter to a cosine, nor overflow
+    for _ in range(3):
+        similarities = head(embeddings)
+        head.adapt(similarities, labels)
+        value = head.loss(similarities, labels).mean()
+    value.backward()
+    assert value.isfinite() and embeddings.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("num_labels", [2, 300])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns(loss, num_labels):
+    head = head_of(loss, num_labels, dimensions=32)
+    embeddings, labels = batch_of(num_labels, clips=64, dimensions=32)
+    embeddings.requires_grad_()
+    optimizer = torch.optim.Adam([embeddings, *head.parameters()], lr=0.05)
+    for _ in range(150):
+        similarities = head(embeddings)
+        head.adapt(similarities, labels)
+        optimizer.zero_grad()
+        head.loss(similarities, labels).mean().backward()
+        optimizer.step()
+    assert (head.logits(head(embeddings)).argmax(1) == labels).float().mean() > 0.95

@@ -1,0 +1,175 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import AutoModel
+
+from hf_asd import EatConfig, EatFeatureExtractor, EatModel, FinetuneConfig, TransformerEncoder, finetune, load_folder
+from hf_asd.class_balance import BalancedSampler, balance_weights, mixup
+from hf_asd.early_stopping import hold_out
+from hf_asd.models.attribute_classifier.heads import LOSSES
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+OPTIONS = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
+OPTIONS |= {"time_mask": 8, "frequency_mask": 8, "training": {"disable_tqdm": True}}
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Two classes of ten and four clips."""
+    rng = np.random.default_rng(0)
+    for load, count in (("low", 10), ("high", 4)):
+        (tmp_path / "clips" / "fan" / load).mkdir(parents=True)
+        for clip in range(count):
+            samples = (
+                0.1 * rng.standard_normal(12_000) * (1 + np.sin(np.arange(12_000) * (0.1 + 0.4 * (load == "low"))))
+            )
+            soundfile.write(tmp_path / "clips" / "fan" / load / f"{clip}.wav", samples, 16_000)
+    return load_folder(tmp_path / "clips")["train"]
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    torch.manual_seed(0)
+    EatModel(EatConfig(**TINY)).save_pretrained(tmp_path / "encoder")
+    EatFeatureExtractor().save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+def weights(folder):
+    return AutoModel.from_pretrained(folder).state_dict()
+
+
+def changed(before, after):
+    """Names of weights that training changed, without the prefix of the encoder."""
+    before = weights(before)
+    after = {name.removeprefix("encoder."): value for name, value in weights(after).items()}
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def test_all_classes_weigh_the_same():
+    labels = [0] * 990 + [1] * 10
+    found = balance_weights(labels)
+    assert found.mean() == pytest.approx(1) and found[:990].sum() == pytest.approx(found[990:].sum())
+    sampler = BalancedSampler(found, seed=0)
+    drawn = list(sampler)
+    assert len(drawn) == 1000 and 400 < sum(row >= 990 for row in drawn) < 600
+    assert list(sampler) == drawn
+    sampler.set_epoch(1)
+    assert list(sampler) != drawn
+
+
+def test_mixup_keeps_half_of_a_clip_or_more():
+    values = torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(0))
+    mixed, partners, shares = mixup(values, 0.5, torch.Generator().manual_seed(1))
+    assert shares.min() >= 0.5 and shares.max() <= 1 and shares.std() > 0.05
+    for clip in range(50):
+        torch.testing.assert_close(
+            mixed[clip], shares[clip] * values[clip] + (1 - shares[clip]) * values[partners[clip]]
+        )
+    assert torch.equal(mixed, mixup(values, 0.5, torch.Generator().manual_seed(1))[0])
+
+
+def test_clips_are_held_out_class_by_class():
+    labels = [0] * 40 + [1] * 20 + [2] * 3
+    kept, held = hold_out(labels, 0.1, seed=0)
+    assert sorted([*kept, *held]) == list(range(63))
+    assert np.bincount(np.array(labels)[held], minlength=3).tolist() == [4, 2, 0]
+    with pytest.raises(ValueError, match="validation is 0.01, which holds out no clip"):
+        hold_out(labels, 0.01, seed=0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_and_is_read_back(loss, clips, encoder, tmp_path):
+    options = OPTIONS | {"loss": loss, "num_centres": 2, "max_steps": 2}
+    folder = finetune(clips, encoder, FinetuneConfig(**options), tmp_path / loss)
+    model = AutoModel.from_pretrained(folder)
+    assert model.config.loss == loss and changed(encoder, folder)
+
+
+def test_every_option_together_resumes_to_the_same_bits(clips, encoder, tmp_path, monkeypatch):
+    options = OPTIONS | {"loss": "adacos", "mixup": 0.5, "balance": "sampling", "patience": 5, "validation": 0.25}
+    config = FinetuneConfig(**options)
+    whole = finetune(clips, encoder, config, tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        from hf_asd.training import SeededTrainer
+
+        checked = SeededTrainer.checked
+
+        def stop(self, loss):
+            if self.state.global_step == 3:
+                raise KeyboardInterrupt
+            return checked(self, loss)
+
+        patch.setattr(SeededTrainer, "checked", stop)
+        finetune(clips, encoder, config, tmp_path / "stopped")
+    resumed = finetune(clips, encoder, config, tmp_path / "stopped")
+    a, b = weights(whole), weights(resumed)
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+    losses = [(tmp_path / name / "held_out_losses.json").read_text() for name in ("whole", "stopped")]
+    assert losses[0] == losses[1] and len(json.loads(losses[0])) == 3
+
+
+@pytest.mark.parametrize("balance", ["none", "sampling", "weights"])
+def test_balance_changes_what_is_learned(balance, clips, encoder, tmp_path):
+    folder = finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"balance": balance}), tmp_path / balance)
+    plain = finetune(clips, encoder, FinetuneConfig(**OPTIONS), tmp_path / "plain")
+    a, b = weights(folder), weights(plain)
+    assert torch.equal(a["head.weight"], b["head.weight"]) == (balance == "none")
+
+
+def test_early_stopping_ends_training_and_gives_the_best_weights_back(clips, encoder, tmp_path):
+    # A rate at which the loss on held-out clips rises again.
+    options = OPTIONS | {"max_steps": 40, "learning_rate": 0.5, "head_learning_rate": 1.0, "warmup": 0.0}
+    config = FinetuneConfig(**options | {"patience": 2, "validation": 0.25, "save_steps": 1})
+    folder = finetune(clips, encoder, config, tmp_path / "run")
+    losses = {int(k): v for k, v in json.loads((tmp_path / "run" / "held_out_losses.json").read_text()).items()}
+    best = min(losses, key=losses.get)
+    assert max(losses) == best + 2 < 40
+    once = FinetuneConfig(**options | {"max_steps": best, "validation": 0.25})
+    assert len(changed(encoder, folder)) > 0 and once.patience == 0
+
+
+def test_only_the_last_blocks_learn_where_asked(clips, encoder, tmp_path):
+    folder = finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"train_blocks": 1}), tmp_path / "run")
+    names = changed(encoder, folder)
+    assert names and all(name.startswith("layers.1.") for name in names)
+    with pytest.raises(ValueError, match="train_blocks is 3; this encoder has 2 blocks"):
+        finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"train_blocks": 3}), tmp_path / "too-many")
+
+
+def test_a_head_alone_learns_on_features_that_are_computed_once(clips, encoder, tmp_path, monkeypatch):
+    options = {"train_blocks": 0, "projection_size": 8, "detect_on": "projection", "balance": "sampling"}
+    options |= {"max_steps": 200, "head_learning_rate": 0.02}
+    folder = finetune(clips, encoder, FinetuneConfig(**OPTIONS | options), tmp_path / "run")
+    assert not changed(encoder, folder)
+    embedded = TransformerEncoder.from_pretrained(folder)([np.zeros(16_000, dtype=np.float32)])
+    assert embedded.shape == (1, 8)
+
+    def not_again(*args):
+        raise AssertionError("features are computed a second time")
+
+    monkeypatch.setattr(TransformerEncoder, "_forward", not_again)
+    folder.rename(tmp_path / "first")
+    again = finetune(clips, encoder, FinetuneConfig(**OPTIONS | options), tmp_path / "run")
+    a, b = weights(tmp_path / "first"), weights(again)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    with pytest.raises(ValueError, match="leaves the encoder as it is"):
+        FinetuneConfig(train_blocks=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"balance": "all"}, "balance is 'all'; accepted are none, sampling, weights"),
+        ({"mixup": -1.0}, "mixup is -1.0"),
+        ({"validation": 1.0}, "validation is 1.0"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        FinetuneConfig(**options)
