@@ -13,7 +13,7 @@ from .data.schema import write_table
 from .detection import AnomalyDetector
 from .embedding import SpectralStatistics
 from .evaluation import evaluate_scores
-from .hub import push_folder
+from .hub import MANIFEST, publishable, push_files
 from .metrics.functional import term_names
 
 
@@ -135,15 +135,16 @@ def push_detector(
     """
     detector = AnomalyDetector.from_pretrained(Path(folder).resolve())
 
-    def card(full_id: str) -> ModelCard:
+    def files(full_id: str) -> dict[str, Path | bytes]:
         # The card's lines about its scores load the metric from the same account, where it was published.
         metric = f"{full_id.split('/')[0]}/dcase_score"
         has_metric = HfApi(token=token).repo_exists(metric, repo_type="space")
-        return model_card(
-            folder, detector, full_id, on_hub=True, metric=metric if has_metric else None, license=license
-        )
+        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license}
+        card = model_card(folder, detector, full_id, **told)
+        return publishable(folder) | {"README.md": str(card).encode()}
 
-    return push_folder(folder, repo_id, card, private=private, revision=revision, token=token)
+    options = {"private": private, "revision": revision, "token": token}
+    return push_files(repo_id, files, mark=MANIFEST, commit_message="Upload detector", **options)
 
 
 def model_card(

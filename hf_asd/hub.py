@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 
 MANIFEST = "detector.json"
 LOADED = (MANIFEST, "config.json", "memory_bank.safetensors", "encoder/*")
+BORN_WITH = {".gitattributes", "README.md"}  # what the Hub itself puts into a new repository
 # Nothing that runs code when it is read. Reports stay at home: they hold sound of the recordings.
 PUBLISHED = (".md", ".json", ".safetensors", ".yaml", ".parquet")
 
@@ -154,32 +155,37 @@ def read_manifest(folder: str | Path, format_version: int) -> dict:
     return content
 
 
-def push_folder(
-    folder: str | Path,
+def publishable(folder: str | Path) -> dict[str, Path]:
+    """The files of a folder that may be published, by their path below it: weights, JSON, YAML, parquet, cards."""
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.suffix in PUBLISHED]
+    return {path.relative_to(folder).as_posix(): path for path in files}
+
+
+def push_files(
     repo_id: str,
-    card,
+    files: Callable[[str], dict[str, Path | bytes]],
     *,
+    mark: str,
+    commit_message: str,
     private: bool | None = True,
     revision: str | None = None,
     token: str | None = None,
-    commit_message: str = "Upload detector",
-    marks: tuple[str, ...] = (MANIFEST,),
+    **repo,
 ) -> str:
     """
-    Publishes a folder's weights, JSON, YAML and parquet files with a card, in one commit: what is on the Hub is the
-    old state or the new one, never half of each. An upload that was interrupted sends only the rest when it is
-    repeated.
+    Publishes files in one commit: what is on the Hub is the old state or the new one, never half of each. An upload
+    that was interrupted sends only the rest when it is repeated.
 
     Args:
-        folder (`str` or `Path`): what is published; files of other kinds stay.
-        repo_id (`str`): `"ORG/NAME"`, or `"NAME"` for one of your own. Made where it is not there; of one that holds
-            the same kind of thing everything is replaced.
-        card (`Callable`): the repository's full id -> its card (`ModelCard`).
+        repo_id (`str`): `"ORG/NAME"`, or `"NAME"` for one of your own. Made where it is not there; all files of one
+            that holds the same kind of thing are replaced.
+        files (`Callable`): from the repository's full id to its files, path -> content or where the content lies.
+        mark (`str`): the file that tells that a repository holds the same kind of thing.
+        commit_message (`str`): of the commit.
         private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now.
         revision (`str`, *optional*): branch to push to, made where it is not there; `main` by default.
         token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
-        commit_message (`str`, *optional*): of the commit.
-        marks (`tuple[str]`, *optional*): files of which one tells that the repository holds the same kind of thing.
+        repo: `repo_type` and `space_sdk`, as for `huggingface_hub.create_repo`.
 
     Returns:
         `str`: the repository's full id.
@@ -187,31 +193,25 @@ def push_folder(
     Raises:
         HubError: the Hub refuses or cannot be reached, or the repository holds something else; nothing is published.
     """
-    folder, api = Path(folder), HfApi(token=token)
+    api, repo_type = HfApi(token=token), repo.get("repo_type", "model")
     with explained(repo_id):
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        there = set(api.list_repo_files(repo_id)) - {".gitattributes"}
-        if there and not there & set(marks):
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True, **repo).repo_id
+        there = set(api.list_repo_files(repo_id, repo_type=repo_type)) - BORN_WITH
+        if there and mark not in there:
             raise HubError(
                 f"{repo_id}: is there already and holds something else ({', '.join(sorted(there)[:5])}). Choose "
                 "another name; a repository that is there is only replaced by a new version of the same thing."
             )
         if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        files = {
-            path.relative_to(folder).as_posix(): path
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.suffix in PUBLISHED
-        }
-        files["README.md"] = str(card(repo_id)).encode()
-        stale = set(api.list_repo_files(repo_id, revision=revision)) - {".gitattributes", *files}
+            api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
+        new = files(repo_id)
+        stale = set(api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)) - BORN_WITH - set(new)
+        additions = [CommitOperationAdd(path, content) for path, content in new.items()]
         api.create_commit(
             repo_id,
-            [
-                *(CommitOperationAdd(name, source) for name, source in files.items()),
-                *(CommitOperationDelete(name) for name in sorted(stale)),
-            ],
+            [*additions, *(CommitOperationDelete(path) for path in sorted(stale))],
             commit_message=commit_message,
+            repo_type=repo_type,
             revision=revision,
         )
     return repo_id
