@@ -14,7 +14,7 @@ from transformers import AutoModel
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
 from .models.eat import EatFeatureExtractor
-from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
+from .models.encoder import blocks_of, keep_blocks, load_feature_extractor, longest_samples
 from .models.pooling import check_pooling, pool
 
 
@@ -115,7 +115,8 @@ class TransformerEncoder:
     @torch.inference_mode()
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
         """
-        Recordings longer than 30 s are embedded in equal parts and averaged.
+        Recordings longer than 30 s, for AST longer than its fixed length (10.2 s as published), are embedded in equal
+        parts and averaged.
 
         Args:
             clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
@@ -123,9 +124,10 @@ class TransformerEncoder:
         Returns:
             `np.ndarray` of shape `(clips, dimensions)`, float32.
         """
+        longest = min(WINDOW_SECONDS * SAMPLING_RATE, longest_samples(self.feature_extractor))
         parts, owners = [], []
         for owner, clip in enumerate(clips):
-            count = math.ceil(len(clip) / (WINDOW_SECONDS * SAMPLING_RATE))
+            count = math.ceil(len(clip) / longest)
             parts += np.array_split(clip, count)
             owners += [owner] * count
         # Only parts of one length share a forward pass, so no padding reaches an embedding.
