@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from tqdm.auto import tqdm
-from transformers import AutoModel
+from transformers import ASTFeatureExtractor, AutoModel
 
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
 from .models.eat import EatFeatureExtractor
-from .models.encoder import blocks_of, keep_blocks, load_feature_extractor, longest_samples
+from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
 from .models.pooling import check_pooling, pool
 
 
@@ -115,7 +115,7 @@ class TransformerEncoder:
     @torch.inference_mode()
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
         """
-        Recordings longer than 30 s, for AST longer than its fixed length (10.2 s as published), are embedded in equal
+        Recordings longer than 30 s, for AST longer than its fixed length (10.24 s as published), are embedded in equal
         parts and averaged.
 
         Args:
@@ -124,7 +124,9 @@ class TransformerEncoder:
         Returns:
             `np.ndarray` of shape `(clips, dimensions)`, float32.
         """
-        longest = min(WINDOW_SECONDS * SAMPLING_RATE, longest_samples(self.feature_extractor))
+        longest = WINDOW_SECONDS * SAMPLING_RATE
+        if isinstance(self.feature_extractor, ASTFeatureExtractor):  # it drops what goes beyond
+            longest = min(longest, self.feature_extractor.max_length * SAMPLING_RATE // 100)
         parts, owners = [], []
         for owner, clip in enumerate(clips):
             count = math.ceil(len(clip) / longest)

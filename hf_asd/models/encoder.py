@@ -1,16 +1,14 @@
 """What differs between encoders before their tokens are pooled: feature extractor and blocks."""
 
-import math
 from copy import deepcopy
 from pathlib import Path
 
 from torch import nn
-from transformers import ASTFeatureExtractor, AutoConfig, AutoFeatureExtractor, PreTrainedModel
+from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedModel
 from transformers.utils import FEATURE_EXTRACTOR_NAME
 from transformers.utils.hub import has_file
 
 from .eat import EatFeatureExtractor
-from .filter_bank import FRAME_SAMPLES, HOP_SAMPLES
 
 
 def load_feature_extractor(encoder: str | Path):
@@ -30,13 +28,6 @@ def load_feature_extractor(encoder: str | Path):
     if config.model_type == "eat" and not has_file(encoder, FEATURE_EXTRACTOR_NAME):
         return EatFeatureExtractor(feature_size=config.num_mel_bins, patch_size=config.patch_size)
     return AutoFeatureExtractor.from_pretrained(encoder)
-
-
-def longest_samples(feature_extractor) -> float:
-    """Samples behind which a feature extractor drops the rest: AST's length is fixed, the others' is not."""
-    if isinstance(feature_extractor, ASTFeatureExtractor):
-        return (feature_extractor.max_length - 1) * HOP_SAMPLES + FRAME_SAMPLES
-    return math.inf
 
 
 def blocks_of(model: PreTrainedModel) -> nn.ModuleList:
