@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from tqdm.auto import tqdm
-from transformers import AutoModel
+from transformers import ASTFeatureExtractor, AutoModel
 
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
@@ -120,7 +120,8 @@ class TransformerEncoder:
     @torch.inference_mode()
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
         """
-        Recordings longer than 30 s are embedded in equal parts and averaged.
+        Recordings longer than 30 s, for AST longer than its fixed length (10.24 s as published), are embedded in equal
+        parts and averaged.
 
         Args:
             clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
@@ -128,9 +129,12 @@ class TransformerEncoder:
         Returns:
             `np.ndarray` of shape `(clips, dimensions)`, float32.
         """
+        longest = WINDOW_SECONDS * SAMPLING_RATE
+        if isinstance(self.feature_extractor, ASTFeatureExtractor):  # it drops what goes beyond
+            longest = min(longest, self.feature_extractor.max_length * SAMPLING_RATE // 100)
         parts, owners = [], []
         for owner, clip in enumerate(clips):
-            count = math.ceil(len(clip) / (WINDOW_SECONDS * SAMPLING_RATE))
+            count = math.ceil(len(clip) / longest)
             parts += np.array_split(clip, count)
             owners += [owner] * count
         # Only parts of one length share a forward pass, so no padding reaches an embedding.

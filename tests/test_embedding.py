@@ -17,6 +17,8 @@ from hf_asd import (
     AnomalyDetector,
     AttributeClassifier,
     AttributeClassifierConfig,
+    BeatsConfig,
+    BeatsFeatureExtractor,
     EatConfig,
     EatFeatureExtractor,
     SpectralStatistics,
@@ -26,6 +28,7 @@ from hf_asd import (
 )
 from hf_asd import embedding as embedding_module
 from hf_asd.data.audio import BadAudioError
+from hf_asd.models.encoder import blocks_of
 
 
 @pytest.fixture
@@ -96,9 +99,16 @@ def test_spectral_statistics_are_quantiles_and_means_of_bands(clips):
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
-WAVES = {**TINY, "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+WAVES = {
+    **TINY,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+    "layerdrop": 0.0,
+}
 ENCODERS = {
     "eat": (EatConfig(**TINY), EatFeatureExtractor(), 256),
+    "beats": (BeatsConfig(**TINY, patch_embedding_size=16), BeatsFeatureExtractor(), 256),
     "ast": (ASTConfig(**TINY, max_length=64), ASTFeatureExtractor(max_length=64), 384),
     "wav2vec2": (Wav2Vec2Config(**WAVES), Wav2Vec2FeatureExtractor(), None),
     "wav2vec2, norm first": (Wav2Vec2Config(**WAVES, do_stable_layer_norm=True), Wav2Vec2FeatureExtractor(), None),
@@ -160,7 +170,63 @@ def test_layers_that_are_not_there_are_refused():
         AnomalyDetector.from_encoder(None, layer=1)
 
 
-@pytest.mark.parametrize("name", ["eat", "ast", "wavlm"])
+@pytest.fixture(params=ENCODERS)
+def saved(request, tmp_path):
+    """An encoder as it lies on disk, its extractor, and the poolings that it has."""
+    config, extractor, bands = ENCODERS[request.param]
+    random_model(config).save_pretrained(tmp_path / "encoder")
+    extractor.save_pretrained(tmp_path / "encoder")
+    poolings = {"mean": 32}
+    if request.param in ("eat", "ast"):
+        poolings["cls"] = 32
+    if bands is not None:
+        poolings["bands"] = bands
+    return tmp_path / "encoder", extractor, poolings
+
+
+def test_a_checkpoint_on_disk_embeds_short_and_long_clips(saved):
+    folder, extractor, poolings = saved
+    short, long = samples(16_000, 60 * 16_000)
+    for pooling, size in poolings.items():
+        for layer in (1, -1, None):
+            encoder = TransformerEncoder.from_pretrained(folder, pooling, layer=layer)
+            assert type(encoder.feature_extractor) is type(extractor)
+            assert encoder([short]).shape == (1, size)
+    together = encoder([short, long])
+    np.testing.assert_allclose(together[:1], encoder([short]), atol=1e-5)
+    # All of a long clip is heard: its end changes the embedding.
+    long[-8_000:] *= 0.1
+    assert np.abs(encoder([long]) - together[1:]).max() > 1e-5
+    for pooling in {"cls", "bands"} - poolings.keys():
+        with pytest.raises(ValueError, match=f"pooling is '{pooling}'"):
+            TransformerEncoder.from_pretrained(folder, pooling)
+
+
+def test_an_attribute_classifier_takes_the_checkpoint(saved, tmp_path):
+    folder, extractor, poolings = saved
+    encoder = AutoModel.from_pretrained(folder)
+    clips = samples(10_400, 10_400)
+    values = extractor(clips, sampling_rate=16_000, return_tensors="pt")["input_values"]
+    for pooling, size in poolings.items():
+        config = AttributeClassifierConfig(encoder_config=encoder.config, pooling=pooling, id2label={0: "a", 1: "b"})
+        classifier = AttributeClassifier(config)
+        classifier.encoder.load_state_dict(encoder.state_dict())
+        classifier.train().activation_checkpointing_enable()
+        outputs = classifier(values, labels=torch.tensor([0, 1]))
+        assert outputs.embeddings.shape == (2, size)
+        outputs.loss.backward()
+        for block in blocks_of(classifier.encoder):
+            assert block.gradient_checkpointing
+            gradients = [parameter.grad for parameter in block.parameters() if parameter.grad is not None]
+            assert all(gradient.isfinite().all() for gradient in gradients)
+            assert sum(bool(gradient.any()) for gradient in gradients) > len(gradients) / 2
+        classifier.eval().save_pretrained(tmp_path / pooling)
+        extractor.save_pretrained(tmp_path / pooling)
+        embedded = TransformerEncoder.from_pretrained(tmp_path / pooling)(clips)
+        np.testing.assert_allclose(embedded, TransformerEncoder(encoder, extractor, pooling)(clips), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["eat", "beats", "ast", "wavlm"])
 def test_a_detector_keeps_its_layer(name, clips, tmp_path):
     config, extractor, _ = ENCODERS[name]
     random_model(config).save_pretrained(tmp_path / "encoder")

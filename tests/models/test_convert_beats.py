@@ -6,7 +6,16 @@ import pytest
 import soundfile
 import torch
 from golden_recipe import fill_with_waves, golden_clip
-from transformers import AutoFeatureExtractor, AutoModel
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    ASTModel,
+    AutoFeatureExtractor,
+    AutoModel,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+)
 
 from hf_asd import (
     AnomalyDetector,
@@ -202,19 +211,41 @@ def test_the_converted_checkpoint_is_an_encoder_for_every_command(model, tmp_pat
     assert kept.config.num_hidden_layers == 1 and kept.layers[0].residual_scale == pytest.approx(4**0.25)
 
 
-def test_a_converted_checkpoint_is_fine_tuned(model, tmp_path):
+@pytest.fixture
+def clips(tmp_path):
     rng = np.random.default_rng(0)
     for machine in ("fan", "pump"):
         (tmp_path / "clips" / machine).mkdir(parents=True)
         for clip in range(3):
             soundfile.write(tmp_path / "clips" / machine / f"{clip}.wav", 0.1 * rng.standard_normal(16_000), 16_000)
+    clips = load_folder(tmp_path / "clips")["train"]
+    return clips.add_column("pseudo_attribute", [str(i % 2) for i in range(len(clips))])
+
+
+def test_a_converted_checkpoint_is_fine_tuned(model, clips, tmp_path):
     torch.save(official(model), tmp_path / "beats.pt")
     encoder = convert_beats(tmp_path / "beats.pt", tmp_path / "beats")
     options = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 2, "pooling": "bands", "learning_rate": 1e-2}
-    clips = load_folder(tmp_path / "clips")["train"]
-    clips = clips.add_column("pseudo_attribute", [str(i % 2) for i in range(len(clips))])
     tuned = AutoModel.from_pretrained(finetune(clips, encoder, FinetuneConfig(**options), tmp_path / "run"))
     assert type(tuned.encoder) is BeatsModel
     for name, weight in tuned.encoder.state_dict().items():
         changed = not torch.equal(weight, model.state_dict()[name])
         assert changed or "k_proj.bias" in name, name
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def test_encoders_that_fine_tuning_has_no_crops_for_are_refused(clips, tmp_path):
+    waves = Wav2Vec2Model(Wav2Vec2Config(**TINY, conv_dim=(16,) * 7, num_conv_pos_embedding_groups=2))
+    waves.save_pretrained(tmp_path / "waves")
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "waves")
+    with pytest.raises(ValueError, match="waves is a wav2vec2, which takes samples"):
+        finetune(clips, tmp_path / "waves", FinetuneConfig(batch_size=4), tmp_path / "run")
+    ASTModel(ASTConfig(**TINY, max_length=64)).save_pretrained(tmp_path / "ast")
+    ASTFeatureExtractor(max_length=64).save_pretrained(tmp_path / "ast")
+    with pytest.raises(ValueError, match="crop_seconds is 1.0; the length of an AST is fixed, and accepted is 0.64"):
+        finetune(clips, tmp_path / "ast", FinetuneConfig(batch_size=4, crop_seconds=1.0), tmp_path / "run")
+    options = FinetuneConfig(batch_size=4, crop_seconds=0.64, max_steps=1)
+    tuned = AutoModel.from_pretrained(finetune(clips, tmp_path / "ast", options, tmp_path / "run"))
+    assert type(tuned.encoder) is ASTModel
