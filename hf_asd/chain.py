@@ -13,8 +13,10 @@ import torch
 from . import __version__
 from .card import record_evaluation, record_recipe, render_model_card
 from .clustering import assign_pseudo_attributes, cluster_quality
+from .clustering.describe import cluster_report, describe_clusters
+from .clustering.names import write_names
 from .data.audio import drop_bad_audio
-from .data.dcase import load_attribute_truth, load_dcase
+from .data.dcase import load_attribute_truth, load_dcase, reveal_attributes
 from .data.factory import write_factory
 from .data.schema import attribute_label, read_table, write_table
 from .detection import AnomalyDetector, DetectorConfig
@@ -36,7 +38,7 @@ UPSTREAM = {
     "fit": ("cluster", "finetune"),
     "score": ("data", "fit"),
     "evaluate": ("data", "cluster", "score"),
-    "report": ("fit", "evaluate"),
+    "report": ("cluster", "fit", "evaluate"),
 }
 BASELINES = {
     "spectral statistics": DetectorConfig(statistics="quantiles"),
@@ -84,7 +86,18 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
 
 def _options(recipe: Recipe, stage: str) -> dict:
     if stage != "data":
-        return {"options": asdict(getattr(recipe, stage)), "channel": recipe.data.channel}
+        options = {"options": asdict(getattr(recipe, stage)), "channel": recipe.data.channel}
+        if stage == "cluster" and recipe.cluster.names_file is not None:
+            options["names"] = Path(recipe.cluster.names_file).read_text(encoding="utf-8-sig")
+        return options
+    return _data_options(recipe) | ({} if recipe.attributes_file is None else {"attributes": _revealed(recipe)})
+
+
+def _revealed(recipe: Recipe) -> dict[str, dict[str, str]]:
+    return load_attribute_truth(recipe.attributes_file)
+
+
+def _data_options(recipe: Recipe) -> dict:
     if recipe.factory is not None:
         return {"options": asdict(recipe.factory) | {"num_workers": None}, "on_bad_audio": recipe.data.on_bad_audio}
     root = Path(recipe.data.path)
@@ -96,8 +109,10 @@ def _options(recipe: Recipe, stage: str) -> dict:
 def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     """Rows of all recordings, checked; the factory is written first where the recipe has one."""
     source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, folder / "factory")
-    dataset = load_dcase(source, recipe.data.year, cache_dir=folder / "rows")
+    dataset = load_dcase(source, recipe.data.year, machines=recipe.data.machines, cache_dir=folder / "rows")
     checked, skipped = drop_bad_audio(dataset, recipe.data.on_bad_audio, recipe.data.channel)
+    if recipe.attributes_file is not None:
+        checked["train"] = reveal_attributes(checked["train"], _revealed(recipe))
     for split, rows in checked.items():
         write_table(rows, folder / f"{split}.parquet")
     _write_json(folder / "skipped.json", skipped)
@@ -119,6 +134,8 @@ def _embed(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 def _cluster(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     rows = assign_pseudo_attributes(read_table(folders["embed"] / "train.parquet"), recipe.cluster)
     write_table(rows, folder / "train.parquet")
+    write_names(describe_clusters(rows, recipe.cluster), folder / "clusters.csv")
+    _write_json(folder / "clusters.json", cluster_report(rows, recipe.cluster))
 
 
 def _finetune(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -159,8 +176,9 @@ def _evaluate(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         name: evaluate_scores(read_table(folders["score"] / name / "test.parquet"), **options)
         for name in (BASELINES if recipe.score.baselines else ())
     }
-    if recipe.factory is not None:
-        truth = load_attribute_truth(folders["data"] / "factory" / "ground_truth")
+    told = recipe.evaluate.attributes_file
+    if told is not None or (recipe.factory is not None and recipe.factory.hidden):
+        truth = load_attribute_truth(told or folders["data"] / "factory" / "ground_truth")
         labels = {clip_id: attribute_label(attributes) for clip_id, attributes in truth.items()}
         result["clusters"] = cluster_quality(read_table(folders["cluster"] / "train.parquet"), labels)
     _write_json(folder / "evaluation.json", result)
@@ -178,6 +196,7 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         baselines=evaluation["baselines"],
         skipped=json.loads((folders["data"] / "skipped.json").read_text()),
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
+        clusters=json.loads((folders["cluster"] / "clusters.json").read_text()),
         channel=recipe.data.channel,
     )
     detector_folder = folders["fit"] / "detector"
@@ -233,7 +252,8 @@ def summary(folders: dict[str, Path]) -> str:
         for machine, quality in result["clusters"].items():
             lines.append(
                 f"  {machine:<12} {quality['num_clusters']:3d} clusters, {quality['num_true']:3d} true attributes, "
-                f"adjusted Rand index {quality['ari']:.2f}, normalised mutual information {quality['nmi']:.2f}"
+                f"adjusted Rand index {quality['ari']:.2f}, normalised mutual information {quality['nmi']:.2f}, "
+                f"purity {quality['purity']:.2f}"
             )
     if "report" in folders:
         lines += ["", f"detector: {folders['fit'] / 'detector'}", f"report:   {folders['report'] / 'report.html'}"]

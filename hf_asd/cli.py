@@ -254,6 +254,27 @@ def run(args: argparse.Namespace):
     _run_recipe(args.recipe, "report" if args.command == "run" else args.command, args.overrides)
 
 
+def clusters(args: argparse.Namespace):
+    """Writes a recipe's clusters as a table in which they can be named."""
+    import shutil
+
+    from .chain import run_recipe
+    from .recipe import load_recipe
+
+    recipe = load_recipe(args.recipe, args.overrides)
+    if recipe.cluster.names_file is not None:
+        raise ValueError(f"cluster.names_file is {recipe.cluster.names_file}, so clusters have names; edit that file.")
+    if args.csv.exists():
+        raise ValueError(f"{args.csv}: is there already, perhaps with names; give another --csv, or remove it.")
+    folders = run_recipe(recipe, "cluster")
+    args.csv.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folders["cluster"] / "clusters.csv", args.csv)
+    print(
+        f"{args.csv}: listen to the clips of a cluster, edit its name (equal names merge clusters), and go on with "
+        f"--cluster.names_file {args.csv}"
+    )
+
+
 def _run_recipe(path: Path, last: str, overrides: list[str]):
     from .chain import run_recipe, summary
     from .recipe import load_recipe
@@ -348,6 +369,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--namespace", help="user or organisation (default: you)")
     command.add_argument("--private", action="store_true", help="let only you see them")
     command.set_defaults(run=push_metric)
+
+    command = commands.add_parser(
+        "clusters", help="write a recipe's clusters as a CSV in which they can be named", add_help=False
+    )
+    command.add_argument("-h", "--help", action=_RecipeHelp)
+    command.add_argument("recipe", type=Path, help="folder with a recipe.yaml, or a YAML file")
+    command.add_argument("--csv", type=Path, required=True, help="the file; read back by --cluster.names_file")
+    command.set_defaults(run=clusters, takes_overrides=True)
 
     command = commands.add_parser("convert", help="convert a published checkpoint (.pt) of EAT or BEATs")
     command.add_argument("checkpoint", type=Path, help="the file")

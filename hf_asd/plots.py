@@ -11,6 +11,7 @@ import torch
 from matplotlib import colormaps, rc_context
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from scipy.cluster import hierarchy
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_curve
 from transformers.audio_utils import mel_filter_bank
@@ -234,6 +235,42 @@ def _map(points, groups, domains, share, background) -> str:
         axes.set_xlabel(f"first component ({share[0]:.0%} of variance)")
         axes.set_ylabel(f"second component ({share[1]:.0%})")
         axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        return _svg(figure)
+
+
+def dendrogram(merges: np.ndarray, num_clusters: int, most: int = 40) -> str:
+    """
+    The upper part of a dendrogram with its cut.
+
+    Args:
+        merges (`np.ndarray` of shape `(leaves - 1, 4)`): scipy's linkage matrix.
+        num_clusters (`int`): where it is cut.
+        most (`int`, *optional*, defaults to 40): branches that are drawn, or the clusters where they are more.
+
+    Returns:
+        `str`: an SVG as a data URI.
+    """
+    heights = merges[::-1, 2]  # of the merges to 1, 2, ... clusters
+    above = heights[num_clusters - 2] if num_clusters > 1 else heights[0] * 1.1
+    below = heights[num_clusters - 1] if num_clusters <= len(heights) else 0.0
+    cut = (above + below) / 2
+    with rc_context({**STYLE, "lines.linewidth": 1.0}):
+        figure = Figure(figsize=(5.2, 3.5), layout="constrained")
+        axes = figure.subplots()
+        hierarchy.set_link_color_palette(list(CATEGORIES))
+        hierarchy.dendrogram(
+            merges,
+            p=max(most, num_clusters),
+            truncate_mode="lastp",
+            color_threshold=cut,
+            above_threshold_color=UNKNOWN,
+            no_labels=len(merges) >= most and num_clusters > most,
+            leaf_rotation=90,
+            leaf_font_size=6,
+            ax=axes,
+        )
+        axes.axhline(cut, color=INK, linestyle="--", linewidth=1.0)
+        axes.set_ylabel("distance")
         return _svg(figure)
 
 

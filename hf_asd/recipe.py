@@ -22,6 +22,9 @@ class DataConfig:
 
     path: str | None = field(default=None, metadata={"help": "DCASE folder; not needed with a factory section"})
     year: int = field(default=2025, metadata={"help": "the challenge's year: layout and official score"})
+    machines: list[str] | None = field(
+        default=None, metadata={"help": "only these, for instance one for an encoder of its own; by default all"}
+    )
     channel: int | str = field(default=0, metadata={"help": "channel of several, counted from 0, or 'mean'"})
     on_bad_audio: str = field(default="error", metadata={"help": "unusable recordings: 'error' or 'skip'"})
 
@@ -51,6 +54,10 @@ class EvaluateConfig:
 
     resamples: int = field(default=1000, metadata={"help": "bootstrap resamples for the interval; 0 for none"})
     confidence: float = field(default=0.95, metadata={"help": "how often the interval should cover the score"})
+    attributes_file: str | None = field(
+        default=None,
+        metadata={"help": "true attributes of hidden machines, to judge clusters by; the factory has its own"},
+    )
 
 
 @dataclass
@@ -69,12 +76,16 @@ class Recipe:
         output_dir (`str`): every stage's results, each in a folder of its own.
         seed (`int`, *optional*, defaults to 0): of pre-training and fine-tuning, where their sections give none. The
             factory keeps its own, so that another seed hears the same machines.
+        attributes_file (`str`, *optional*): true attributes of training clips whose attributes are hidden, a table or
+            a folder of them as of [`~hf_asd.data.dcase.load_attribute_truth`]: they are trained on as if they had
+            been published, and those clips get no pseudo-attributes.
         data, factory, pretrain, embed, cluster, finetune, fit, score, evaluate, report: the sections; `factory` is
             `None` where the recordings come from `data.path`.
     """
 
     output_dir: str
     seed: int = 0
+    attributes_file: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     factory: FactoryConfig | None = None
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)

@@ -14,6 +14,7 @@ from .metrics.functional import term_names
 
 
 CLIPS = 18  # clips shown with spectrogram and sound, shared among the machines: they make most of the file
+HEARD = 16  # clusters a machine whose middle clip can be heard
 LISTED = 300  # decisions listed a machine
 TERMS = {
     "auc": "AUC",
@@ -39,6 +40,7 @@ def write_report(
     leave_one_out: dict[str, dict[str, float]] | None = None,
     facts: dict[str, str] | None = None,
     baselines: dict[str, dict] | None = None,
+    clusters: dict[str, dict] | None = None,
     channel: int | str = 0,
 ) -> Path:
     """
@@ -61,6 +63,7 @@ def write_report(
         facts (`dict[str, str]`, *optional*): how the detector was made, a line each.
         baselines (`dict[str, dict]`, *optional*): by name the evaluation of other systems on the same clips; their
             official scores stand beside.
+        clusters (`dict[str, dict]`, *optional*): of [`~hf_asd.clustering.describe.cluster_report`].
         channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
 
     Returns:
@@ -85,6 +88,7 @@ def write_report(
             channel=channel,
         )
         | {"anchor": f"machine-{number}"}
+        | {"clusters": _clusters((clusters or {}).get(name), train_rows.get(name, []), channel)}
         for number, name in enumerate(names, start=1)
     ]
     total = {key: sum(machine[key] for machine in machines) for key in ("train", *COUNTS)}
@@ -277,6 +281,20 @@ def _clips(
             card["profile"] = plots.level_profile(card["levels"], compared, normal)
         cards.append(card)
     return cards
+
+
+def _clusters(found: dict | None, train: list[dict], channel: int | str) -> dict | None:
+    """A machine's clusters with the sound of each one's middle clip, so that they can be told apart and named."""
+    if found is None:
+        return None
+    by_id = {row["clip_id"]: row for row in train}
+    rows = []
+    for cluster in found["clusters"]:
+        samples = read_audio(by_id[cluster["medoids"][0]]["audio"], channel=channel)
+        rows.append(
+            cluster | {"sound": plots.sound(samples, 0.5 / np.abs(samples).max()) if len(rows) < HEARD else None}
+        )
+    return found | {"clusters": rows}
 
 
 def _suspects(machines: list[dict]) -> list[dict]:

@@ -191,6 +191,58 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     assert f"official score 2025: {100 * evaluation['official_score']:.2f} %" in capsys.readouterr().out
 
 
+def test_true_attributes_of_a_file_are_the_supervised_path_to_the_bit(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(TINY)
+    supervised = [str(tmp_path), "--output_dir", str(tmp_path / "supervised"), "--factory.hidden_machines=0"]
+    assert main(["evaluate", *supervised]) == 0
+    (truth,) = (tmp_path / "supervised").glob("data-*/factory/ground_truth")
+    assert not list(truth.glob("*_attributes_*")), "nothing is hidden"
+    hidden = ["evaluate", str(tmp_path), "--output_dir", str(tmp_path / "hidden")]
+    assert main(hidden) == 0
+    (table,) = (tmp_path / "hidden").glob("data-*/factory/ground_truth/valve_attributes_00.csv")
+    handed = tmp_path / "told" / table.name
+    handed.parent.mkdir()
+    handed.write_bytes(table.read_bytes())
+    assert main([*hidden[:2], "--output_dir", str(tmp_path / "told/runs"), "--attributes-file", str(handed)]) == 0
+
+    rows = {}
+    for name, runs in (("supervised", "supervised"), ("hidden", "hidden"), ("told", "told/runs")):
+        (scored,) = (tmp_path / runs).glob("score-*/test.parquet")
+        (clustered,) = (tmp_path / runs).glob("cluster-*/train.parquet")
+        (weights,) = (tmp_path / runs).glob("finetune-*/encoder/model.safetensors")
+        labels = read_table(clustered)
+        rows[name] = (read_table(scored)["anomaly_score"][:], weights.read_bytes(), labels["attribute_label"][:])
+        assert (set(labels["pseudo_attribute"][:]) == {None}) == (name != "hidden")
+    assert rows["told"] == rows["supervised"]
+    assert rows["told"][0] != rows["hidden"][0]
+
+    strange = tmp_path / "strange_attributes_00.csv"
+    strange.write_text("file_name,d1p,d1v\nsection_00_source_train_normal_0000_noAttribute.wav,speed,3\n")
+    capsys.readouterr()
+    assert main([*hidden, "--attributes-file", str(strange)]) == 2
+    assert "of none of the 12 clips whose attributes are hidden" in capsys.readouterr().err
+
+
+def test_clusters_are_named_in_a_table_and_read_back(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(TINY)
+    runs = ["--output_dir", str(tmp_path / "runs")]
+    table = tmp_path / "clusters.csv"
+    assert main(["clusters", str(tmp_path), "--csv", str(table), *runs]) == 0
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["machine"] for row in rows} == {"valve"} and sum(int(row["clips"]) for row in rows) == 12
+    assert rows[0]["listen_to"].startswith("valve/train/section_00_")
+    table.write_text(table.read_text().replace("cluster=0", "idle").replace("cluster=1", "idle"))
+    assert main(["cluster", str(tmp_path), *runs, "--cluster.names_file", str(table)]) == 0
+    named = [
+        set(read_table(file)["pseudo_attribute"][:]) for file in (tmp_path / "runs").glob("cluster-*/train.parquet")
+    ]
+    assert {None, "idle", "cluster=2"} in named and {None, "cluster=0", "cluster=1", "cluster=2"} in named
+    capsys.readouterr()
+    assert main(["clusters", str(tmp_path), "--csv", str(table), *runs]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
 def test_help_of_a_stage_lists_the_options_of_a_recipe(capsys):
     with pytest.raises(SystemExit):
         main(["finetune", "--help"])

@@ -1,12 +1,19 @@
 """Clusters in words and clips: how large, how sure, and which clips to listen to."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 from datasets import Dataset
 
-from .step import ClusteringConfig, centres_of, clustered_space, to_centres
+from .. import plots
+from .dendrogram import EXACT_CLIPS, LINKAGES, build_dendrogram
+from .quality import label_free_quality, stability
+from .step import ClusteringConfig, centres_of, cluster_points, clustered_space, to_centres
 
 
 MEDOIDS = 3
+STABILITY_CLIPS = 2000
 
 
 def describe_clusters(dataset: Dataset, config: ClusteringConfig | None = None) -> list[dict]:
@@ -54,3 +61,39 @@ def describe_clusters(dataset: Dataset, config: ClusteringConfig | None = None) 
 def _natural(name: str) -> tuple:
     """`cluster=10` behind `cluster=9`."""
     return tuple(int(word) if word.isdigit() else word for word in name.replace("=", " ").split())
+
+
+def cluster_report(dataset: Dataset, config: ClusteringConfig | None = None) -> dict[str, dict]:
+    """
+    What a report shows about the clusters of every machine.
+
+    Args:
+        dataset (`datasets.Dataset`): of [`~hf_asd.assign_pseudo_attributes`].
+        config ([`ClusteringConfig`], *optional*): the one that clusters were assigned with.
+
+    Returns:
+        `dict[str, dict]`: by machine `clusters` (of [`describe_clusters`]), `silhouette` (`None` for one cluster),
+        `stability` of so many clusters, over at most 2000 clips, and `dendrogram`, an SVG as a data URI (`None` for
+        methods without, and for more than 8000 clips).
+    """
+    config = config or ClusteringConfig()
+    clusters = describe_clusters(dataset, config)
+    names, machines = np.array(dataset["pseudo_attribute"][:], dtype=object), np.array(dataset["machine"][:])
+    embeddings = dataset.with_format("numpy")["embedding"]
+    result = {}
+    for machine in dict.fromkeys(row["machine"] for row in clusters):
+        rows = np.flatnonzero((machines == machine) & (names != None))  # noqa: E711, elementwise
+        points = clustered_space(embeddings[rows], config)
+        own = [row for row in clusters if row["machine"] == machine]
+        fixed = replace(config, num_clusters=len(own), distance_threshold=None)
+        few = points[np.random.default_rng(0).permutation(len(points))[:STABILITY_CLIPS]]
+        drawn = None
+        if config.method in LINKAGES and 1 < len(points) <= EXACT_CLIPS:
+            drawn = plots.dendrogram(build_dendrogram(points, config.method).merges, len(own))
+        result[machine] = {
+            "clusters": own,
+            "silhouette": label_free_quality(points, names[rows].astype(str)),
+            "stability": stability(few, partial(cluster_points, config=fixed), resamples=5),
+            "dendrogram": drawn,
+        }
+    return result
