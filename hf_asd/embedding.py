@@ -131,7 +131,7 @@ class TransformerEncoder:
         """
         longest = WINDOW_SECONDS * SAMPLING_RATE
         if isinstance(self.feature_extractor, ASTFeatureExtractor):  # it drops what goes beyond
-            longest = min(longest, self.feature_extractor.max_length * SAMPLING_RATE // 100)
+            longest = min(longest, self.feature_extractor.max_length * 160 + 240)  # frames of 25 ms every 10 ms
         parts, owners = [], []
         for owner, clip in enumerate(clips):
             count = math.ceil(len(clip) / longest)

@@ -16,7 +16,6 @@ from .head_training import train_head
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from .models.attribute_classifier.heads import LOSSES
 from .models.encoder import blocks_of, load_feature_extractor
-from .models.pooling import AST, num_bands
 from .training import ClipCollator, SeededTrainer, check_rows, export, frames_of, random_crops, training_arguments
 
 
@@ -233,8 +232,7 @@ def finetune(
         `Path`: `<output_dir>/encoder`, an [`AttributeClassifier`] and its feature extractor.
 
     Raises:
-        ValueError: a clip without a class, a single class, fewer recordings than a batch, an unknown option, or an
-            encoder that takes no spectrograms of that length.
+        ValueError: a clip without a class, a single class, fewer recordings than a batch, or an unknown option.
         TrainingError: the loss is not finite.
         BadAudioError: a recording cannot be used.
 
@@ -254,11 +252,6 @@ def finetune(
         )
     set_seed(config.seed)
     pretrained = AutoModel.from_pretrained(encoder, dtype=torch.float32)
-    if num_bands(pretrained.config) is None:
-        raise ValueError(
-            f"{encoder} is a {pretrained.config.model_type}, which takes samples; fine-tuning crops and masks "
-            "spectrograms, and accepts EAT, BEATs and AST."
-        )
     extractor = load_feature_extractor(encoder)
     number = {name: index for index, name in enumerate(names)}
     model = AttributeClassifier(
@@ -277,11 +270,6 @@ def finetune(
     )
     model.encoder.load_state_dict(pretrained.state_dict())
     frames = frames_of(config.crop_seconds, pretrained.config.patch_size)
-    if pretrained.config.model_type == AST and frames != pretrained.config.max_length:
-        raise ValueError(
-            f"crop_seconds is {config.crop_seconds}; the length of an AST is fixed, and accepted is "
-            f"{pretrained.config.max_length / 100}."
-        )
     arguments = training_arguments(
         output_dir,
         config.training,
