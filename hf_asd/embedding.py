@@ -66,17 +66,28 @@ class TransformerEncoder:
         model (`PreTrainedModel`): any audio encoder of `AutoModel`, or an attribute classifier, whose own pooling is
             used.
         feature_extractor (`FeatureExtractionMixin`): the one the model was trained with.
-        pooling (`"mean"`, `"cls"` or `"bands"`, *optional*, defaults to `"mean"`): how tokens become one embedding.
+        pooling (`str`, *optional*, defaults to `"mean"`): how tokens become one embedding, see
+            [`~hf_asd.models.pooling.pool`].
         batch_size (`int`, *optional*, defaults to 8): clips a forward pass.
-        layer (`int`, *optional*): the block whose output is pooled, from 1, or from -1 for the last one backwards;
-            the blocks behind it are dropped from the model. It is the block's own output, before a norm that an
-            encoder may have behind its last block. By default the encoder's last hidden state is pooled.
+        layer (`int` or `"mean"`, *optional*): the block whose output is pooled, from 1, or from -1 for the last one
+            backwards; the blocks behind it are dropped from the model. It is the block's own output, before a norm
+            that an encoder may have behind its last block. `"mean"` pools the mean of all blocks' outputs. By default
+            the encoder's last hidden state is pooled.
+        clean_up (`bool`, *optional*, defaults to `False`): see [`~hf_asd.models.pooling.pool`].
 
     Raises:
         ValueError: a pooling or a layer that this encoder does not have.
     """
 
-    def __init__(self, model, feature_extractor, pooling: str = "mean", batch_size: int = 8, layer: int | None = None):
+    def __init__(
+        self,
+        model,
+        feature_extractor,
+        pooling: str = "mean",
+        batch_size: int = 8,
+        layer: int | str | None = None,
+        clean_up: bool = False,
+    ):
         self.is_classifier = model.config.model_type == "attribute_classifier"
         if self.is_classifier and layer is not None:
             raise ValueError(
@@ -84,20 +95,28 @@ class TransformerEncoder:
                 "layer out."
             )
         check_pooling(model.config.encoder_config if self.is_classifier else model.config, pooling)
-        self.layer = None if layer is None else keep_blocks(model, layer)
+        if isinstance(layer, str) and layer != "mean":
+            raise ValueError(f"layer is {layer!r}; accepted are a block's number and 'mean'.")
+        self.layer = layer if layer in (None, "mean") else keep_blocks(model, layer)
         self.model = model.eval()
         self.feature_extractor = feature_extractor
         self.pooling = pooling
         self.batch_size = batch_size
+        self.clean_up = clean_up
 
     @classmethod
     def from_pretrained(
-        cls, encoder: str | Path, pooling: str = "mean", batch_size: int = 8, layer: int | None = None
+        cls,
+        encoder: str | Path,
+        pooling: str = "mean",
+        batch_size: int = 8,
+        layer: int | str | None = None,
+        clean_up: bool = False,
     ) -> "TransformerEncoder":
         """
         Args:
             encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
-            pooling, batch_size, layer: as for the class.
+            pooling, batch_size, layer, clean_up: as for the class.
 
         Raises:
             OSError: there is no such encoder.
@@ -105,7 +124,7 @@ class TransformerEncoder:
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = AutoModel.from_pretrained(encoder).to(device)
-        return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer)
+        return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer, clean_up)
 
     def save_pretrained(self, folder: str | Path):
         """Writes model and feature extractor as an ordinary transformers checkpoint."""
@@ -146,14 +165,25 @@ class TransformerEncoder:
         inputs = features[self.model.main_input_name].to(self.model.device)
         if self.is_classifier:
             return self.model(inputs).embeddings.float().cpu()
+        return pool(self._tokens(inputs), self.pooling, self.model.config, self.clean_up).cpu()
+
+    def _tokens(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Tokens of the chosen layer, of shape `(clips, tokens, hidden_size)`, float32."""
         if self.layer is None:
-            hidden_states = self.model(inputs).last_hidden_state
-        else:
-            outputs = []
-            with blocks_of(self.model)[-1].register_forward_hook(lambda block, args, output: outputs.append(output)):
-                self.model(inputs)
-            hidden_states = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
-        return pool(hidden_states.float(), self.pooling, self.model.config).cpu()
+            return self.model(inputs).last_hidden_state.float()
+        blocks = list(blocks_of(self.model))
+        outputs = []
+
+        def keep(block, args, output):
+            outputs.append((output[0] if isinstance(output, tuple) else output).float())
+
+        hooks = [block.register_forward_hook(keep) for block in (blocks if self.layer == "mean" else blocks[-1:])]
+        try:
+            self.model(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack(outputs).mean(0)
 
 
 def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, channel: int | str = 0) -> Dataset:

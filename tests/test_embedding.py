@@ -135,6 +135,11 @@ def test_a_layer_is_the_hidden_state_behind_that_block(name):
         expected = whole.hidden_states[index][:, prefix:].mean(1)
         np.testing.assert_allclose(encoder(clips), expected, atol=1e-5)
         assert encoder.layer == index and encoder.model.config.num_hidden_layers == index
+    mean_layer = TransformerEncoder(random_model(config), extractor, layer="mean")
+    expected = torch.stack(whole.hidden_states[1:]).mean(0)[:, prefix:].mean(1)
+    if name in ("eat", "beats"):  # the others have a norm behind their last block, which hidden_states shows
+        np.testing.assert_allclose(mean_layer(clips), expected, atol=1e-5)
+    assert mean_layer(clips).shape == expected.shape and mean_layer.model.config.num_hidden_layers == 3
     last = TransformerEncoder(random_model(config), extractor)
     np.testing.assert_allclose(last(clips), whole.last_hidden_state[:, prefix:].mean(1), atol=1e-5)
     if bands is None:
@@ -149,6 +154,8 @@ def test_layers_that_are_not_there_are_refused():
     for layer in (0, 4, -4):
         with pytest.raises(ValueError, match=f"layer is {layer}; this encoder has 3 blocks: accepted are 1 to 3"):
             TransformerEncoder(random_model(config), extractor, layer=layer)
+    with pytest.raises(ValueError, match="layer is 'last'; accepted are a block's number and 'mean'"):
+        TransformerEncoder(random_model(config), extractor, layer="last")
     vision = AutoModel.from_config(CLIPVisionConfig(**TINY, image_size=32, patch_size=16))
     del vision.encoder.layers
     with pytest.raises(ValueError, match="blocks in `layers` or `encoder.layers`"):
