@@ -6,7 +6,7 @@ from transformers import PreTrainedConfig
 
 POOLINGS = ("mean", "cls", "bands", "gem", "rdp", "rdp_gem")
 GEM_POWER = 3.0
-# How much a frame's deviation counts (K. Wilkinghoff et al. 2026): strongly for BEATs, mildly for EAT and unknown ones.
+# How much a frame's deviation counts (Wilkinghoff et al. 2026): strongly for BEATs, mildly for EAT and unknown ones.
 RDP_GAMMA = {"beats": 16.0}
 CLEAN_FLOOR, CLEAN_KNEE = 0.1, 0.5
 AST = "audio-spectrogram-transformer"
@@ -73,7 +73,7 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
 
     References:
         K. Wilkinghoff, S. Yadav, Z.-H. Tan 2026, "Temporal Pooling Strategies for Training-Free Anomalous Sound
-        Detection with Self-Supervised Audio Embeddings" (arXiv 2603.04605): RDP, its mix with GeM, the clean-up of EAT.
+        Detection with Self-Supervised Audio Embeddings" (arXiv 2603.04605): RDP, RDP with GeM, EAT clean-up.
         F. Radenovic et al. 2019, "Fine-tuning CNN Image Retrieval with No Human Annotation": GeM. How signs are kept
         and that a frame's deviation is told relative to the norm of the mean frame is this project's reading.
     """
