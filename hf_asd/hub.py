@@ -14,6 +14,15 @@ STATISTICS = {
     "quantiles": "spectral statistics, the 10, 50 and 90 % quantiles over time of 128 log-mel bands; no weights",
     "mean": "spectral statistics, the mean over time of 128 log-mel bands; no weights",
 }
+BACKENDS = {
+    "cosine": "cosine distance to the nearest normal recording",
+    "euclidean": "Euclidean distance to the nearest normal recording",
+    "standardised": "distance to the nearest normal recording over standardised dimensions",
+    "largest": "largest standardised deviation from the normal recordings",
+    "mahalanobis": "Mahalanobis distance from the mean of the normal recordings",
+    "mixture": "likelihood under a Gaussian mixture of the normal recordings",
+    "outlier_factor": "local outlier factor among the normal recordings",
+}
 
 
 def render_model_card(folder: str | Path, detector: AnomalyDetector, evaluation: dict | None = None) -> Path:
@@ -51,12 +60,11 @@ def render_model_card(folder: str | Path, detector: AnomalyDetector, evaluation:
                 f"audio transformer in `encoder/` ({shape.encoder_config.model_type}), fine-tuned to tell "
                 f"{shape.num_labels} machine attributes apart, tokens pooled by {shape.pooling}"
             )
-    if detector.backend == "deviations":
-        backend = "largest standardised deviation from the normal recordings, joined with the nearest neighbour"
-    else:
-        backend = f"cosine distance to the nearest {config.num_neighbours} normal recording(s)"
-        if config.density_neighbours:
-            backend += f", divided by the local density among {config.density_neighbours} neighbours"
+    backend = " and ".join(BACKENDS[name] for name in config.backends)
+    if len(config.backends) > 1:
+        backend += f"; the {config.fusion} of their z-scores"
+    if config.normalisation != "none" and not {"cosine", "euclidean"}.isdisjoint(config.backends):
+        backend += f"; distances normalised by local density ({config.normalisation})"
     title = f"Anomalous sound detector: {', '.join(detector.machines)}"
     card_data = ModelCardData(
         library_name="hf-asd",
