@@ -2,7 +2,7 @@
 The embeddings that `benchmarks/scoring_stack.py` and `benchmarks/calibration.py` work on: six simulated factories of
 two or three machines each, described by spectral statistics and by encoders under every pooling.
 
-    python benchmarks/scoring_stack_embeddings.py WORK --encoder frozen=DIR --encoder finetuned=DIR
+    python benchmarks/scoring_embeddings.py WORK --encoder frozen=DIR --encoder finetuned=DIR
 
 WORK gets a folder a factory (seeds and mixes of machines differ) and `embeddings/`, where a
 second call goes on. An encoder of `hf-asd run` is taken from its `pretrain-*/encoder` and `finetune-*/encoder`.
@@ -25,7 +25,7 @@ from hf_asd.models.pooling import pool
 
 # Seed -> machines and source clips to train on. Small ones, and one of the challenge's 990.
 FACTORIES = {
-    11: (("bearing", "fan"), 980),
+    11: (("bearing", "fan"), 990),
     12: (("gearbox", "pump", "valve"), 90),
     13: (("slider", "bearing", "fan"), 90),
     14: (("pump", "valve", "slider"), 90),
