@@ -15,7 +15,7 @@ from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
 from .models.eat import EatFeatureExtractor
 from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
-from .models.pooling import check_pooling, pool
+from .models.pooling import check_pooling, clean, patch_grid, pool
 
 
 STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9)}
@@ -100,7 +100,7 @@ class TransformerEncoder:
         self.layer = layer if layer in (None, "mean") else keep_blocks(model, layer)
         self.model = model.eval()
         self.feature_extractor = feature_extractor
-        self.pooling = pooling
+        self.pooling = model.config.pooling if self.is_classifier else pooling
         self.batch_size = batch_size
         self.clean_up = clean_up
 
@@ -160,9 +160,30 @@ class TransformerEncoder:
         sums = torch.zeros(len(clips), embedded[0].shape[0]).index_add_(0, torch.tensor(owners), torch.stack(embedded))
         return (sums / torch.tensor(owners).bincount()[:, None]).numpy()
 
-    def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
+    @torch.inference_mode()
+    def patches(self, clip: np.ndarray) -> torch.Tensor:
+        """
+        A clip's patches before pooling, those of a long clip's parts one behind the other.
+
+        Args:
+            clip (`np.ndarray` of shape `(samples,)`): float32, 16 kHz.
+
+        Returns:
+            `torch.Tensor` of shape `(times, bands, hidden_size)`, float32.
+        """
+        config = self.model.config.encoder_config if self.is_classifier else self.model.config
+        grids = []
+        for part in np.array_split(clip, math.ceil(len(clip) / (WINDOW_SECONDS * SAMPLING_RATE))):
+            tokens = self._tokens(self._inputs([part]))
+            grids.append(patch_grid(clean(tokens) if self.clean_up else tokens, config)[0])
+        return torch.cat(grids).cpu()
+
+    def _inputs(self, parts: list[np.ndarray]) -> torch.Tensor:
         features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt")
-        inputs = features[self.model.main_input_name].to(self.model.device)
+        return features[self.model.main_input_name].to(self.model.device)
+
+    def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
+        inputs = self._inputs(parts)
         if self.is_classifier:
             return self.model(inputs).embeddings.float().cpu()
         return pool(self._tokens(inputs), self.pooling, self.model.config, self.clean_up).cpu()
@@ -170,7 +191,8 @@ class TransformerEncoder:
     def _tokens(self, inputs: torch.Tensor) -> torch.Tensor:
         """Tokens of the chosen layer, of shape `(clips, tokens, hidden_size)`, float32."""
         if self.layer is None:
-            return self.model(inputs).last_hidden_state.float()
+            model = self.model.encoder if self.is_classifier else self.model
+            return model(inputs).last_hidden_state.float()
         blocks = list(blocks_of(self.model))
         outputs = []
 

@@ -41,14 +41,14 @@ class Mahalanobis:
         """
         The score of each clip of the bank from mean and covariance of the others, in closed form: leaving one out
         changes the covariance by a matrix of rank one (J. Sherman, W. Morrison 1950). The shrinkage of all clips is
-        kept.
+        kept, its multiple of the identity being `n / (n - 1)` of theirs.
 
         Returns:
             `torch.Tensor` of shape `(references,)`, float64.
         """
         n = len(self.deviations)
         share = (1 - self.shrinkage) / (n - 1)
-        lengths = _Inverse(self.deviations, share, self.ridge).lengths(self.deviations)
+        lengths = self.inverse.lengths(self.deviations) * (n - 1) / n
         # The others' scatter lacks n / (n - 1) of this clip's square, and their mean lies that much farther away.
         without = lengths / (1 - share * n / (n - 1) * lengths).clamp_min(1e-12)
         return without.sqrt() * n / (n - 1)

@@ -16,6 +16,7 @@ from ..data.audio import SAMPLING_RATE, read_audio
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
 from ..models.pooling import POOLINGS
 from .memory_bank import MemoryBank, build_memory_bank
+from .score_map import score_map
 from .scoring import ScoringConfig
 
 
@@ -181,15 +182,29 @@ class AnomalyDetector:
             BadAudioError: the recording cannot be used.
             ValueError: the machine is not known, or an array comes without its rate.
         """
-        if isinstance(audio, np.ndarray):
-            if sampling_rate is None:
-                raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
-            samples = soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE)
-        else:
-            samples = read_audio(audio, channel=self.config.channel)
+        samples = self._samples(audio, sampling_rate)
         bank = self.machines[self._known(machine)]
         result = bank.score(torch.from_numpy(self.encoder([samples])))
         return {**{name: values[:1].tolist()[0] for name, values in result.items()}, "threshold": bank.threshold}
+
+    def score_map(
+        self, audio: str | Path | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+    ) -> np.ndarray:
+        """
+        Where in time and frequency a recording differs from the normal ones; see [`~detection.score_map.score_map`].
+
+        Args:
+            audio, sampling_rate, machine: as for calling the detector.
+
+        Returns:
+            `np.ndarray` of shape `(times, bands)`, float32.
+
+        Raises:
+            BadAudioError: the recording cannot be used.
+            ValueError: the machine is not known, or the embedding has no map.
+        """
+        bank = torch.cat(list(self.machines[self._known(machine)].embeddings.values()))
+        return score_map(self.encoder, self._samples(audio, sampling_rate), bank)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """
@@ -278,6 +293,13 @@ class AnomalyDetector:
                 config=config,
             )
         return detector
+
+    def _samples(self, audio: str | Path | np.ndarray, sampling_rate: int | None) -> np.ndarray:
+        if not isinstance(audio, np.ndarray):
+            return read_audio(audio, channel=self.config.channel)
+        if sampling_rate is None:
+            raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
+        return soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE)
 
     def _embedded(self, rows: Dataset, output_dir: str | Path | None) -> Dataset:
         if "embedding" in rows.column_names:

@@ -18,13 +18,15 @@ class _Standardised:
         if len(bank) < self.minimum_clips:
             raise ValueError(f"{len(bank)} normal clips are too few to tell their spread by; at least 4 are needed.")
         wide = bank.double()
-        self.mean, self.variance = wide.mean(0), wide.var(0)
+        self.mean = wide.mean(0)
+        # Moved to the middle in double precision, a clip needs no more than single precision.
+        self.deviations = (wide - self.mean).float()
+        self.variance = self.deviations.square().sum(0) / (len(bank) - 1)
         self.spread = _floored(self.variance.sqrt())
-        self.deviations = wide - self.mean
 
     def standardise(self, clips: torch.Tensor) -> torch.Tensor:
-        """Float64."""
-        return (clips.to(self.mean.device).double() - self.mean) / self.spread
+        """Float32."""
+        return (clips.to(self.mean.device).double() - self.mean).float() / self.spread
 
     def _spread_without(self, rows: slice) -> torch.Tensor:
         n, squares = len(self.deviations), self.deviations[rows].square()
@@ -48,14 +50,14 @@ class LargestDeviation(_Standardised):
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
-        return self.standardise(queries).abs().amax(1)
+        return self.standardise(queries).abs().amax(1).double()
 
     def leave_one_out(self) -> torch.Tensor:
         """The score of each clip of the bank against mean and spread of the others, in closed form, float64."""
         n = len(self.deviations)
         # From the mean of the others a clip lies n / (n - 1) times as far as from the mean of all.
         own = self.deviations.abs() * n / (n - 1)
-        return torch.cat([(part / self._spread_without(rows)).amax(1) for part, rows in _parts(own)])
+        return torch.cat([(part / self._spread_without(rows)).amax(1).double() for part, rows in _parts(own)])
 
 
 class StandardisedNeighbours(_Standardised):
@@ -100,15 +102,15 @@ class StandardisedNeighbours(_Standardised):
 
     def _nearest(self, queries: torch.Tensor, weights: torch.Tensor, count: int, own: torch.Tensor | None):
         """Searches in single precision with weights a query and dimension, then measures again in double precision."""
-        references = self.references.float()
+        references = self.references
         found = []
         for (part, rows), (weight, _) in zip(_parts(queries), _parts(weights), strict=True):
-            x, w = part.float(), weight.float()
-            squares = (x.square() * w).sum(1, keepdim=True) + w @ references.square().T - 2 * (x * w) @ references.T
+            # Without the query's own square, which is the same for all references.
+            squares = (weight @ references.square().T).addmm_(part * weight, references.T, alpha=-2)
             if own is not None:
                 squares.scatter_(1, own[rows][:, None], torch.inf)
             nearest = squares.topk(min(count, len(references)), dim=1, largest=False).indices
-            exact = (part[:, None] - self.references[nearest]).square() * weight[:, None]
+            exact = (part[:, None].double() - references[nearest]).square() * weight[:, None]
             distances, order = exact.sum(2).sqrt().sort(1)
             found.append((distances, nearest.gather(1, order)))
         return torch.cat([distances for distances, _ in found]), torch.cat([nearest for _, nearest in found])

@@ -87,10 +87,7 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
         return patches.mean(1)
     if pooling == "gem":
         return _generalised_mean(patches, 1 / patches.shape[1])
-    if config.model_type == AST:  # band after band; the others have time step after time step
-        grid = patches.unflatten(1, (num_bands(config), -1)).transpose(1, 2)
-    else:
-        grid = patches.unflatten(1, (-1, num_bands(config) or 1))
+    grid = patch_grid(hidden_states, config)
     if pooling == "bands":
         return grid.mean(1).flatten(1)
     weights = _frame_weights(grid.mean(2), RDP_GAMMA.get(config.model_type, 1.0))
@@ -99,6 +96,17 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
     return _generalised_mean(
         grid.flatten(1, 2), weights.repeat_interleave(grid.shape[2], 1)[:, :, None] / grid.shape[2]
     )
+
+
+def patch_grid(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+    """
+    Patches by time and frequency, of shape `(clips, times, bands, hidden_size)`; one band for an encoder whose tokens
+    run along time alone.
+    """
+    patches = hidden_states[:, prefix_tokens(config) :]
+    if config.model_type == AST:  # band after band; the others have time step after time step
+        return patches.unflatten(1, (num_bands(config), -1)).transpose(1, 2)
+    return patches.unflatten(1, (-1, num_bands(config) or 1))
 
 
 def clean(hidden_states: torch.Tensor) -> torch.Tensor:
