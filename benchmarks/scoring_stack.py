@@ -45,14 +45,22 @@ SYSTEMS = {
     "Mahalanobis, selective": {"backends": ("mahalanobis",), "split_domains": True},
     "mixture": {"backends": ("mixture",)},
     "local outlier factor": {"backends": ("outlier_factor",)},
-    "largest + standardised": {"backends": JOINED},
-    "largest + standardised, by domain": {"backends": JOINED, "normalisation": "z", "split_domains": True},
-    "+ Mahalanobis, mean": {"backends": (*JOINED, "mahalanobis")},
+    "largest + standardised": {"backends": JOINED, "fusion": "mean"},
+    "largest + standardised, by domain": {
+        "backends": JOINED,
+        "fusion": "mean",
+        "normalisation": "z",
+        "split_domains": True,
+    },
+    "+ Mahalanobis, mean": {"backends": (*JOINED, "mahalanobis"), "fusion": "mean"},
     "+ Mahalanobis, min": {"backends": (*JOINED, "mahalanobis"), "fusion": "min"},
     "+ Mahalanobis, max": {"backends": (*JOINED, "mahalanobis"), "fusion": "max"},
-    "+ Mahalanobis + cosine, mean": {"backends": (*JOINED, "mahalanobis", "cosine"), "normalisation": "none"},
-    "largest + Mahalanobis, mean": {"backends": ("largest", "mahalanobis")},
-    "largest + Mahalanobis, max": {"backends": ("largest", "mahalanobis"), "fusion": "max"},
+    "+ Mahalanobis + cosine, mean": {"backends": (*JOINED, "mahalanobis", "cosine"), "fusion": "mean"},
+    "+ Mahalanobis + cosine, max (max)": {"preset": "max"},
+    "largest + Mahalanobis, mean": {"backends": ("largest", "mahalanobis"), "fusion": "mean"},
+    "largest + Mahalanobis, max (default)": {"preset": "default"},
+    "standardised + Mahalanobis, max": {"backends": ("standardised", "mahalanobis"), "fusion": "max"},
+    "cosine + Mahalanobis, max": {"backends": ("cosine", "mahalanobis"), "fusion": "max"},
 }
 BANDS = {
     "1-NN cosine, BEAM mean": {"preset": "fast", "num_bands": 8},
@@ -65,26 +73,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--resamples", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(FACTORIES), help="of the factories")
     args = parser.parse_args()
-    scores, truth = score_everything(args.work)
+    scores, truth = score_everything(args.work, args.seeds)
     lines = []
-    for size in SIZES:
+    for size in (size for size in SIZES if truth[size]):
         lines += table(scores, truth, size, args.resamples) + [""]
     (args.work / "scoring_stack.md").write_text("\n".join(lines))
     print("\n".join(lines))
     plot(scores, truth, args.work / "scoring_stack.png")
 
 
-def score_everything(work: Path) -> tuple[dict, dict]:
+def score_everything(work: Path, seeds: list[int]) -> tuple[dict, dict]:
     """Scores by (encoder, pooling, system, size), of all test clips in order, and what the test clips are."""
     (work / "scores").mkdir(exist_ok=True)
     scores, truth = {}, {size: [] for size in SIZES}
-    for seed, (_, num_source_train) in FACTORIES.items():
+    for seed in seeds:
         files = sorted(work.glob(f"embeddings/{seed}-*.npz"))
         train, test = rows_of(work, seed)
         machines, domains = np.array(train["machine"][:]), np.array(train["domain"][:])
         tested = np.array(test["machine"][:])
-        sizes = [size for size in SIZES if size <= num_source_train + 10]
+        sizes = [size for size in SIZES if size <= FACTORIES[seed][1] + 10]
         for size in sizes:
             truth[size].append(
                 (
@@ -111,7 +120,9 @@ def score_everything(work: Path) -> tuple[dict, dict]:
                 size, name = key.split(" ", 1)
                 scores.setdefault((encoder, pooling, name, int(size)), []).append(values)
     joined = {key: np.concatenate(values) for key, values in scores.items()}
-    return joined, {size: [np.concatenate(part) for part in zip(*parts, strict=True)] for size, parts in truth.items()}
+    clips = {size: [np.concatenate(part) for part in zip(*parts, strict=True)] for size, parts in truth.items()}
+    # Poolings that only some factories have been embedded with are left out.
+    return {key: values for key, values in joined.items() if len(values) == len(clips[key[3]][0])}, clips
 
 
 def score_factory(references, queries, machines, domains, tested, size: int, config: ScoringConfig) -> np.ndarray:

@@ -23,9 +23,13 @@ MINIMUM_CLIPS = {
     "outlier_factor": 3,
 }
 PRESETS = {
-    "fast": {"backends": ("cosine",), "normalisation": "none"},
-    "default": {"backends": ("largest", "standardised"), "normalisation": "none"},
-    "max": {"backends": ("largest", "standardised", "cosine", "mahalanobis"), "normalisation": "ratio"},
+    "fast": {"backends": ("cosine",), "fusion": "mean", "normalisation": "none"},
+    "default": {"backends": ("largest", "mahalanobis"), "fusion": "max", "normalisation": "none"},
+    "max": {
+        "backends": ("largest", "standardised", "mahalanobis", "cosine"),
+        "fusion": "max",
+        "normalisation": "none",
+    },
 }
 FUSIONS = ("mean", "min", "max")
 TARGETS = ("as_is", "smote", "mem_mixup")
@@ -40,7 +44,9 @@ class ScoringConfig:
     backends: tuple[str, ...] | None = field(
         default=None, metadata={"help": f"one or more of {', '.join(MINIMUM_CLIPS)} (by default the preset's)"}
     )
-    fusion: str = field(default="mean", metadata={"help": "of several backends' z-scores: mean, min, max"})
+    fusion: str | None = field(
+        default=None, metadata={"help": "of several backends' z-scores: mean, min, max (by default the preset's)"}
+    )
     num_neighbours: int = field(default=1, metadata={"help": "nearest neighbours averaged into a score"})
     normalisation: str | None = field(
         default=None,

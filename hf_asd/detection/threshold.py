@@ -95,7 +95,7 @@ def _gamma_threshold(scores: np.ndarray, false_alarm_rate: float) -> float | Non
         scores,
         known_params={"loc": location},
         statistic="ad",
-        n_mc_samples=199,
+        n_mc_samples=99,
         rng=np.random.default_rng(0),
     )
     if fit.pvalue <= FIT_LEVEL:
