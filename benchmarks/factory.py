@@ -25,7 +25,7 @@ from hf_asd.evaluation import evaluate_scores, format_table
 
 
 DETECTORS = {
-    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
     "spectral statistics": DetectorConfig(),
 }
 

@@ -33,7 +33,7 @@ systems = {
     "spectral statistics, mean instead of quantiles": (SpectralStatistics("mean"), DetectorConfig(statistics="mean")),
     "mean log-mel, nearest neighbour": (
         SpectralStatistics("mean"),
-        DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+        DetectorConfig(statistics="mean", preset="fast"),
     ),
 }
 for encoder in args.encoder:

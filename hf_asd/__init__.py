@@ -32,6 +32,7 @@ _LAZY = {
     "DetectorConfig": "detection",
     "FinetuneConfig": "finetuning",
     "PretrainConfig": "pretraining",
+    "ScoringConfig": "detection",
     "SpectralStatistics": "embedding",
     "TransformerEncoder": "embedding",
     "assign_pseudo_attributes": "clustering",

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from .data.audio import SAMPLING_RATE
 from .data.schema import write_table
 from .detection import AnomalyDetector
+from .detection.neighbours import METRICS, NORMALISATIONS
 from .embedding import SpectralStatistics
 from .evaluation import evaluate_scores
 from .hub import MANIFEST, publishable, push_files
@@ -22,6 +23,15 @@ SCORE_COLUMNS = ("clip_id", "machine", "section", "domain", "condition", "anomal
 STATISTICS = {
     "quantiles": "spectral statistics, the 10, 50 and 90 % quantiles over time of 128 log-mel bands; no weights",
     "mean": "spectral statistics, the mean over time of 128 log-mel bands; no weights",
+}
+BACKENDS = {
+    "cosine": "cosine distance to the nearest normal recordings",
+    "euclidean": "Euclidean distance to the nearest normal recordings",
+    "standardised": "distance to the nearest normal recordings over standardised dimensions",
+    "largest": "largest standardised deviation from the normal recordings",
+    "mahalanobis": "Mahalanobis distance from the mean of the normal recordings",
+    "mixture": "likelihood under a Gaussian mixture of the normal recordings",
+    "outlier_factor": "local outlier factor among the normal recordings",
 }
 
 
@@ -238,11 +248,13 @@ def _embedding(detector: AnomalyDetector) -> str:
 
 def _backend(detector: AnomalyDetector) -> str:
     config = detector.config
-    if detector.backend == "deviations":
-        return "largest standardised deviation from the normal recordings, joined with the nearest neighbour"
-    backend = f"cosine distance to the nearest {config.num_neighbours} normal recording(s)"
-    if config.density_neighbours:
-        backend += f", divided by the local density among {config.density_neighbours} neighbours"
+    backend = " and ".join(BACKENDS[name] for name in config.backends)
+    if len(config.backends) > 1:
+        backend += f"; the {config.fusion} of their z-scores"
+    if not set(METRICS).isdisjoint(config.backends):
+        backend += f"; neighbours averaged: {config.num_neighbours}"
+        if config.normalisation in NORMALISATIONS[1:]:
+            backend += f", distances normalised by their local density ({config.normalisation})"
     return backend
 
 

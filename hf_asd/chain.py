@@ -42,7 +42,7 @@ UPSTREAM = {
 }
 BASELINES = {
     "spectral statistics": DetectorConfig(statistics="quantiles"),
-    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
 }
 
 
@@ -147,7 +147,7 @@ def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     # The embeddings that the clusters were found in come from the encoder before fine-tuning.
     rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
     encoder = TransformerEncoder.from_pretrained(
-        folders["finetune"] / "encoder", recipe.fit.pooling, layer=recipe.fit.layer
+        folders["finetune"] / "encoder", recipe.fit.pooling, layer=recipe.fit.layer, clean_up=recipe.fit.clean_up
     )
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
     AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")

@@ -17,7 +17,16 @@ STAGES = {
     "finetune": "a recipe up to attribute classification",
     "report": "a recipe up to its HTML report and model card",
 }
-SCORE_COLUMNS = ("file", "machine", "anomaly_score", "threshold", "p_value", "is_anomaly", "nearest_clip_id")
+SCORE_COLUMNS = (
+    "file",
+    "machine",
+    "anomaly_score",
+    "z_score",
+    "threshold",
+    "p_value",
+    "is_anomaly",
+    "nearest_clip_id",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +69,7 @@ def fit(args: argparse.Namespace):
     from .embedding import embed
     from .report import write_report
 
-    channel = _channel(args.channel)
+    channel = _number_or_word(args.channel)
     found = load_folder(args.folder, machine=args.machine, on_bad_audio=None)
     if "train" not in found:
         raise ValueError(f"{args.folder}: holds anomalies or test recordings only; fit needs normal recordings.")
@@ -71,6 +80,7 @@ def fit(args: argparse.Namespace):
         pooling=args.pooling,
         layer=args.layer,
         channel=channel,
+        preset=args.preset,
     )
     train = embed(dataset["train"], detector.encoder, channel=channel)
     detector.fit(train)
@@ -288,8 +298,8 @@ def _is_recipe(path: Path) -> bool:
     return path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
 
 
-def _channel(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+def _number_or_word(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
 
 
 class _RecipeHelp(argparse.Action):
@@ -317,9 +327,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--encoder", help="id on the Hub or folder of a pretrained encoder; without it spectral statistics are used"
     )
-    command.add_argument("--pooling", default="mean", help="of an encoder's tokens: mean, cls, bands (default: mean)")
     command.add_argument(
-        "--layer", type=int, help="an encoder's block to look at, from 1 or back from -1 (default: the last output)"
+        "--preset", default="default", help="how recordings are compared: fast, default, max (default: default)"
+    )
+    command.add_argument(
+        "--pooling", default="mean", help="of an encoder's tokens: mean, cls, bands, gem, rdp, rdp_gem (default: mean)"
+    )
+    command.add_argument(
+        "--layer",
+        type=_number_or_word,
+        help="an encoder's block, from 1 or back from -1, or 'mean' of all (default: the last output)",
     )
     command.add_argument("--machine", help="name of the machine (default: the folder's name)")
     command.add_argument("--channel", default="0", help="channel of several, from 0, or 'mean' (default: 0)")

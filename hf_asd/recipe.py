@@ -33,7 +33,7 @@ class DataConfig:
 class EmbedConfig:
     """How the pre-trained encoder describes clips to the clustering."""
 
-    pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands"})
+    pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding, as for fit"})
     layer: int | None = field(
         default=None, metadata={"help": "the block to look at, from 1 or back from -1; by default the last output"}
     )

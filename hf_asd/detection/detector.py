@@ -5,73 +5,56 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 import soxr
 import torch
-from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from safetensors.torch import load_file, save_file
 
 from ..data.audio import SAMPLING_RATE, read_audio
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
 from ..hub import checksums, fetch, read_manifest
+from ..models.pooling import POOLINGS
 from .heard import describe_training
-from .memory_bank import MINIMUM_CLIPS, MemoryBank, build_memory_bank, make_backend
+from .memory_bank import MemoryBank, build_memory_bank
+from .score_map import score_map
+from .scoring import ScoringConfig
 
 
 FORMAT_VERSION = 1
 SCORE_FEATURES = Features(
     {
         "anomaly_score": Value("float64"),
+        "z_score": Value("float64"),
         "p_value": Value("float64"),
         "is_anomaly": Value("bool"),
         "nearest_clip_id": Value("string"),
+        "nearest_clip_ids": List(Value("string")),
     }
 )
 
 
 @dataclass
-class DetectorConfig:
-    """How clips are turned into embeddings and compared with normal ones."""
+class DetectorConfig(ScoringConfig):
+    """How clips are turned into embeddings, and, as [`ScoringConfig`] says, compared with normal ones."""
 
-    backend: str | None = field(
-        default=None,
-        metadata={
-            "help": "'neighbours' (the default with an encoder) or 'deviations' (the default with spectral statistics)"
-        },
-    )
-    num_neighbours: int = field(default=1, metadata={"help": "nearest neighbours averaged into a score"})
-    density_neighbours: int = field(
-        default=4, metadata={"help": "neighbours of a reference that make its local density; 0 switches it off"}
-    )
-    false_alarm_rate: float = field(
-        default=0.05, metadata={"help": "accepted share of false alarms among normal clips"}
-    )
     pooling: str = field(
-        default="mean", metadata={"help": "how an encoder's tokens become one embedding: mean, cls, bands"}
+        default="mean", metadata={"help": f"how an encoder's tokens become one embedding: {', '.join(POOLINGS)}"}
     )
-    layer: int | None = field(
+    layer: int | Literal["mean"] | None = field(
         default=None,
-        metadata={"help": "an encoder's block to look at, from 1 or back from -1; by default its last output"},
+        metadata={"help": "an encoder's block, from 1 or back from -1, or 'mean' of all; by default its last output"},
+    )
+    clean_up: bool = field(
+        default=False, metadata={"help": "bounds the few channels of published EAT weights that dwarf all others"}
     )
     statistics: str = field(
         default="quantiles",
         metadata={"help": "without an encoder: quantiles or mean of each band's log energy over time"},
     )
     channel: int | str = field(default=0, metadata={"help": "channel of several, counted from 0, or 'mean'"})
-
-    def __post_init__(self):
-        if self.backend not in (None, *MINIMUM_CLIPS):
-            raise ValueError(f"backend is {self.backend!r}; accepted are {', '.join(MINIMUM_CLIPS)}.")
-        if self.num_neighbours < 1 or self.density_neighbours < 0:
-            raise ValueError(
-                f"num_neighbours is {self.num_neighbours} (accepted: 1 or more), "
-                f"density_neighbours is {self.density_neighbours} (accepted: 0 or more)."
-            )
-        if not 0 < self.false_alarm_rate < 1:
-            raise ValueError(
-                f"false_alarm_rate is {self.false_alarm_rate}; accepted is a share between 0 and 1, for example 0.05."
-            )
 
 
 class AnomalyDetector:
@@ -121,12 +104,10 @@ class AnomalyDetector:
             if config.layer is not None:
                 raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
             return cls(None, config)
-        return cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
-
-    @property
-    def backend(self) -> str:
-        """`"neighbours"` or `"deviations"`."""
-        return self.config.backend or ("deviations" if isinstance(self.encoder, SpectralStatistics) else "neighbours")
+        encoder = TransformerEncoder.from_pretrained(
+            encoder, config.pooling, layer=config.layer, clean_up=config.clean_up
+        )
+        return cls(encoder, config)
 
     def fit(self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None) -> "AnomalyDetector":
         """
@@ -156,13 +137,7 @@ class AnomalyDetector:
         self.machines = {}
         for machine in sorted(set(names.tolist())):
             own = rows.select(np.flatnonzero(names == machine))
-            self.machines[machine] = build_memory_bank(
-                own,
-                self.backend,
-                self.config.num_neighbours,
-                self.config.density_neighbours,
-                self.config.false_alarm_rate,
-            )
+            self.machines[machine] = build_memory_bank(own, self.config)
         return self
 
     def score(self, dataset: Dataset, output_dir: str | Path | None = None) -> Dataset:
@@ -174,8 +149,9 @@ class AnomalyDetector:
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
 
         Returns:
-            `datasets.Dataset`: the rows with `anomaly_score` (float64, higher is more anomalous), `p_value` (float64),
-            `is_anomaly` (bool) and `nearest_clip_id` (string, the most similar normal clip).
+            `datasets.Dataset`: the rows with `anomaly_score` (float64, higher is more anomalous), `z_score` (float64,
+            comparable between machines), `p_value` (float64), `is_anomaly` (bool), `nearest_clip_id` (string, the most
+            similar normal clip) and `nearest_clip_ids` (list of strings, the three most similar).
 
         Raises:
             BadAudioError: a recording cannot be used.
@@ -205,7 +181,8 @@ class AnomalyDetector:
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
 
         Returns:
-            `dict`: `anomaly_score`, `p_value`, `is_anomaly`, `nearest_clip_id` and `threshold`.
+            `dict`: `anomaly_score`, `z_score`, `p_value`, `is_anomaly`, `nearest_clip_id`, `nearest_clip_ids` and
+            `threshold`.
 
         Raises:
             BadAudioError: the recording cannot be used.
@@ -254,6 +231,25 @@ class AnomalyDetector:
         if isinstance(self.encoder, TransformerEncoder):
             self.encoder.model.to(device)
         return self
+
+    def score_map(
+        self, audio: str | Path | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+    ) -> np.ndarray:
+        """
+        Where in time and frequency a recording differs from the normal ones; see [`~detection.score_map.score_map`].
+
+        Args:
+            audio, sampling_rate, machine: as for calling the detector.
+
+        Returns:
+            `np.ndarray` of shape `(times, bands)`, float32.
+
+        Raises:
+            BadAudioError: the recording cannot be used.
+            ValueError: the machine is not known, or the embedding has no map.
+        """
+        bank = torch.cat(list(self.machines[self._known(machine)].embeddings.values()))
+        return score_map(self.encoder, self.read(audio, sampling_rate), bank)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """
@@ -329,7 +325,7 @@ class AnomalyDetector:
         encoder = None
         if content["encoder"] is not None:
             encoder = TransformerEncoder.from_pretrained(
-                folder / content["encoder"], config.pooling, layer=config.layer
+                folder / content["encoder"], config.pooling, layer=config.layer, clean_up=config.clean_up
             )
         detector = cls(encoder, config)
         detector.heard = content["heard"]
@@ -346,13 +342,10 @@ class AnomalyDetector:
             detector.machines[machine] = MemoryBank(
                 embeddings=embeddings,
                 clip_ids=told["clip_ids"],
-                backends={
-                    domain: make_backend(detector.backend, bank, config.num_neighbours, config.density_neighbours)
-                    for domain, bank in embeddings.items()
-                },
                 normal_scores=tensors[f"{machine}/normal_scores"].numpy(),
                 threshold=told["threshold"],
                 false_alarm_rate=told["false_alarm_rate"],
+                config=config,
             )
         return detector
 
