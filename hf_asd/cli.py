@@ -17,6 +17,7 @@ STAGES = {
     "finetune": "a recipe up to attribute classification",
     "report": "a recipe up to its HTML report and model card",
 }
+CHANNEL_HELP = "channel of several, from 0, 'mean', 'near-minus-far' or 'spectral-subtraction' (default: 0)"
 SCORE_COLUMNS = ("file", "machine", "anomaly_score", "threshold", "p_value", "is_anomaly", "nearest_clip_id")
 
 
@@ -270,7 +271,7 @@ def _parser() -> argparse.ArgumentParser:
         "--layer", type=int, help="an encoder's block to look at, from 1 or back from -1 (default: the last output)"
     )
     command.add_argument("--machine", help="name of the machine (default: the folder's name)")
-    command.add_argument("--channel", default="0", help="channel of several, from 0, or 'mean' (default: 0)")
+    command.add_argument("--channel", default="0", help=CHANNEL_HELP)
     command.add_argument(
         "--false-alarm-rate", type=float, default=0.05, help="accepted share of false alarms (default: 0.05)"
     )

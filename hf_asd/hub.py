@@ -71,7 +71,7 @@ def render_model_card(folder: str | Path, detector: AnomalyDetector, evaluation:
         title=title,
         folder=folder.name,
         machines=machines,
-        channel="the mean" if config.channel == "mean" else f"number {config.channel} (counted from 0)",
+        channel=f"number {config.channel} (counted from 0)" if isinstance(config.channel, int) else config.channel,
         embedding=embedding,
         backend=backend,
         evaluation=evaluation,

@@ -22,7 +22,10 @@ class DataConfig:
 
     path: str | None = field(default=None, metadata={"help": "DCASE folder; not needed with a factory section"})
     year: int = field(default=2025, metadata={"help": "the challenge's year: layout and official score"})
-    channel: int | str = field(default=0, metadata={"help": "channel of several, counted from 0, or 'mean'"})
+    channel: int | str = field(
+        default=0,
+        metadata={"help": "channel of several from 0, 'mean', 'near-minus-far' or 'spectral-subtraction'"},
+    )
     on_bad_audio: str = field(default="error", metadata={"help": "unusable recordings: 'error' or 'skip'"})
 
 

@@ -10,6 +10,8 @@ import soxr
 from datasets import DatasetDict
 from tqdm.auto import tqdm
 
+from .microphones import select_channel
+
 
 SAMPLING_RATE = 16_000
 MINIMUM_SECONDS = 0.5
@@ -25,7 +27,9 @@ class BadAudioError(ValueError):
     """A recording that cannot be used; the message names the file, what is wrong and what to do."""
 
 
-def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0) -> np.ndarray:
+def read_audio(
+    audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0, allow_silence: bool = False
+) -> np.ndarray:
     """
     Reads one recording as mono float samples.
 
@@ -34,8 +38,10 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
             or a file's path.
         sampling_rate (`int`, *optional*, defaults to 16000): rate of the result in Hz; other rates are resampled
             (soxr, high quality).
-        channel (`int` or `"mean"`, *optional*, defaults to 0): which channel of several is used, counted from 0, or
-            their mean.
+        channel (`int` or `str`, *optional*, defaults to 0): which channel of several is used, counted from 0,
+            `"mean"` of all, or what [`~hf_asd.data.microphones.select_channel`] makes of a near and a far microphone.
+        allow_silence (`bool`, *optional*, defaults to `False`): silence is returned instead of refused, for those
+            that decide about it themselves.
 
     Returns:
         `np.ndarray` of shape `(samples,)`, float32, full scale at 1.
@@ -65,22 +71,17 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
         raise BadAudioError(
             f"{name}: is truncated, {cut[2]} of {cut[1]} bytes are there. Copy it again from the recorder."
         )
-    if channel == "mean":
-        mono = samples.mean(axis=1)
-    elif isinstance(channel, int) and 0 <= channel < samples.shape[1]:
-        mono = samples[:, channel]
-    else:
-        raise BadAudioError(
-            f"{name}: has {samples.shape[1]} channel(s), asked for channel {channel!r}. "
-            f"Accepted: 0 to {samples.shape[1] - 1} or 'mean'."
-        )
+    try:
+        mono = select_channel(samples, channel)
+    except ValueError as error:
+        raise BadAudioError(f"{name}: {error}") from error
     if not np.isfinite(mono).all():
         raise BadAudioError(f"{name}: holds {int((~np.isfinite(mono)).sum())} samples that are NaN or infinite.")
     if len(mono) < MINIMUM_SECONDS * rate:
         raise BadAudioError(
             f"{name}: is too short, {len(mono) / rate:.3f} s; at least {MINIMUM_SECONDS} s are needed."
         )
-    if np.abs(mono).max() < SILENCE_PEAK:
+    if not allow_silence and np.abs(mono).max() < SILENCE_PEAK:
         raise BadAudioError(
             f"{name}: is silent, its peak lies below -90 dB of full scale. Was the microphone connected?"
         )

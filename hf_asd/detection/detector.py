@@ -55,7 +55,10 @@ class DetectorConfig:
         default="quantiles",
         metadata={"help": "without an encoder: quantiles or mean of each band's log energy over time"},
     )
-    channel: int | str = field(default=0, metadata={"help": "channel of several, counted from 0, or 'mean'"})
+    channel: int | str = field(
+        default=0,
+        metadata={"help": "channel of several from 0, 'mean', 'near-minus-far' or 'spectral-subtraction'"},
+    )
 
     def __post_init__(self):
         if self.backend not in (None, *MINIMUM_CLIPS):
