@@ -1,4 +1,4 @@
-"""One signal from the channels of a recording: a choice, a mean, or the near microphone less what the far one hears."""
+"""One signal from the channels of a recording: a choice, a mean, or near microphone less what the far one hears."""
 
 import numpy as np
 from scipy.signal import ShortTimeFFT
@@ -49,9 +49,9 @@ def subtract_far(near: np.ndarray, far: np.ndarray) -> np.ndarray:
     Per frequency `H = <near, conj(far)> / <|far|^2>` over the frames of a short-time Fourier transform (Hann window of
     1024 samples, 512 apart), and `near - H far` remains (B. Widrow et al., "Adaptive noise cancelling", Proc. IEEE 63,
     1975, with the filter solved for the clip at once). The far microphone hears the machine too, and where a frequency
-    holds nothing but the machine, `H far` would be the machine itself. So `|H|` is kept at 1 or less: the factory around
-    is about as loud at both microphones, while the machine is louder at the near one, and of a sound that is `r` times
-    as loud there, at least `1 - 1/r` stays.
+    holds nothing but the machine, `H far` would be the machine itself. So `|H|` is kept at 1 or less: the factory
+    around is about as loud at both microphones, while the machine is louder at the near one, and of a sound that is
+    `r` times as loud there, at least `1 - 1/r` stays.
 
     Args:
         near, far (`np.ndarray` of shape `(samples,)`): float32, recorded at the same time with the same gain.
