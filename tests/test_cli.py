@@ -37,6 +37,7 @@ def test_fit_and_score_a_folder(own_machine, capsys):
         "README.md",
         "detector.json",
         "memory_bank.safetensors",
+        "normal_sounds.safetensors",
         "report.html",
     }
     told = capsys.readouterr()

@@ -17,6 +17,7 @@ SAMPLING_RATE = 16_000
 MINIMUM_SECONDS = 0.5
 # Below this peak (-90 dB of full scale, about one step of 16 bit) a recording is taken for silence.
 SILENCE_PEAK = 10 ** (-90 / 20)
+CLIPPED_RUN = 4  # equal samples at the extreme that no unclipped machine sound has
 # libsndfile shortens a truncated WAV without an error; only its log tells. Recorders that stream to a pipe promise the
 # largest size there is because they cannot know better: those files are whole.
 TRUNCATED = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -49,6 +50,25 @@ def read_audio(
     Raises:
         BadAudioError: the file is missing, no audio, empty, truncated, silent, not finite or shorter than 0.5 s, or
             lacks the channel.
+    """
+    return read_with_clipping(audio, sampling_rate, channel, allow_silence)[0]
+
+
+def read_with_clipping(
+    audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0, allow_silence: bool = True
+) -> tuple[np.ndarray, float]:
+    """
+    As [`read_audio`], with the share of samples that were clipped before the recording was resampled.
+
+    Args:
+        audio, sampling_rate, channel, allow_silence: as for [`read_audio`]; silence is returned by default.
+
+    Returns:
+        `tuple[np.ndarray, float]`: samples of shape `(samples,)`, float32, and the share of [`clipped_share`]: of the
+        channel, or the largest of all channels where several are used.
+
+    Raises:
+        BadAudioError: as for [`read_audio`].
     """
     if isinstance(audio, dict):
         name, source = audio["path"] or "recording in memory", audio.get("bytes")
@@ -87,11 +107,32 @@ def read_audio(
         )
     if rate != sampling_rate:
         mono = soxr.resample(mono, rate, sampling_rate)
-    return np.ascontiguousarray(mono)
+    used = [channel] if isinstance(channel, int) else range(samples.shape[1])
+    return np.ascontiguousarray(mono), max(clipped_share(samples[:, number]) for number in used)
+
+
+def clipped_share(samples: np.ndarray) -> float:
+    """
+    How much of a recording lies on flat tops: runs of 4 or more equal samples at its highest or lowest value.
+
+    Args:
+        samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
+
+    Returns:
+        `float`: between 0 and 1; 0 for silence, which is flat without being clipped.
+    """
+    extreme = max(samples.max(), -samples.min())
+    if extreme < SILENCE_PEAK:
+        return 0.0
+    # Equal but for the rounding of the last of 16 bits.
+    flat = (np.abs(samples) >= extreme - 2.0**-15).astype(np.int8)
+    steps = np.diff(flat, prepend=0, append=0)
+    lengths = np.flatnonzero(steps == -1) - np.flatnonzero(steps == 1)
+    return float(lengths[lengths >= CLIPPED_RUN].sum() / len(samples))
 
 
 def drop_bad_audio(
-    dataset: DatasetDict, on_bad_audio: str = "error", channel: int | str = 0
+    dataset: DatasetDict, on_bad_audio: str = "error", channel: int | str = 0, allow_silence: bool = False
 ) -> tuple[DatasetDict, list[str]]:
     """
     Reads every recording once, and refuses or drops those that cannot be used.
@@ -100,7 +141,8 @@ def drop_bad_audio(
         dataset (`datasets.DatasetDict`): splits of the schema; only `audio` is read.
         on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether bad recordings stop the work
             or are dropped.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
+            as for [`read_audio`].
 
     Returns:
         `tuple[datasets.DatasetDict, list[str]]`: the usable rows, and one message for every dropped one.
@@ -117,7 +159,7 @@ def drop_bad_audio(
         audios = tqdm(rows.select_columns("audio"), desc=f"checking {split} recordings", unit="clip", delay=2)
         for row, columns in enumerate(audios):
             try:
-                read_audio(columns["audio"], channel=channel)
+                read_audio(columns["audio"], channel=channel, allow_silence=allow_silence)
                 good.append(row)
             except BadAudioError as error:
                 messages.append(str(error))

@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import soxr
 import torch
-from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from safetensors.torch import load_file, save_file
 
-from ..data.audio import SAMPLING_RATE, read_audio
+from ..data.audio import SAMPLING_RATE, clipped_share, read_with_clipping
+from ..description import describe, summarise
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
+from .input_checks import reason_to_abstain
 from .memory_bank import MINIMUM_CLIPS, MemoryBank, build_memory_bank, make_backend
+from .profile import NormalProfile, fit_profiles
+from .reasons import give_reasons
 
 
 FORMAT_VERSION = 1
@@ -83,6 +87,8 @@ class AnomalyDetector:
             what turns clips into embeddings.
         config ([`DetectorConfig`], *optional*): how embeddings are compared.
         machines (`dict[str, MemoryBank]`, *optional*): what [`~AnomalyDetector.fit`] learned, by machine.
+        profiles (`dict[str, NormalProfile]`, *optional*): what normal clips sound like, by machine; decisions need
+            none of it, their reasons and the checks of the input do.
 
     Example:
 
@@ -100,10 +106,12 @@ class AnomalyDetector:
         encoder: SpectralStatistics | TransformerEncoder | None = None,
         config: DetectorConfig | None = None,
         machines: dict[str, MemoryBank] | None = None,
+        profiles: dict[str, NormalProfile] | None = None,
     ):
         self.config = config or DetectorConfig()
         self.encoder = encoder or SpectralStatistics(self.config.statistics)
         self.machines = machines or {}
+        self.profiles = profiles or {}
 
     @classmethod
     def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
@@ -127,7 +135,9 @@ class AnomalyDetector:
         """`"neighbours"` or `"deviations"`."""
         return self.config.backend or ("deviations" if isinstance(self.encoder, SpectralStatistics) else "neighbours")
 
-    def fit(self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None) -> "AnomalyDetector":
+    def fit(
+        self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None, with_reasons: bool = True
+    ) -> "AnomalyDetector":
         """
         Learns every machine of a dataset from its normal clips; trains nothing.
 
@@ -135,6 +145,8 @@ class AnomalyDetector:
             dataset (`datasets.Dataset` or `datasets.DatasetDict`): normal training clips (of a `DatasetDict` the split
                 `train`). An `embedding` column is used where there is one.
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
+            with_reasons (`bool`, *optional*, defaults to `True`): also listens to the recordings, so that the detector
+                can give reasons and refuse unfit input. Without an `audio` column it cannot.
 
         Returns:
             the detector itself.
@@ -149,6 +161,7 @@ class AnomalyDetector:
             raise ValueError(
                 f"{anomalies} of {len(rows)} training clips are marked as anomalies; fit takes normal clips only."
             )
+        self.profiles = fit_profiles(rows, self.config.channel) if with_reasons and "audio" in rows.features else {}
         rows = self._embedded(rows, output_dir)
         names = np.array(rows["machine"][:])
         self.machines = {}
@@ -163,13 +176,24 @@ class AnomalyDetector:
             )
         return self
 
-    def score(self, dataset: Dataset, output_dir: str | Path | None = None) -> Dataset:
+    def score(
+        self,
+        dataset: Dataset,
+        output_dir: str | Path | None = None,
+        check_input: bool = False,
+        explain: bool = False,
+    ) -> Dataset:
         """
         Scores every clip of a dataset, each by itself.
 
         Args:
             dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read.
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
+            check_input (`bool`, *optional*, defaults to `False`): adds `abstained` (string, `None` for a usable
+                recording), see [`~hf_asd.detection.input_checks.reason_to_abstain`]; then `is_anomaly` is `None`. A
+                challenge wants a decision about every clip, a plant does not.
+            explain (`bool`, *optional*, defaults to `False`): adds `reasons` (list of strings), see
+                [`~hf_asd.detection.reasons.give_reasons`]. Both need `audio`.
 
         Returns:
             `datasets.Dataset`: the rows with `anomaly_score` (float64, higher is more anomalous), `p_value` (float64),
@@ -180,7 +204,7 @@ class AnomalyDetector:
             ValueError: a machine that the detector has not heard. A detector of one machine takes every clip for it.
         """
         names = np.array([self._known(machine) for machine in dataset["machine"]], dtype=object)
-        rows = self._embedded(dataset, output_dir)
+        rows = self._embedded(dataset, output_dir, allow_silence=check_input)
         vectors = embeddings_of(rows)
         columns = {name: np.empty(len(rows), dtype=object) for name in SCORE_FEATURES}
         for machine in set(names.tolist()):
@@ -188,21 +212,44 @@ class AnomalyDetector:
             for name, values in self.machines[machine].score(vectors[chosen]).items():
                 columns[name][chosen] = values
         plain = {name: values.tolist() for name, values in columns.items()}
-        return concatenate_datasets([rows, Dataset.from_dict(plain, features=SCORE_FEATURES)], axis=1)
+        features = Features(SCORE_FEATURES)
+        if check_input or explain:
+            # A row at a time: recordings need not fit into memory.
+            told = []
+            for row, name in enumerate(names):
+                samples, clipped = read_with_clipping(dataset[row]["audio"], channel=self.config.channel)
+                told.append(self._judge(samples, clipped, name, plain["is_anomaly"][row], explain))
+            if check_input:
+                features["abstained"] = Value("string")
+                plain["abstained"] = [abstained for abstained, _ in told]
+                decisions = zip(plain["is_anomaly"], plain["abstained"], strict=True)
+                plain["is_anomaly"] = [decision if abstained is None else None for decision, abstained in decisions]
+            if explain:
+                features["reasons"] = List(Value("string"))
+                plain["reasons"] = [[reason["text"] for reason in reasons] for _, reasons in told]
+        return concatenate_datasets([rows, Dataset.from_dict(plain, features=features)], axis=1)
 
     def __call__(
-        self, audio: str | Path | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+        self,
+        audio: str | Path | np.ndarray,
+        sampling_rate: int | None = None,
+        machine: str | None = None,
+        explain: bool = False,
     ) -> dict:
         """
-        Decides about one recording.
+        Decides about one recording, or abstains where it says nothing about the machine.
 
         Args:
             audio (`str`, `Path` or `np.ndarray`): a file, or mono samples of shape `(samples,)` with full scale at 1.
             sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with an array.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
+            explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
 
         Returns:
-            `dict`: `anomaly_score`, `p_value`, `is_anomaly`, `nearest_clip_id` and `threshold`.
+            `dict`: `anomaly_score`, `p_value`, `is_anomaly`, `nearest_clip_id`, `threshold`, `abstained` and, with
+            `explain`, `reasons` ([`~hf_asd.detection.reasons.give_reasons`]). `abstained` says why the recording is
+            unfit (see [`~hf_asd.detection.input_checks.reason_to_abstain`]), and then `is_anomaly` is `None`; it is
+            `None` for a usable one.
 
         Raises:
             BadAudioError: the recording cannot be used.
@@ -212,11 +259,28 @@ class AnomalyDetector:
             if sampling_rate is None:
                 raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
             samples = soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE)
+            clipped = clipped_share(audio)
         else:
-            samples = read_audio(audio, channel=self.config.channel)
-        bank = self.machines[self._known(machine)]
+            samples, clipped = read_with_clipping(audio, channel=self.config.channel)
+        machine = self._known(machine)
+        bank = self.machines[machine]
         result = bank.score(torch.from_numpy(self.encoder([samples])))
-        return {**{name: values[:1].tolist()[0] for name, values in result.items()}, "threshold": bank.threshold}
+        result = {name: values[:1].tolist()[0] for name, values in result.items()} | {"threshold": bank.threshold}
+        result["abstained"], reasons = self._judge(samples, clipped, machine, result["is_anomaly"], explain)
+        if result["abstained"] is not None:
+            result["is_anomaly"] = None
+        return result | ({"reasons": reasons} if explain else {})
+
+    def _judge(
+        self, samples: np.ndarray, clipped: float, machine: str, is_anomaly: bool, explain: bool
+    ) -> tuple[str | None, list[dict]]:
+        """Why to abstain, and the reasons for the decision where they are wanted."""
+        profile = self.profiles.get(machine)
+        told = describe(samples)
+        abstained = reason_to_abstain(samples, clipped, summarise(told), profile)
+        if abstained is not None:
+            return abstained, [{"kind": "unfit", "text": abstained, "strength": 0.0}]
+        return None, give_reasons(told, profile, is_anomaly) if explain else []
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """
@@ -245,6 +309,14 @@ class AnomalyDetector:
             tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
             for domain, embeddings in bank.embeddings.items():
                 tensors[f"{machine}/{domain}"] = embeddings.contiguous()
+        if self.profiles:
+            sounds = {
+                f"{machine}/{name}": torch.from_numpy(values).half()
+                for machine, profile in self.profiles.items()
+                for name, values in profile.summaries.items()
+            }
+            save_file(sounds, folder / "normal_sounds.safetensors.partial")
+            os.replace(folder / "normal_sounds.safetensors.partial", folder / "normal_sounds.safetensors")
         config = asdict(self.config)
         if isinstance(self.encoder, TransformerEncoder):
             self.encoder.save_pretrained(folder / "encoder")
@@ -257,6 +329,7 @@ class AnomalyDetector:
             "encoder": "encoder" if isinstance(self.encoder, TransformerEncoder) else None,
             "config": config,
             "machines": machines,
+            "profiles": list(self.profiles),
         }
         # Last, because it is what from_pretrained looks for.
         (folder / "detector.json.partial").write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -307,12 +380,19 @@ class AnomalyDetector:
                 threshold=told["threshold"],
                 false_alarm_rate=told["false_alarm_rate"],
             )
+        if content["profiles"]:
+            sounds = load_file(folder / "normal_sounds.safetensors")
+        for machine in content["profiles"]:
+            own = {name: values for name, values in sounds.items() if name.rpartition("/")[0] == machine}
+            detector.profiles[machine] = NormalProfile(
+                {name.rpartition("/")[2]: values.numpy() for name, values in own.items()}
+            )
         return detector
 
-    def _embedded(self, rows: Dataset, output_dir: str | Path | None) -> Dataset:
+    def _embedded(self, rows: Dataset, output_dir: str | Path | None, allow_silence: bool = False) -> Dataset:
         if "embedding" in rows.column_names:
             return rows
-        return embed(rows, self.encoder, output_dir, self.config.channel)
+        return embed(rows, self.encoder, output_dir, self.config.channel, allow_silence)
 
     def _known(self, machine: str | None) -> str:
         if not self.machines:
