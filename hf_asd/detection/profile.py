@@ -2,6 +2,7 @@
 
 import numpy as np
 from datasets import Dataset
+from scipy.ndimage import uniform_filter1d
 from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
@@ -11,8 +12,10 @@ from ..description import describe, summarise
 
 MINIMUM_CLIPS = 4
 DOMAIN_CLIPS = 150  # clips of a domain that are listened to: more only move the limits outwards
+WIDTHS = (3, 9)  # sixths of an octave over which levels are averaged: half an octave and one and a half
 ALIKE = 4  # normal clips whose mean a clip's levels are compared with
-MARGIN = 1.25  # how far beyond the most unusual normal clip a finding has to be
+MARGIN = 1.5  # how far beyond the most unusual normal clip a finding has to be
+RARE_SHARE = 0.05  # of the normal clips show what is told about an alarm that nothing else explains
 # Least spread in dB that is believed: a dozen clips may agree by chance.
 SPREAD_FLOOR = {
     "louder": 0.3,
@@ -43,6 +46,8 @@ class NormalProfile:
     Attributes:
         lowest_level, highest_level (`np.ndarray` of shape `(51,)`): range of the normal clips' levels in dB.
         deficit (`float`): how far below all other normal clips one of them lies at most, mean over bands in dB.
+        limit (`dict[str, float]`): by kind of finding what a standardised value has to exceed.
+        rare (`dict[str, float]`): by kind what 5 % of the normal clips exceed, over the limit.
         clipped (`float`): largest share of clipped samples of a normal clip.
     """
 
@@ -54,11 +59,12 @@ class NormalProfile:
         others_lowest = np.where(self.summaries["level"] == level[0], level[1], level[0])
         self.deficit = float(np.maximum(others_lowest - self.summaries["level"], 0).mean(1).max())
         self.clipped = float(self.summaries["clipped"].max())
-        self.mean, self.spread, self.limit = {}, {}, {}
+        self.mean, self.spread, self.limit, self.rare = {}, {}, {}, {}
         for kind, values in self._findings(self.summaries, left_out=True).items():
             self.mean[kind], self.spread[kind], standardised = _standardise(values, SPREAD_FLOOR[kind])
             # A dozen clips show less than what normal clips can do: three spreads are no finding.
             self.limit[kind] = max(3.0, MARGIN * float(standardised.max()))
+            self.rare[kind] = float(np.quantile(standardised.max(1), 1 - RARE_SHARE)) / self.limit[kind]
 
     def compare(self, summary: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """
@@ -100,8 +106,7 @@ class NormalProfile:
 
     def _findings(self, summaries: dict[str, np.ndarray], left_out: bool = False) -> dict[str, np.ndarray]:
         residual = self.residual(summaries["level"], left_out)
-        wide = (residual + np.roll(residual, 1, axis=1) + np.roll(residual, -1, axis=1)) / 3
-        wide[:, 0], wide[:, -1] = residual[:, :2].mean(1), residual[:, -2:].mean(1)
+        wide = np.concatenate([uniform_filter1d(residual, width, axis=1, mode="nearest") for width in WIDTHS], axis=1)
         return {
             "louder": wide,
             "quieter": -wide,

@@ -11,16 +11,17 @@ from ..description import (
     TONE_EDGES,
     summarise,
 )
-from .profile import NormalProfile
+from .profile import WIDTHS, NormalProfile
 
 
 MOST = 4  # findings told about a clip
+SOUNDS = ("louder", "quieter", "tone", "burst", "knock", "rhythm")  # kinds by which a machine tells of a fault
 CANNOT_TELL = "cannot tell: {}"
 NO_PROFILE = CANNOT_TELL.format(
     "this detector has heard no recordings to compare with (it was fitted from embeddings alone or from fewer than 4 "
     "clips)"
 )
-NOTHING_FOUND = CANNOT_TELL.format("levels, tones, knocks and rhythms are all within what normal clips show")
+NOTHING_FOUND = CANNOT_TELL.format("levels, tones, knocks and rhythms are all as normal clips have them")
 
 
 def give_reasons(
@@ -32,8 +33,9 @@ def give_reasons(
     Args:
         told (`dict[str, np.ndarray]`): of [`~hf_asd.description.describe`].
         profile ([`NormalProfile`], *optional*): of the machine's normal clips.
-        is_anomaly (`bool`, *optional*): what the detector decided. It adds no finding: about an alarm without any,
-            the one reason says that these words cannot tell.
+        is_anomaly (`bool`, *optional*): what the detector decided. About an alarm that shows nothing beyond every
+            normal clip, the one thing is told that the fewest normal clips (5 % or less) do as much, after a
+            "perhaps"; and where there is none, that these words cannot tell.
 
     Returns:
         `list[dict]`, at most four, each with `kind`, `text`, `strength` (above 1 is beyond every normal clip) and,
@@ -48,15 +50,21 @@ def give_reasons(
     above = {kind: summary[kind] - profile.mean[kind] for kind in ("tone", "burst", "knock", "rhythm")}
     above |= {"dropout": summary["dropout"], "loudness": summary["loudness"] - profile.mean["level_rise"]}
     residual = profile.residual(summary["level"][None])[0]
-    findings = []
-    for kind, values in strength.items():
-        if values.max() > 1:
-            finding = WORDS[kind](values, above, residual, told)
-            findings.append({**finding, "kind": finding.get("kind", kind), "strength": round(float(values.max()), 2)})
+
+    def tell(kind: str) -> dict:
+        finding = {"kind": kind, **WORDS[kind](strength[kind], above, residual, told)}
+        return finding | {"strength": round(float(strength[kind].max()), 2)}
+
+    findings = [tell(kind) for kind, values in strength.items() if values.max() > 1]
     findings = _without_repetition(sorted(findings, key=lambda finding: -finding["strength"]))[:MOST]
-    if not findings and is_anomaly:
+    if findings or not is_anomaly:
+        return findings
+    rarity = {kind: strength[kind].max() / max(profile.rare[kind], 0.1) for kind in SOUNDS}
+    rarest = max(rarity, key=rarity.get)
+    if rarity[rarest] < 1:
         return [{"kind": "cannot_tell", "text": NOTHING_FOUND, "strength": 0.0}]
-    return findings
+    finding = tell(rarest)
+    return [finding | {"text": f"perhaps {finding['text']} (few normal clips do this as much)"}]
 
 
 def _tone(values, above, residual, told):
@@ -70,7 +78,8 @@ def _tone(values, above, residual, told):
 
 
 def _louder(values, above, residual, told, word="louder", sign=1):
-    first, last = _around_peak(values, sign * residual)
+    width, middle = divmod(int(values.argmax()), len(residual))
+    first, last = _around_peak(middle, sign * residual, WIDTHS[width] // 2)
     low, high, db = LEVEL_EDGES[first], LEVEL_EDGES[last + 1], float(residual[first : last + 1].mean())
     text = f"{word} {_range(low, high)}, {abs(db):.0f} dB {'above' if sign > 0 else 'below'} normal"
     return {"text": text, **_band(low, high), "db": _round(db)}
@@ -81,7 +90,7 @@ def _quieter(values, above, residual, told):
 
 
 def _burst(values, above, residual, told):
-    first, last = _around_peak(values, told["steady"].max(1) - np.median(told["steady"], axis=1))
+    first, last = _around_peak(int(values.argmax()), told["steady"].max(1) - np.median(told["steady"], axis=1))
     low, high = EVENT_EDGES[first], EVENT_EDGES[last + 1]
     course = told["steady"][first : last + 1].mean(0)
     rest = np.quantile(course, 0.2)
@@ -97,7 +106,7 @@ def _burst(values, above, residual, told):
 def _knock(values, above, residual, told):
     sharp = told["event"] - told["steady"]
     frame = int(sharp[values.argmax()].argmax())
-    first, last = _around_peak(values, sharp[:, frame])
+    first, last = _around_peak(int(values.argmax()), sharp[:, frame])
     low, high = EVENT_EDGES[first], EVENT_EDGES[last + 1]
     course = sharp[first : last + 1].mean(0)
     loud = course > 0.7 * course[frame]
@@ -169,9 +178,9 @@ def _without_repetition(findings: list[dict]) -> list[dict]:
     return kept
 
 
-def _around_peak(values: np.ndarray, decibels: np.ndarray) -> tuple[int, int]:
-    """First and last band of the finding: around its peak, as far as half the peak's decibels are reached."""
-    near = slice(max(int(values.argmax()) - 1, 0), int(values.argmax()) + 2)
+def _around_peak(middle: int, decibels: np.ndarray, reach: int = 1) -> tuple[int, int]:
+    """First and last band of the finding: around the peak near its middle, as far as half the peak is reached."""
+    near = slice(max(middle - reach, 0), middle + reach + 1)
     peak = near.start + int(decibels[near].argmax())
     return _run(decibels >= decibels[peak] / 2, peak)
 
