@@ -177,6 +177,19 @@ def score(args: argparse.Namespace) -> int:
     return 1 if anomalies and args.fail_on_anomaly else 0
 
 
+def monitor(args: argparse.Namespace) -> int:
+    """Decides about a growing file, a folder or a pipe, one JSON object a window."""
+    from .detection import AnomalyDetector
+    from .detection.alarm import AlarmPolicy
+    from .monitor import monitor as decide
+    from .monitor import print_lines
+
+    detector = AnomalyDetector.from_pretrained(args.detector)
+    policy = AlarmPolicy(args.raise_at, args.windows, args.clear_at, args.cool_down)
+    options = (args.machine, args.window, args.wait, args.rate, args.channels, args.explain)
+    return print_lines(decide(detector, args.source, policy, *options))
+
+
 def _write_whole(path: Path, text: str):
     """The whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -315,6 +328,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--fail-on-anomaly", action="store_true", help="exit with 1 when an anomaly is found")
     _add_on_bad_audio(command)
     command.set_defaults(run=score)
+
+    command = commands.add_parser("monitor", help="decide about a growing file, a folder or a pipe, window by window")
+    command.add_argument("detector", type=Path, help="folder that `hf-asd fit --output` wrote")
+    command.add_argument("source", help="a recording, a folder, or - for raw PCM (16 bit, little endian) from a pipe")
+    command.add_argument("--machine", help="which machine it is, when the detector knows several")
+    command.add_argument("--window", type=float, default=10.0, help="seconds a decision (default: 10)")
+    command.add_argument(
+        "--wait", type=float, default=0.0, help="seconds to wait for more; inf never ends (default: 0)"
+    )
+    command.add_argument("--rate", type=int, default=16_000, help="of a pipe, in Hz (default: 16000)")
+    command.add_argument("--channels", type=int, default=1, help="of a pipe (default: 1)")
+    command.add_argument("--explain", action="store_true", help="say what is unusual about each window")
+    command.add_argument("--raise-at", type=int, default=3, help="anomalous windows that raise an alarm (default: 3)")
+    command.add_argument("--windows", type=int, default=5, help="of so many last windows (default: 5)")
+    command.add_argument("--clear-at", type=int, default=0, help="or fewer of them end it (default: 0)")
+    command.add_argument("--cool-down", type=int, default=0, help="windows without another alarm (default: 0)")
+    command.set_defaults(run=monitor)
 
     for name, text in STAGES.items():
         command = commands.add_parser(name, help=text, add_help=False)

@@ -203,7 +203,7 @@ class AnomalyDetector:
             BadAudioError: a recording cannot be used.
             ValueError: a machine that the detector has not heard. A detector of one machine takes every clip for it.
         """
-        names = np.array([self._known(machine) for machine in dataset["machine"]], dtype=object)
+        names = np.array([self.known_machine(machine) for machine in dataset["machine"]], dtype=object)
         rows = self._embedded(dataset, output_dir, allow_silence=check_input)
         vectors = embeddings_of(rows)
         columns = {name: np.empty(len(rows), dtype=object) for name in SCORE_FEATURES}
@@ -262,7 +262,7 @@ class AnomalyDetector:
             clipped = clipped_share(audio)
         else:
             samples, clipped = read_with_clipping(audio, channel=self.config.channel)
-        machine = self._known(machine)
+        machine = self.known_machine(machine)
         bank = self.machines[machine]
         result = bank.score(torch.from_numpy(self.encoder([samples])))
         result = {name: values[:1].tolist()[0] for name, values in result.items()} | {"threshold": bank.threshold}
@@ -394,7 +394,16 @@ class AnomalyDetector:
             return rows
         return embed(rows, self.encoder, output_dir, self.config.channel, allow_silence)
 
-    def _known(self, machine: str | None) -> str:
+    def known_machine(self, machine: str | None = None) -> str:
+        """
+        The machine that a clip is scored as.
+
+        Args:
+            machine (`str`, *optional*): its name; a detector of one machine takes every clip for that one.
+
+        Raises:
+            ValueError: nothing was fitted yet, or a machine that the detector has not heard.
+        """
         if not self.machines:
             raise ValueError("The detector has not heard any machine yet; call fit with normal recordings first.")
         if len(self.machines) == 1:
