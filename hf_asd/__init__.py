@@ -27,6 +27,7 @@ AutoConfig.register("attribute_classifier", AttributeClassifierConfig)
 AutoModel.register(AttributeClassifierConfig, AttributeClassifier)
 
 _LAZY = {
+    "AlarmPolicy": "detection.alarm",
     "AnomalyDetector": "detection",
     "ClusteringConfig": "clustering",
     "DetectorConfig": "detection",

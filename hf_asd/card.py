@@ -33,6 +33,16 @@ BACKENDS = {
     "mixture": "likelihood under a Gaussian mixture of the normal recordings",
     "outlier_factor": "local outlier factor among the normal recordings",
 }
+THRESHOLDS = {
+    "conformal": "at the rank among them that a new normal recording exceeds at the stated rate on average",
+    "quantile": "their quantile, which new normal recordings exceed more often where there are few",
+    "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",
+}
+CHANNELS = {
+    "mean": "the mean of all channels",
+    "near-minus-far": "channel 0, near the machine, less what channel 1, far from it, explains by one filter",
+    "spectral-subtraction": "channel 0, near the machine, less the power that channel 1, far from it, explains",
+}
 
 
 def record_evaluation(
@@ -71,7 +81,7 @@ def record_evaluation(
         if resamples:
             means["confidence_interval"] = evaluate_scores(rows, **options)["confidence_interval"]
         alarms = [
-            alarm
+            alarm is True  # None: no decision
             for alarm, condition in zip(rows["is_anomaly"], rows["condition"], strict=True)
             if condition == "normal"
         ]
@@ -217,11 +227,11 @@ def model_card(
         domains=domains,
         rates=rates,
         needed_rate=SAMPLING_RATE,
-        channel="the mean of all channels"
-        if detector.config.channel == "mean"
-        else f"channel {detector.config.channel}",
+        channel=CHANNELS.get(detector.config.channel, f"channel {detector.config.channel}"),
         embedding=_embedding(detector),
         backend=_backend(detector),
+        threshold=THRESHOLDS[detector.config.threshold_method],
+        has_reasons=bool(detector.profiles),
         evaluation=evaluation,
         terms=[] if evaluation is None else list(term_names(evaluation["year"])),
         metric=metric,

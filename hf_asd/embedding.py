@@ -220,7 +220,13 @@ class TransformerEncoder:
         return torch.stack(outputs).mean(0)
 
 
-def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, channel: int | str = 0) -> Dataset:
+def embed(
+    dataset: Dataset,
+    encoder,
+    output_dir: str | Path | None = None,
+    channel: int | str = 0,
+    allow_silence: bool = False,
+) -> Dataset:
     """
     Adds an `embedding` column.
 
@@ -229,7 +235,8 @@ def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, chann
         encoder ([`SpectralStatistics`] or [`TransformerEncoder`]): what turns clips into embeddings.
         output_dir (`str` or `Path`, *optional*): where finished parts are kept, 256 rows a file; a later call with the
             same folder goes on behind them.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
+            as for [`~hf_asd.data.audio.read_audio`].
 
     Returns:
         `datasets.Dataset`: the rows in their order with `embedding`, a list of float32 of fixed length.
@@ -248,18 +255,19 @@ def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, chann
             if file is not None and file.exists():
                 progress.update(len(rows))
             else:
-                part = _embed_rows(rows, encoder, channel, progress)
+                part = _embed_rows(rows, encoder, channel, allow_silence, progress)
                 if file is not None:
                     write_table(part, file)
             parts.append(part if file is None else read_table(file))
     return concatenate_datasets([dataset, concatenate_datasets(parts)], axis=1)
 
 
-def _embed_rows(rows: Dataset, encoder, channel: int | str, progress: tqdm) -> Dataset:
+def _embed_rows(rows: Dataset, encoder, channel: int | str, allow_silence: bool, progress: tqdm) -> Dataset:
     embeddings = []
     batch_size = 32  # clips decoded at a time; the encoder splits them further
     for batch in rows.select_columns("audio").iter(batch_size):
-        embeddings.append(encoder([read_audio(audio, channel=channel) for audio in batch["audio"]]))
+        clips = [read_audio(audio, channel=channel, allow_silence=allow_silence) for audio in batch["audio"]]
+        embeddings.append(encoder(clips))
         progress.update(len(batch["audio"]))
     embeddings = np.concatenate(embeddings)
     features = Features({"embedding": List(Value("float32"), length=embeddings.shape[1])})

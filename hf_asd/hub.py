@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
 
 
 MANIFEST = "detector.json"
-LOADED = (MANIFEST, "config.json", "memory_bank.safetensors", "encoder/*")
+LOADED = (MANIFEST, "config.json", "*.safetensors", "encoder/*")
 BORN_WITH = {".gitattributes", "README.md"}  # what the Hub itself puts into a new repository
 # Nothing that runs code when it is read. Reports stay at home: they hold sound of the recordings.
 PUBLISHED = (".md", ".json", ".safetensors", ".yaml", ".parquet")

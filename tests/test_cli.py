@@ -38,6 +38,7 @@ def test_fit_and_score_a_folder(own_machine, capsys):
         "config.json",
         "detector.json",
         "memory_bank.safetensors",
+        "normal_sounds.safetensors",
         "report.html",
     }
     told = capsys.readouterr()
@@ -151,7 +152,7 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     assert sorted(folders) == sorted(stages)
     detector = folders["fit"] / "detector"
     published = {"README.md", "config.json", "detector.json", "memory_bank.safetensors", "encoder"}
-    published |= {"evaluation.json", "scores.parquet", "recipe.yaml", "compute.json"}
+    published |= {"normal_sounds.safetensors", "evaluation.json", "scores.parquet", "recipe.yaml", "compute.json"}
     assert {file.name for file in detector.iterdir()} == published
     card = (detector / "README.md").read_text()
     assert "| finetune | " in card and "## Measured" in card and "of 6 normal ones" in card

@@ -1,4 +1,5 @@
-from .detector import AnomalyDetector, DetectorConfig
+from .config import DetectorConfig
+from .detector import AnomalyDetector
 from .memory_bank import MemoryBank
 from .scoring import ScoringConfig
 

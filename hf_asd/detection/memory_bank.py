@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 
 from ..embedding import embeddings_of
 from .deviations import StandardisedNeighbours
@@ -15,6 +15,16 @@ from .threshold import p_values, threshold_from
 
 
 NEAREST_CLIPS = 3
+SCORE_FEATURES = Features(
+    {
+        "anomaly_score": Value("float64"),
+        "z_score": Value("float64"),
+        "p_value": Value("float64"),
+        "is_anomaly": Value("bool"),
+        "nearest_clip_id": Value("string"),
+        "nearest_clip_ids": List(Value("string")),
+    }
+)
 
 
 @dataclass
