@@ -25,6 +25,7 @@ from hf_asd.metrics.functional import harmonic_mean, score_table
 
 SIZES = (10, 30, 100, 990)
 JOINED = ("largest", "standardised")
+CLOSE = ("cosine", "mahalanobis")
 SYSTEMS = {
     "1-NN cosine (fast)": {"preset": "fast"},
     "3-NN cosine": {"preset": "fast", "num_neighbours": 3},
@@ -56,11 +57,18 @@ SYSTEMS = {
     "+ Mahalanobis, min": {"backends": (*JOINED, "mahalanobis"), "fusion": "min"},
     "+ Mahalanobis, max": {"backends": (*JOINED, "mahalanobis"), "fusion": "max"},
     "+ Mahalanobis + cosine, mean": {"backends": (*JOINED, "mahalanobis", "cosine"), "fusion": "mean"},
-    "+ Mahalanobis + cosine, max (max)": {"preset": "max"},
     "largest + Mahalanobis, mean": {"backends": ("largest", "mahalanobis"), "fusion": "mean"},
     "largest + Mahalanobis, max (default)": {"preset": "default"},
     "standardised + Mahalanobis, max": {"backends": ("standardised", "mahalanobis"), "fusion": "max"},
     "cosine + Mahalanobis, max": {"backends": ("cosine", "mahalanobis"), "fusion": "max"},
+    "cosine ratio + Mahalanobis, max": {"backends": CLOSE, "fusion": "max", "normalisation": "ratio"},
+    "cosine ratio + Mahalanobis, mean": {"backends": CLOSE, "fusion": "mean", "normalisation": "ratio"},
+    "cosine ratio + largest + Mahalanobis, max (max)": {"preset": "max"},
+    "cosine ratio + largest + Mahalanobis, mean": {
+        "backends": (*CLOSE, "largest"),
+        "fusion": "mean",
+        "normalisation": "ratio",
+    },
 }
 BANDS = {
     "1-NN cosine, BEAM mean": {"preset": "fast", "num_bands": 8},

@@ -85,6 +85,7 @@ def fit(args: argparse.Namespace):
         layer=args.layer,
         channel=channel,
         preset=args.preset,
+        threshold_method=args.threshold_method,
     )
     train = embed(dataset["train"], detector.encoder, channel=channel)
     detector.fit(train)
@@ -375,6 +376,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--channel", default="0", help=CHANNEL_HELP)
     command.add_argument(
         "--false-alarm-rate", type=float, default=0.05, help="accepted share of false alarms (default: 0.05)"
+    )
+    command.add_argument(
+        "--threshold-method",
+        default="conformal",
+        help="conformal, quantile, or gamma for rates that few recordings cannot promise (default: conformal)",
     )
     _add_on_bad_audio(command)
     command.set_defaults(run=fit, takes_overrides=True)

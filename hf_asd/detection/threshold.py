@@ -8,7 +8,7 @@ from scipy import stats
 
 
 METHODS = ("conformal", "quantile", "gamma")
-GAMMA_CLIPS = 20  # fewer scores tell neither a shape nor whether it fits
+GAMMA_CLIPS = 50  # fewer scores tell neither a shape nor whether it fits
 FIT_LEVEL = 0.05
 LEAST_SKEWNESS = 0.2  # a gamma distribution of less is as good as a normal one
 
@@ -45,7 +45,7 @@ def threshold_from(
               average over installations, whatever the scores' distribution;
             - `"quantile"`: the empirical quantile, interpolated; exceeded more often where clips are few;
             - `"gamma"`: the quantile of a gamma distribution; its location is fixed first, by the scores' moments. It
-              can promise rates below `1 / (n + 1)`, as far as the distribution is right: with fewer than 20 clips, or
+              can promise rates below `1 / (n + 1)`, as far as the distribution is right: with fewer than 50 clips, or
               where the scores do not follow it, a warning is given and `"conformal"` is used.
 
     Returns:

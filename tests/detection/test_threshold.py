@@ -51,7 +51,7 @@ def test_a_gamma_threshold_is_the_distributions_quantile():
 @pytest.mark.parametrize(
     ("normal", "message"),
     [
-        (np.random.default_rng(0).gamma(2.0, size=10), "10 normal clips .* too few"),
+        (np.random.default_rng(0).gamma(2.0, size=30), "30 normal clips .* too few"),
         (np.ones(50), "identical"),
         (np.concatenate([np.linspace(0, 1, 60), np.linspace(90, 91, 60)]), "do not follow a gamma distribution"),
     ],
