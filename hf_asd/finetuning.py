@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModel, set_seed
 
+from .encoder_card import push_encoder
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from .models.encoder import load_feature_extractor
 from .training import ClipCollator, SeededTrainer, check_rows, export, frames_of, random_crops, training_arguments
@@ -172,6 +173,7 @@ def finetune(
 
     Raises:
         ValueError: a clip without a class, a single class, fewer recordings than a batch, or an unknown option.
+        HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         TrainingError: the loss is not finite.
         BadAudioError: a recording cannot be used.
 
@@ -233,5 +235,7 @@ def finetune(
     def save(folder: Path):
         model.save_pretrained(folder)
         extractor.save_pretrained(folder)
+        if arguments.push_to_hub:
+            push_encoder(folder, trainer, "finetune", encoder)
 
     return export(folder, save) if arguments.should_save else folder

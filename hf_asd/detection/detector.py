@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ..data.audio import SAMPLING_RATE, read_audio
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
-from ..hub import checksums, fetch, read_manifest
+from ..hub import checksums, fetch, hub_id, read_manifest
 from .heard import describe_training
 from .memory_bank import MINIMUM_CLIPS, MemoryBank, build_memory_bank, make_backend
 
@@ -104,7 +104,8 @@ class AnomalyDetector:
         self.config = config or DetectorConfig()
         self.encoder = encoder or SpectralStatistics(self.config.statistics)
         self.machines = machines or {}
-        self.heard = {}  # by machine what it was fitted on, for the card
+        # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
+        self.heard, self.base_model = {}, None
 
     @classmethod
     def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
@@ -121,7 +122,9 @@ class AnomalyDetector:
             if config.layer is not None:
                 raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
             return cls(None, config)
-        return cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
+        detector = cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
+        detector.base_model = hub_id(encoder)
+        return detector
 
     @property
     def backend(self) -> str:
@@ -297,6 +300,7 @@ class AnomalyDetector:
             "config": config,
             "machines": machines,
             "heard": self.heard,
+            "base_model": self.base_model,
             "files": checksums(folder),
         }
         # Last, because it is what from_pretrained looks for.
@@ -332,7 +336,7 @@ class AnomalyDetector:
                 folder / content["encoder"], config.pooling, layer=config.layer
             )
         detector = cls(encoder, config)
-        detector.heard = content["heard"]
+        detector.heard, detector.base_model = content["heard"], content["base_model"]
         tensors = load_file(folder / "memory_bank.safetensors")
         for machine, told in content["machines"].items():
             embeddings = {domain: tensors[f"{machine}/{domain}"] for domain in told["clip_ids"]}
