@@ -106,6 +106,7 @@ class AnomalyDetector:
         self.machines = machines or {}
         # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
         self.heard, self.base_model = {}, None
+        self.bank_dtype = torch.float32  # of the embeddings on disk
 
     @classmethod
     def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
@@ -284,7 +285,7 @@ class AnomalyDetector:
             }
             tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
             for domain, embeddings in bank.embeddings.items():
-                tensors[f"{machine}/{domain}"] = embeddings.contiguous()
+                tensors[f"{machine}/{domain}"] = embeddings.to(self.bank_dtype).contiguous()
         config = asdict(self.config)
         if isinstance(self.encoder, TransformerEncoder):
             self.encoder.save_pretrained(folder / "encoder")
@@ -339,7 +340,8 @@ class AnomalyDetector:
         detector.heard, detector.base_model = content["heard"], content["base_model"]
         tensors = load_file(folder / "memory_bank.safetensors")
         for machine, told in content["machines"].items():
-            embeddings = {domain: tensors[f"{machine}/{domain}"] for domain in told["clip_ids"]}
+            embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in told["clip_ids"]}
+            detector.bank_dtype = tensors[f"{machine}/{next(iter(embeddings))}"].dtype
             for domain, bank in embeddings.items():
                 expected = (len(told["clip_ids"][domain]), detector.encoder.dimensions)
                 if bank.shape != expected:
