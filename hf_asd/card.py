@@ -126,7 +126,13 @@ def push_detector(
 
     Args:
         folder (`str` or `Path`): where [`~hf_asd.AnomalyDetector.save_pretrained`] wrote the detector.
-        repo_id, license, private, revision, token: as for [`~hf_asd.AnomalyDetector.push_to_hub`].
+        repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of a detector is replaced.
+        license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
+            `"cc-by-nc-sa-4.0"`.
+        private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
+            memory bank and the clips' names tell something about the machines.
+        revision (`str`, *optional*): branch to push to; `main` by default.
+        token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
 
     Returns:
         `str`: the repository's full id.
