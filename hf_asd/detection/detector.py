@@ -379,7 +379,7 @@ class AnomalyDetector:
             scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labelled test clips; the
                 card tells its official scores, and the scores are published.
             year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
-            options: `license`, `private`, `revision`, `token` of [`~hf_asd.card.push_detector`].
+            options: `license`, `dataset`, `private`, `revision`, `token` of [`~hf_asd.card.push_detector`].
 
         Returns:
             `str`: the repository's full id.
