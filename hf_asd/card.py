@@ -14,7 +14,7 @@ from .detection import AnomalyDetector
 from .detection.neighbours import METRICS, NORMALISATIONS
 from .embedding import SpectralStatistics
 from .evaluation import evaluate_scores
-from .hub import MANIFEST, publishable, push_files
+from .hub import MANIFEST, hub_id, publishable, push_files
 from .metrics.functional import term_names
 
 
@@ -104,6 +104,8 @@ def record_recipe(folder: str | Path, recipe: dict, compute: dict | None = None)
     """
     recipe = {name: section for name, section in recipe.items() if name != "output_dir"}
     recipe["data"] = recipe["data"] | {"path": recipe["data"]["path"] and Path(recipe["data"]["path"]).name}
+    if encoder := recipe["pretrain"]["encoder"]:
+        recipe["pretrain"] = recipe["pretrain"] | {"encoder": hub_id(encoder) or Path(encoder).name}
     for stage in ("pretrain", "finetune"):
         training = {name: value for name, value in recipe[stage]["training"].items() if name != "hub_token"}
         recipe[stage] = recipe[stage] | {"training": training}
@@ -134,6 +136,7 @@ def push_detector(
     repo_id: str,
     *,
     license: str | None = None,
+    dataset: str | None = None,
     private: bool | None = True,
     revision: str | None = None,
     token: str | None = None,
@@ -144,7 +147,14 @@ def push_detector(
 
     Args:
         folder (`str` or `Path`): where [`~hf_asd.AnomalyDetector.save_pretrained`] wrote the detector.
-        repo_id, license, private, revision, token: as for [`~hf_asd.AnomalyDetector.push_to_hub`].
+        repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of a detector is replaced.
+        license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
+            `"cc-by-nc-sa-4.0"`.
+        dataset (`str`, *optional*): id on the Hub of those recordings.
+        private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
+            memory bank and the clips' names tell something about the machines.
+        revision (`str`, *optional*): branch to push to; `main` by default.
+        token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
 
     Returns:
         `str`: the repository's full id.
@@ -159,7 +169,7 @@ def push_detector(
         # The card's lines about its scores load the metric from the same account, where it was published.
         metric = f"{full_id.split('/')[0]}/dcase_score"
         has_metric = HfApi(token=token).repo_exists(metric, repo_type="space")
-        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license}
+        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license, "dataset": dataset}
         card = model_card(folder, detector, full_id, **told)
         return publishable(folder) | {"README.md": str(card).encode()}
 
@@ -175,6 +185,7 @@ def model_card(
     on_hub: bool = False,
     metric: str | None = None,
     license: str | None = None,
+    dataset: str | None = None,
 ) -> ModelCard:
     """
     The card of a detector.
@@ -186,6 +197,7 @@ def model_card(
         on_hub (`bool`, *optional*, defaults to `False`): which of the two it is.
         metric (`str`, *optional*): id of the Space that holds the metric.
         license (`str`, *optional*): of the recordings that it was fitted on.
+        dataset (`str`, *optional*): id on the Hub of those recordings.
 
     Returns:
         `huggingface_hub.ModelCard`.
@@ -207,7 +219,7 @@ def model_card(
     rates = sorted({rate for machine in machines for rate in machine["heard"]["sampling_rates"]})
     domains = sorted({domain for machine in machines for domain in machine["heard"]["domains"]} - {"unknown"})
     title = f"Anomalous sound detector: {', '.join(detector.machines)}"
-    base_model = _base_model(recipe)
+    base_model = detector.base_model or (recipe and hub_id(recipe["pretrain"]["encoder"]))
     card_data = ModelCardData(
         library_name="hf-asd",
         pipeline_tag="audio-classification",
@@ -215,7 +227,8 @@ def model_card(
         metrics=["roc_auc", "pauc"],
         **({} if license is None else {"license": license}),
         **({} if base_model is None else {"base_model": base_model}),
-        **({} if evaluation is None else {"model_name": title, "eval_results": _results(evaluation)}),
+        **({} if dataset is None else {"datasets": [dataset]}),
+        **({} if evaluation is None else {"model_name": title, "eval_results": _results(evaluation, dataset)}),
     )
     return ModelCard.from_template(
         card_data,
@@ -236,6 +249,7 @@ def model_card(
         terms=[] if evaluation is None else list(term_names(evaluation["year"])),
         metric=metric,
         license=license,
+        dataset=dataset,
         base_model=base_model,
         recipe=recipe,
         compute=compute,
@@ -268,18 +282,12 @@ def _backend(detector: AnomalyDetector) -> str:
     return backend
 
 
-def _base_model(recipe: dict | None) -> str | None:
-    """The Hub id of the encoder that a recipe goes on with; a folder is of no use to others."""
-    encoder = None if recipe is None else recipe["pretrain"]["encoder"]
-    return encoder if encoder is not None and encoder.count("/") == 1 and not Path(encoder).exists() else None
-
-
-def _results(evaluation: dict) -> list[EvalResult]:
+def _results(evaluation: dict, dataset: str | None) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="audio-classification",
             task_name="anomalous sound detection",
-            dataset_type="machine-recordings",
+            dataset_type=dataset or "machine-recordings",
             dataset_name=machine,
             dataset_config=machine,
             dataset_split="test",

@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_da
 
 from ..data.audio import SAMPLING_RATE, clipped_share, read_with_clipping
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
-from ..hub import fetch
+from ..hub import fetch, hub_id
 from .config import DetectorConfig
 from .heard import describe_training
 from .memory_bank import SCORE_FEATURES, MemoryBank, build_memory_bank
@@ -54,7 +54,9 @@ class AnomalyDetector:
         self.encoder = encoder or SpectralStatistics(self.config.statistics)
         self.machines = machines or {}
         self.profiles = profiles or {}
-        self.heard = {}  # by machine what it was fitted on, for the card
+        # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
+        self.heard, self.base_model = {}, None
+        self.bank_dtype = torch.float32  # of the embeddings on disk
 
     @classmethod
     def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
@@ -71,10 +73,12 @@ class AnomalyDetector:
             if config.layer is not None:
                 raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
             return cls(None, config)
-        encoder = TransformerEncoder.from_pretrained(
+        pooled = TransformerEncoder.from_pretrained(
             encoder, config.pooling, layer=config.layer, clean_up=config.clean_up
         )
-        return cls(encoder, config)
+        detector = cls(pooled, config)
+        detector.base_model = hub_id(encoder)
+        return detector
 
     def fit(
         self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None, with_reasons: bool = True
@@ -320,26 +324,18 @@ class AnomalyDetector:
         *,
         scored: Dataset | None = None,
         year: int = 2025,
-        license: str | None = None,
-        private: bool | None = True,
-        revision: str | None = None,
-        token: str | None = None,
+        **options,
     ) -> str:
         """
         Publishes the whole detector with its card, in one commit. What `save_pretrained` wrote and a recipe filled
         with scores is published by [`~hf_asd.card.push_detector`] (`hf-asd push`).
 
         Args:
-            repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of the detector is replaced.
+            repo_id (`str`): `"ORG/NAME"`, as for [`~hf_asd.card.push_detector`].
             scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labelled test clips; the
                 card tells its official scores, and the scores are published.
             year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
-            license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
-                `"cc-by-nc-sa-4.0"`.
-            private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
-                memory bank and the clips' names tell something about the machines.
-            revision (`str`, *optional*): branch to push to.
-            token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
+            options: `license`, `dataset`, `private`, `revision`, `token` of [`~hf_asd.card.push_detector`].
 
         Returns:
             `str`: the repository's full id.
@@ -354,7 +350,7 @@ class AnomalyDetector:
             self.save_pretrained(folder)
             if scored is not None:
                 record_evaluation(folder, scored, year)
-            return push_detector(folder, repo_id, license=license, private=private, revision=revision, token=token)
+            return push_detector(folder, repo_id, **options)
 
     def _embedded(self, rows: Dataset, output_dir: str | Path | None, allow_silence: bool = False) -> Dataset:
         if "embedding" in rows.column_names:

@@ -32,25 +32,30 @@ def k_means(bank: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def k_centre(bank: torch.Tensor, count: int) -> torch.Tensor:
+    """The references of [`k_centre_rows`]; a bank of at most as many clips is returned as it is."""
+    return bank if len(bank) <= count else bank[k_centre_rows(bank, count)]
+
+
+def k_centre_rows(bank: torch.Tensor, count: int) -> list[int]:
     """
-    References chosen so that none lies far from the next chosen one: the farthest is added, one by one (T. Gonzalez
-    1985; the core set of PatchCore, K. Roth et al. 2022). The first is the one nearest to the mean.
+    References chosen so that none lies far from the next chosen one: the one nearest to the mean, and then, one by
+    one, the farthest from all chosen ones (T. Gonzalez 1985; the core set of PatchCore, K. Roth et al. 2022).
 
     Args:
         bank (`torch.Tensor` of shape `(references, dimensions)`): float32.
-        count (`int`): how many; a bank of at most as many clips is returned as it is.
+        count (`int`): how many.
 
     Returns:
-        `torch.Tensor` of shape `(count, dimensions)`, rows of the bank.
+        `list[int]`: rows of the bank in rising order; all of them where there are no more than `count`.
     """
     if len(bank) <= count:
-        return bank
+        return list(range(len(bank)))
     chosen = [int((bank - bank.mean(0)).square().sum(1).argmin())]
     distances = torch.full((len(bank),), torch.inf, device=bank.device)
     while len(chosen) < count:
         distances = torch.minimum(distances, (bank - bank[chosen[-1]]).square().sum(1))
         chosen.append(int(distances.argmax()))
-    return bank[chosen]
+    return sorted(chosen)
 
 
 def mem_mixup(target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ def save_detector(detector, folder: Path) -> Path:
         }
         tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
         for domain, embeddings in bank.embeddings.items():
-            tensors[f"{machine}/{domain}"] = embeddings.contiguous()
+            tensors[f"{machine}/{domain}"] = embeddings.to(detector.bank_dtype).contiguous()
     _save(tensors, folder / "memory_bank.safetensors")
     sounds = {
         f"{machine}/{name}": torch.from_numpy(values).half()
@@ -55,6 +55,7 @@ def save_detector(detector, folder: Path) -> Path:
         "machines": machines,
         "profiles": list(detector.profiles),
         "heard": detector.heard,
+        "base_model": detector.base_model,
         "files": checksums(folder),
     }
     # Last, because it is what from_pretrained looks for.
@@ -73,10 +74,11 @@ def load_detector(cls, folder: Path):
             folder / content["encoder"], config.pooling, layer=config.layer, clean_up=config.clean_up
         )
     detector = cls(encoder, config)
-    detector.heard = content["heard"]
+    detector.heard, detector.base_model = content["heard"], content["base_model"]
     tensors = load_file(folder / "memory_bank.safetensors")
     for machine, told in content["machines"].items():
-        embeddings = {domain: tensors[f"{machine}/{domain}"] for domain in told["clip_ids"]}
+        embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in told["clip_ids"]}
+        detector.bank_dtype = tensors[f"{machine}/{next(iter(embeddings))}"].dtype
         for domain, bank in embeddings.items():
             expected = (len(told["clip_ids"][domain]), detector.encoder.dimensions)
             if bank.shape != expected:
