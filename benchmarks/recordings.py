@@ -31,6 +31,7 @@ everything = concatenate_datasets(list(dataset.values()))
 systems = {
     "spectral statistics": (SpectralStatistics(), DetectorConfig()),
     "spectral statistics, mean instead of quantiles": (SpectralStatistics("mean"), DetectorConfig(statistics="mean")),
+    "description": (SpectralStatistics("description"), DetectorConfig(statistics="description")),
     "mean log-mel, nearest neighbour": (
         SpectralStatistics("mean"),
         DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),

@@ -141,7 +141,8 @@ def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         for name, config in BASELINES.items():
             config.channel = recipe.data.channel
             parts = folder / name
-            detector = AnomalyDetector(SpectralStatistics(config.statistics), config).fit(train, parts / "train")
+            detector = AnomalyDetector(SpectralStatistics(config.statistics), config)
+            detector.fit(train, parts / "train", with_reasons=False)
             write_table(detector.score(test, parts / "test").remove_columns("embedding"), parts / "test.parquet")
 
 

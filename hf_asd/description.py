@@ -13,6 +13,7 @@ LONG, SHORT = 8192, 1024  # samples of a window: 2 Hz apart for tones, 64 ms for
 FRAME_SECONDS = SHORT / 2 / SAMPLING_RATE
 STEADY_FRAMES = 17  # 0.5 s: what is shorter is a knock, what lasts longer is a burst
 SILENCE = 1e-12  # power below -120 dB of full scale is the rounding of a file
+SOUNDS = ("level", "tone", "rhythm", "burst", "knock")  # what is the machine's, and not the recording's
 QUIET_SHARE = 0.2  # a burst may last for all but this share of a clip
 
 

@@ -13,23 +13,26 @@ from transformers import AutoModel
 
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
+from .description import SOUNDS, describe, summarise
 from .models.eat import EatFeatureExtractor
 from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
 from .models.pooling import check_pooling, pool
 
 
-STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9)}
+STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9), "description": None}
 WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length
 SHARD_ROWS = 256
 
 
 class SpectralStatistics:
     """
-    An embedding without weights: statistics over time of the log energy in each mel band.
+    An embedding without weights: statistics over time of the log energy in each mel band, or what a maintenance
+    engineer would listen for.
 
     Args:
-        statistics (`"quantiles"` or `"mean"`, *optional*, defaults to `"quantiles"`): the 10, 50 and 90 % quantiles of
-            each of the 128 bands, or its mean.
+        statistics (`"quantiles"`, `"mean"` or `"description"`, *optional*, defaults to `"quantiles"`): the 10, 50 and
+            90 % quantiles of each of the 128 bands; its mean; or levels, tones, swells, knocks and rhythms of
+            [`~hf_asd.description.describe`].
     """
 
     def __init__(self, statistics: str = "quantiles"):
@@ -45,8 +48,11 @@ class SpectralStatistics:
 
         Returns:
             `np.ndarray` of shape `(clips, 384)` (quantiles) or `(clips, 128)` (mean), float32, natural logarithms of
-            energy.
+            energy; or of shape `(clips, 608)` (description), float32, decibels.
         """
+        if self.statistics == "description":
+            summaries = [summarise(describe(clip)) for clip in clips]
+            return np.stack([np.concatenate([summary[kind] for kind in SOUNDS]) for summary in summaries])
         quantiles = STATISTICS[self.statistics]
         rows = []
         for clip in clips:

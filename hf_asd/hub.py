@@ -13,6 +13,7 @@ TEMPLATE = Path(__file__).parent / "model_card_template.md"
 STATISTICS = {
     "quantiles": "spectral statistics, the 10, 50 and 90 % quantiles over time of 128 log-mel bands; no weights",
     "mean": "spectral statistics, the mean over time of 128 log-mel bands; no weights",
+    "description": "levels, tones, swells, knocks and rhythms of the recording; no weights",
 }
 
 

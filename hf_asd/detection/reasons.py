@@ -15,7 +15,7 @@ from .profile import WIDTHS, NormalProfile
 
 
 MOST = 4  # findings told about a clip
-SOUNDS = ("louder", "quieter", "tone", "burst", "knock", "rhythm")  # kinds by which a machine tells of a fault
+TELLING = ("louder", "quieter", "tone", "burst", "knock", "rhythm")  # kinds by which a machine tells of a fault
 CANNOT_TELL = "cannot tell: {}"
 NO_PROFILE = CANNOT_TELL.format(
     "this detector has heard no recordings to compare with (it was fitted from embeddings alone or from fewer than 4 "
@@ -59,7 +59,7 @@ def give_reasons(
     findings = _without_repetition(sorted(findings, key=lambda finding: -finding["strength"]))[:MOST]
     if findings or not is_anomaly:
         return findings
-    rarity = {kind: strength[kind].max() / max(profile.rare[kind], 0.1) for kind in SOUNDS}
+    rarity = {kind: strength[kind].max() / max(profile.rare[kind], 0.1) for kind in TELLING}
     rarest = max(rarity, key=rarity.get)
     if rarity[rarest] < 1:
         return [{"kind": "cannot_tell", "text": NOTHING_FOUND, "strength": 0.0}]
