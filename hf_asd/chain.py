@@ -173,6 +173,7 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         baselines=evaluation["baselines"],
         skipped=json.loads((folders["data"] / "skipped.json").read_text()),
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
+        profiles=detector.profiles,
         channel=recipe.data.channel,
     )
     render_model_card(folders["fit"] / "detector", detector, evaluation)

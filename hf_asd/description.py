@@ -111,6 +111,12 @@ def _rhythm(samples: np.ndarray) -> np.ndarray:
     return result
 
 
+def tone_hertz(cell: int) -> float:
+    """Frequency of the lines that a cell of `tone` stands for: below 70 Hz several cells share one line."""
+    first, after = _starts(LONG, TONE_EDGES)[cell : cell + 2]
+    return float(first + max(after - 1, first)) / 2 * SAMPLING_RATE / LONG
+
+
 def summarise(told: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     One clip in figures that can be compared with other clips.
