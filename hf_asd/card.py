@@ -23,6 +23,7 @@ SCORE_COLUMNS = ("clip_id", "machine", "section", "domain", "condition", "anomal
 STATISTICS = {
     "quantiles": "spectral statistics, the 10, 50 and 90 % quantiles over time of 128 log-mel bands; no weights",
     "mean": "spectral statistics, the mean over time of 128 log-mel bands; no weights",
+    "description": "levels, tones, swells, knocks and rhythms of the recording; no weights",
 }
 BACKENDS = {
     "cosine": "cosine distance to the nearest normal recordings",

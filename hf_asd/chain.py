@@ -164,7 +164,8 @@ def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         for name, config in BASELINES.items():
             config.channel = recipe.data.channel
             parts = folder / name
-            detector = AnomalyDetector(SpectralStatistics(config.statistics), config).fit(train, parts / "train")
+            detector = AnomalyDetector(SpectralStatistics(config.statistics), config)
+            detector.fit(train, parts / "train", with_reasons=False)
             write_table(detector.score(test, parts / "test").remove_columns("embedding"), parts / "test.parquet")
 
 
@@ -197,6 +198,7 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         skipped=json.loads((folders["data"] / "skipped.json").read_text()),
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
         clusters=json.loads((folders["cluster"] / "clusters.json").read_text()),
+        profiles=detector.profiles,
         channel=recipe.data.channel,
     )
     detector_folder = folders["fit"] / "detector"

@@ -98,6 +98,7 @@ def fit(args: argparse.Namespace):
         test=test,
         skipped=skipped,
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
+        profiles=detector.profiles,
         leave_one_out={machine: bank.left_out() for machine, bank in detector.machines.items()},
         facts={
             "Embedding": "spectral statistics" if args.encoder is None else args.encoder,

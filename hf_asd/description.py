@@ -13,6 +13,7 @@ LONG, SHORT = 8192, 1024  # samples of a window: 2 Hz apart for tones, 64 ms for
 FRAME_SECONDS = SHORT / 2 / SAMPLING_RATE
 STEADY_FRAMES = 17  # 0.5 s: what is shorter is a knock, what lasts longer is a burst
 SILENCE = 1e-12  # power below -120 dB of full scale is the rounding of a file
+SOUNDS = ("level", "tone", "rhythm", "burst", "knock")  # what is the machine's, and not the recording's
 QUIET_SHARE = 0.2  # a burst may last for all but this share of a clip
 
 
@@ -108,6 +109,12 @@ def _rhythm(samples: np.ndarray) -> np.ndarray:
         cells = np.maximum.reduceat(lines, np.minimum(np.round(hertz), len(lines) - 1).astype(int))[:-1][inside]
         result[row, inside] = cells - median_filter(cells, 19, mode="nearest")
     return result
+
+
+def tone_hertz(cell: int) -> float:
+    """Frequency of the lines that a cell of `tone` stands for: below 70 Hz several cells share one line."""
+    first, after = _starts(LONG, TONE_EDGES)[cell : cell + 2]
+    return float(first + max(after - 1, first)) / 2 * SAMPLING_RATE / LONG
 
 
 def summarise(told: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

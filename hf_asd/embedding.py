@@ -13,23 +13,26 @@ from transformers import ASTFeatureExtractor, AutoModel
 
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
+from .description import SOUNDS, describe, summarise
 from .models.eat import EatFeatureExtractor
 from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
 from .models.pooling import check_pooling, clean, embedding_size, patch_grid, pool
 
 
-STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9)}
+STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9), "description": None}
 WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length
 SHARD_ROWS = 256
 
 
 class SpectralStatistics:
     """
-    An embedding without weights: statistics over time of the log energy in each mel band.
+    An embedding without weights: statistics over time of the log energy in each mel band, or what a maintenance
+    engineer would listen for.
 
     Args:
-        statistics (`"quantiles"` or `"mean"`, *optional*, defaults to `"quantiles"`): the 10, 50 and 90 % quantiles of
-            each of the 128 bands, or its mean.
+        statistics (`"quantiles"`, `"mean"` or `"description"`, *optional*, defaults to `"quantiles"`): the 10, 50 and
+            90 % quantiles of each of the 128 bands; its mean; or levels, tones, swells, knocks and rhythms of
+            [`~hf_asd.description.describe`].
     """
 
     def __init__(self, statistics: str = "quantiles"):
@@ -37,7 +40,7 @@ class SpectralStatistics:
             raise ValueError(f"statistics is {statistics!r}; accepted are {', '.join(STATISTICS)}.")
         self.statistics = statistics
         self.feature_extractor = EatFeatureExtractor(do_normalize=False)
-        self.dimensions = self.feature_extractor.feature_size * len(STATISTICS[statistics] or (1,))
+        self.dimensions = self([np.zeros(SAMPLING_RATE, dtype=np.float32)]).shape[1]
 
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
         """
@@ -46,8 +49,11 @@ class SpectralStatistics:
 
         Returns:
             `np.ndarray` of shape `(clips, 384)` (quantiles) or `(clips, 128)` (mean), float32, natural logarithms of
-            energy.
+            energy; or of shape `(clips, 608)` (description), float32, decibels.
         """
+        if self.statistics == "description":
+            summaries = [summarise(describe(clip)) for clip in clips]
+            return np.stack([np.concatenate([summary[kind] for kind in SOUNDS]) for summary in summaries])
         quantiles = STATISTICS[self.statistics]
         rows = []
         for clip in clips:

@@ -23,7 +23,7 @@ class DetectorConfig(ScoringConfig):
     )
     statistics: str = field(
         default="quantiles",
-        metadata={"help": "without an encoder: quantiles or mean of each band's log energy over time"},
+        metadata={"help": "without an encoder: quantiles or mean of each band's log energy over time, or description"},
     )
     channel: int | str = field(
         default=0,

@@ -8,16 +8,16 @@ from ..description import (
     LEVEL_EDGES,
     OCTAVE_EDGES,
     RATE_EDGES,
-    TONE_EDGES,
     describe,
     summarise,
+    tone_hertz,
 )
 from .input_checks import reason_to_abstain
 from .profile import WIDTHS, NormalProfile
 
 
 MOST = 4  # findings told about a clip
-SOUNDS = ("louder", "quieter", "tone", "burst", "knock", "rhythm")  # kinds by which a machine tells of a fault
+TELLING = ("louder", "quieter", "tone", "burst", "knock", "rhythm")  # kinds by which a machine tells of a fault
 CANNOT_TELL = "cannot tell: {}"
 NO_PROFILE = CANNOT_TELL.format(
     "this detector has heard no recordings to compare with (it was fitted from embeddings alone or from fewer than 4 "
@@ -81,10 +81,10 @@ def give_reasons(
         return finding | {"strength": round(float(strength[kind].max()), 2)}
 
     findings = [tell(kind) for kind, values in strength.items() if values.max() > 1]
-    findings = _without_repetition(sorted(findings, key=lambda finding: -finding["strength"]))[:MOST]
+    findings = _without_repetition(findings)[:MOST]
     if findings or not is_anomaly:
         return findings
-    rarity = {kind: strength[kind].max() / max(profile.rare[kind], 0.1) for kind in SOUNDS}
+    rarity = {kind: strength[kind].max() / max(profile.rare[kind], 0.1) for kind in TELLING}
     rarest = max(rarity, key=rarity.get)
     if rarity[rarest] < 1:
         return [{"kind": "cannot_tell", "text": NOTHING_FOUND, "strength": 0.0}]
@@ -93,13 +93,14 @@ def give_reasons(
 
 
 def _tone(values, above, residual, told):
-    cell = int(values.argmax())
-    hertz = float(np.sqrt(TONE_EDGES[cell] * TONE_EDGES[cell + 1]))
+    near = np.arange(max(int(values.argmax()) - 3, 0), min(int(values.argmax()) + 4, len(values)))
+    cell = int(near[told["tone"][near].argmax()])
+    hertz = tone_hertz(cell)
     db = float(above["tone"][cell])
     # A line that normal clips have too is only louder.
     is_new = told["tone"][cell] - db < 6
     text = f"{'new tone' if is_new else 'louder tone'} near {_hertz(hertz)}, {db:.0f} dB above normal"
-    return {"text": text, **_band(TONE_EDGES[cell], TONE_EDGES[cell + 1]), "db": _round(db)}
+    return {"text": text, **_band(hertz / 2 ** (1 / 48), hertz * 2 ** (1 / 48)), "db": _round(db)}
 
 
 def _louder(values, above, residual, told, word="louder", sign=1):
@@ -147,14 +148,16 @@ def _rhythm(values, above, residual, told):
     octave, cell = np.unravel_index(int(values.argmax()), shape)
     first, last = _run(values.reshape(shape)[:, cell] > 0.5 * values.max(), int(octave))
     low, high = OCTAVE_EDGES[first], OCTAVE_EDGES[last + 1]
+    heights = told["rhythm"][octave]
+    cell = max(cell - 1, 0) + int(heights[max(cell - 1, 0) : cell + 2].argmax())
     db = float(above["rhythm"].reshape(shape)[octave, cell])
     rates = np.sqrt(RATE_EDGES[:-1] * RATE_EDGES[1:])
     # What repeats 25 times a second also does so 50 times: the slowest rate that stands out is told.
+    is_peak = np.concatenate([[False], (heights[1:-1] > heights[:-2]) & (heights[1:-1] > heights[2:]), [False]])
     for part in (4, 3, 2):
-        slower = np.abs(np.log2(rates * part / rates[cell])) < 1 / 12
-        heights = np.where(slower, told["rhythm"][octave], -np.inf)
-        if heights.max() > 0.5 * told["rhythm"][octave, cell]:
-            cell = int(heights.argmax())
+        slower = is_peak & (np.abs(np.log2(rates * part / rates[cell])) < 1 / 12) & (heights > 0.7 * heights[cell])
+        if slower.any():
+            cell = int(np.flatnonzero(slower)[0])
             break
     text = f"sidebands {_number(rates[cell])} Hz apart {_range(low, high)}, {db:.0f} dB above normal"
     return {"text": text, **_band(low, high), "spacing_hz": _round(rates[cell]), "db": _round(db)}
@@ -186,21 +189,23 @@ WORDS = {
 
 
 def _without_repetition(findings: list[dict]) -> list[dict]:
-    """A tone also makes its band louder: of findings about one band without a rhythm the first is told."""
+    """Of findings about one band, other than rhythms, the strongest is told; a tone rather than its narrow band."""
     kept = []
-    for finding in findings:
-        same = [
-            other
-            for other in kept
-            if "low_hz" in finding
-            and "low_hz" in other
-            and "rhythm" not in (finding["kind"], other["kind"])
-            and finding["low_hz"] < other["high_hz"]
-            and other["low_hz"] < finding["high_hz"]
-        ]
+    for finding in sorted(findings, key=lambda finding: -finding["strength"]):
+        same = [other for other in kept if _overlap(finding, other)]
         if not same:
             kept.append(finding)
+        elif (
+            finding["kind"] == "tone" and same[0]["kind"] == "louder" and same[0]["high_hz"] < 1.6 * same[0]["low_hz"]
+        ):
+            kept[kept.index(same[0])] = finding | {"strength": same[0]["strength"]}
     return kept
+
+
+def _overlap(one: dict, other: dict) -> bool:
+    if "rhythm" in (one["kind"], other["kind"]) or "low_hz" not in one or "low_hz" not in other:
+        return False
+    return one["low_hz"] < other["high_hz"] and other["low_hz"] < one["high_hz"]
 
 
 def _around_peak(middle: int, decibels: np.ndarray, reach: int = 1) -> tuple[int, int]:

@@ -30,6 +30,7 @@ def clips(tmp_path_factory):
         {},
         {"preset": "max", "threshold_method": "quantile"},
         {"backends": ("euclidean", "outlier_factor"), "fusion": "min", "normalisation": "ratio", "num_neighbours": 2},
+        {"statistics": "description"},
         {"statistics": "mean", "preset": "fast", "reduction": "k_centre", "num_references": 5, "num_bands": 2},
     ],
 )
