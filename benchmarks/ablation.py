@@ -52,7 +52,7 @@ from matplotlib import pyplot  # noqa: E402
 
 
 STATISTICS = {
-    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
     "spectral statistics": DetectorConfig(),
 }
 FINETUNED = {

@@ -31,9 +31,10 @@ everything = concatenate_datasets(list(dataset.values()))
 systems = {
     "spectral statistics": (SpectralStatistics(), DetectorConfig()),
     "spectral statistics, mean instead of quantiles": (SpectralStatistics("mean"), DetectorConfig(statistics="mean")),
+    "description": (SpectralStatistics("description"), DetectorConfig(statistics="description")),
     "mean log-mel, nearest neighbour": (
         SpectralStatistics("mean"),
-        DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+        DetectorConfig(statistics="mean", preset="fast"),
     ),
 }
 for encoder in args.encoder:
@@ -52,7 +53,7 @@ for name, (encoder, config) in systems.items():
             order = rng.permutation(normal)
             tested = np.concatenate([order[args.references :], anomalies])
             labels = np.isin(tested, anomalies).astype(int)
-            detector = AnomalyDetector(encoder, config).fit(rows.select(order[: args.references]))
+            detector = AnomalyDetector(encoder, config).fit(rows.select(order[: args.references]), with_reasons=False)
             scored = detector.score(rows.select(tested))
             aucs.append(auc(labels, np.array(scored["anomaly_score"][:])))
             alarms = np.array(scored["is_anomaly"][:])

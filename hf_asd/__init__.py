@@ -27,11 +27,13 @@ AutoConfig.register("attribute_classifier", AttributeClassifierConfig)
 AutoModel.register(AttributeClassifierConfig, AttributeClassifier)
 
 _LAZY = {
+    "AlarmPolicy": "detection.alarm",
     "AnomalyDetector": "detection",
     "ClusteringConfig": "clustering",
     "DetectorConfig": "detection",
     "FinetuneConfig": "finetuning",
     "PretrainConfig": "pretraining",
+    "ScoringConfig": "detection",
     "SpectralStatistics": "embedding",
     "TransformerEncoder": "embedding",
     "assign_pseudo_attributes": "clustering",

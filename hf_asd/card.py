@@ -11,9 +11,10 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from .data.audio import SAMPLING_RATE
 from .data.schema import write_table
 from .detection import AnomalyDetector
+from .detection.neighbours import METRICS, NORMALISATIONS
 from .embedding import SpectralStatistics
 from .evaluation import evaluate_scores
-from .hub import MANIFEST, publishable, push_files
+from .hub import MANIFEST, hub_id, publishable, push_files
 from .metrics.functional import term_names
 
 
@@ -22,6 +23,26 @@ SCORE_COLUMNS = ("clip_id", "machine", "section", "domain", "condition", "anomal
 STATISTICS = {
     "quantiles": "spectral statistics, the 10, 50 and 90 % quantiles over time of 128 log-mel bands; no weights",
     "mean": "spectral statistics, the mean over time of 128 log-mel bands; no weights",
+    "description": "levels, tones, swells, knocks and rhythms of the recording; no weights",
+}
+BACKENDS = {
+    "cosine": "cosine distance to the nearest normal recordings",
+    "euclidean": "Euclidean distance to the nearest normal recordings",
+    "standardised": "distance to the nearest normal recordings over standardised dimensions",
+    "largest": "largest standardised deviation from the normal recordings",
+    "mahalanobis": "Mahalanobis distance from the mean of the normal recordings",
+    "mixture": "likelihood under a Gaussian mixture of the normal recordings",
+    "outlier_factor": "local outlier factor among the normal recordings",
+}
+THRESHOLDS = {
+    "conformal": "at the rank among them that a new normal recording exceeds at the stated rate on average",
+    "quantile": "their quantile, which new normal recordings exceed more often where there are few",
+    "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",
+}
+CHANNELS = {
+    "mean": "the mean of all channels",
+    "near-minus-far": "channel 0, near the machine, less what channel 1, far from it, explains by one filter",
+    "spectral-subtraction": "channel 0, near the machine, less the power that channel 1, far from it, explains",
 }
 
 
@@ -61,7 +82,7 @@ def record_evaluation(
         if resamples:
             means["confidence_interval"] = evaluate_scores(rows, **options)["confidence_interval"]
         alarms = [
-            alarm
+            alarm is True  # None: no decision
             for alarm, condition in zip(rows["is_anomaly"], rows["condition"], strict=True)
             if condition == "normal"
         ]
@@ -84,6 +105,8 @@ def record_recipe(folder: str | Path, recipe: dict, compute: dict | None = None)
     """
     recipe = {name: section for name, section in recipe.items() if name != "output_dir"}
     recipe["data"] = recipe["data"] | {"path": recipe["data"]["path"] and Path(recipe["data"]["path"]).name}
+    if encoder := recipe["pretrain"]["encoder"]:
+        recipe["pretrain"] = recipe["pretrain"] | {"encoder": hub_id(encoder) or Path(encoder).name}
     for stage in ("pretrain", "finetune"):
         training = {name: value for name, value in recipe[stage]["training"].items() if name != "hub_token"}
         recipe[stage] = recipe[stage] | {"training": training}
@@ -114,6 +137,7 @@ def push_detector(
     repo_id: str,
     *,
     license: str | None = None,
+    dataset: str | None = None,
     private: bool | None = True,
     revision: str | None = None,
     token: str | None = None,
@@ -124,7 +148,14 @@ def push_detector(
 
     Args:
         folder (`str` or `Path`): where [`~hf_asd.AnomalyDetector.save_pretrained`] wrote the detector.
-        repo_id, license, private, revision, token: as for [`~hf_asd.AnomalyDetector.push_to_hub`].
+        repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of a detector is replaced.
+        license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
+            `"cc-by-nc-sa-4.0"`.
+        dataset (`str`, *optional*): id on the Hub of those recordings.
+        private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
+            memory bank and the clips' names tell something about the machines.
+        revision (`str`, *optional*): branch to push to; `main` by default.
+        token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
 
     Returns:
         `str`: the repository's full id.
@@ -139,7 +170,7 @@ def push_detector(
         # The card's lines about its scores load the metric from the same account, where it was published.
         metric = f"{full_id.split('/')[0]}/dcase_score"
         has_metric = HfApi(token=token).repo_exists(metric, repo_type="space")
-        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license}
+        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license, "dataset": dataset}
         card = model_card(folder, detector, full_id, **told)
         return publishable(folder) | {"README.md": str(card).encode()}
 
@@ -155,6 +186,7 @@ def model_card(
     on_hub: bool = False,
     metric: str | None = None,
     license: str | None = None,
+    dataset: str | None = None,
 ) -> ModelCard:
     """
     The card of a detector.
@@ -166,6 +198,7 @@ def model_card(
         on_hub (`bool`, *optional*, defaults to `False`): which of the two it is.
         metric (`str`, *optional*): id of the Space that holds the metric.
         license (`str`, *optional*): of the recordings that it was fitted on.
+        dataset (`str`, *optional*): id on the Hub of those recordings.
 
     Returns:
         `huggingface_hub.ModelCard`.
@@ -187,7 +220,7 @@ def model_card(
     rates = sorted({rate for machine in machines for rate in machine["heard"]["sampling_rates"]})
     domains = sorted({domain for machine in machines for domain in machine["heard"]["domains"]} - {"unknown"})
     title = f"Anomalous sound detector: {', '.join(detector.machines)}"
-    base_model = _base_model(recipe)
+    base_model = detector.base_model or (recipe and hub_id(recipe["pretrain"]["encoder"]))
     card_data = ModelCardData(
         library_name="hf-asd",
         pipeline_tag="audio-classification",
@@ -195,7 +228,8 @@ def model_card(
         metrics=["roc_auc", "pauc"],
         **({} if license is None else {"license": license}),
         **({} if base_model is None else {"base_model": base_model}),
-        **({} if evaluation is None else {"model_name": title, "eval_results": _results(evaluation)}),
+        **({} if dataset is None else {"datasets": [dataset]}),
+        **({} if evaluation is None else {"model_name": title, "eval_results": _results(evaluation, dataset)}),
     )
     return ModelCard.from_template(
         card_data,
@@ -207,15 +241,16 @@ def model_card(
         domains=domains,
         rates=rates,
         needed_rate=SAMPLING_RATE,
-        channel="the mean of all channels"
-        if detector.config.channel == "mean"
-        else f"channel {detector.config.channel}",
+        channel=CHANNELS.get(detector.config.channel, f"channel {detector.config.channel}"),
         embedding=_embedding(detector),
         backend=_backend(detector),
+        threshold=THRESHOLDS[detector.config.threshold_method],
+        has_reasons=bool(detector.profiles),
         evaluation=evaluation,
         terms=[] if evaluation is None else list(term_names(evaluation["year"])),
         metric=metric,
         license=license,
+        dataset=dataset,
         base_model=base_model,
         recipe=recipe,
         compute=compute,
@@ -238,26 +273,22 @@ def _embedding(detector: AnomalyDetector) -> str:
 
 def _backend(detector: AnomalyDetector) -> str:
     config = detector.config
-    if detector.backend == "deviations":
-        return "largest standardised deviation from the normal recordings, joined with the nearest neighbour"
-    backend = f"cosine distance to the nearest {config.num_neighbours} normal recording(s)"
-    if config.density_neighbours:
-        backend += f", divided by the local density among {config.density_neighbours} neighbours"
+    backend = " and ".join(BACKENDS[name] for name in config.backends)
+    if len(config.backends) > 1:
+        backend += f"; the {config.fusion} of their z-scores"
+    if not set(METRICS).isdisjoint(config.backends):
+        backend += f"; neighbours averaged: {config.num_neighbours}"
+        if config.normalisation in NORMALISATIONS[1:]:
+            backend += f", distances normalised by their local density ({config.normalisation})"
     return backend
 
 
-def _base_model(recipe: dict | None) -> str | None:
-    """The Hub id of the encoder that a recipe goes on with; a folder is of no use to others."""
-    encoder = None if recipe is None else recipe["pretrain"]["encoder"]
-    return encoder if encoder is not None and encoder.count("/") == 1 and not Path(encoder).exists() else None
-
-
-def _results(evaluation: dict) -> list[EvalResult]:
+def _results(evaluation: dict, dataset: str | None) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="audio-classification",
             task_name="anomalous sound detection",
-            dataset_type="machine-recordings",
+            dataset_type=dataset or "machine-recordings",
             dataset_name=machine,
             dataset_config=machine,
             dataset_split="test",

@@ -42,7 +42,7 @@ UPSTREAM = {
 }
 BASELINES = {
     "spectral statistics": DetectorConfig(statistics="quantiles"),
-    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
+    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
 }
 
 
@@ -147,7 +147,7 @@ def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     # The embeddings that the clusters were found in come from the encoder before fine-tuning.
     rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
     encoder = TransformerEncoder.from_pretrained(
-        folders["finetune"] / "encoder", recipe.fit.pooling, layer=recipe.fit.layer
+        folders["finetune"] / "encoder", recipe.fit.pooling, layer=recipe.fit.layer, clean_up=recipe.fit.clean_up
     )
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
     AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
@@ -164,7 +164,8 @@ def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         for name, config in BASELINES.items():
             config.channel = recipe.data.channel
             parts = folder / name
-            detector = AnomalyDetector(SpectralStatistics(config.statistics), config).fit(train, parts / "train")
+            detector = AnomalyDetector(SpectralStatistics(config.statistics), config)
+            detector.fit(train, parts / "train", with_reasons=False)
             write_table(detector.score(test, parts / "test").remove_columns("embedding"), parts / "test.parquet")
 
 
@@ -197,6 +198,7 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         skipped=json.loads((folders["data"] / "skipped.json").read_text()),
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
         clusters=json.loads((folders["cluster"] / "clusters.json").read_text()),
+        profiles=detector.profiles,
         channel=recipe.data.channel,
     )
     detector_folder = folders["fit"] / "detector"
@@ -263,7 +265,7 @@ def summary(folders: dict[str, Path]) -> str:
 def _device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} threads, {platform.machine()}"
+    return f"{platform.machine()} processor, PyTorch threads: {torch.get_num_threads()}"
 
 
 def _write_json(path: Path, content: object):

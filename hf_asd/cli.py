@@ -2,6 +2,8 @@
 
 import argparse
 import csv
+import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -17,7 +19,18 @@ STAGES = {
     "finetune": "a recipe up to attribute classification",
     "report": "a recipe up to its HTML report and model card",
 }
-SCORE_COLUMNS = ("file", "machine", "anomaly_score", "threshold", "p_value", "is_anomaly", "nearest_clip_id")
+CHANNEL_HELP = "channel of several, from 0, 'mean', 'near-minus-far' or 'spectral-subtraction' (default: 0)"
+SCORE_COLUMNS = (
+    "file",
+    "machine",
+    "anomaly_score",
+    "z_score",
+    "threshold",
+    "p_value",
+    "is_anomaly",
+    "abstained",
+    "nearest_clip_id",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +73,7 @@ def fit(args: argparse.Namespace):
     from .embedding import embed
     from .report import write_report
 
-    channel = _channel(args.channel)
+    channel = _number_or_word(args.channel)
     found = load_folder(args.folder, machine=args.machine, on_bad_audio=None)
     if "train" not in found:
         raise ValueError(f"{args.folder}: holds anomalies or test recordings only; fit needs normal recordings.")
@@ -71,6 +84,8 @@ def fit(args: argparse.Namespace):
         pooling=args.pooling,
         layer=args.layer,
         channel=channel,
+        preset=args.preset,
+        threshold_method=args.threshold_method,
     )
     train = embed(dataset["train"], detector.encoder, channel=channel)
     detector.fit(train)
@@ -83,6 +98,7 @@ def fit(args: argparse.Namespace):
         test=test,
         skipped=skipped,
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
+        profiles=detector.profiles,
         leave_one_out={machine: bank.left_out() for machine, bank in detector.machines.items()},
         facts={
             "Embedding": "spectral statistics" if args.encoder is None else args.encoder,
@@ -126,34 +142,42 @@ def score(args: argparse.Namespace) -> int:
         for rows in load_folder(path, machine=args.machine, on_bad_audio=None).values()
     ]
     usable, skipped = drop_bad_audio(
-        DatasetDict(new=concatenate_datasets(splits)), args.on_bad_audio, detector.config.channel
+        DatasetDict(new=concatenate_datasets(splits)), args.on_bad_audio, detector.config.channel, allow_silence=True
     )
+    names = (*SCORE_COLUMNS, *(("reasons",) if args.explain else ()))
     lines = []
     if len(usable["new"]):
-        for row in detector.score(usable["new"]).remove_columns("embedding"):
+        scored = detector.score(usable["new"], check_input=True, explain=args.explain)
+        for row in scored.remove_columns("embedding"):
             machine = row["machine"] if row["machine"] in detector.machines else next(iter(detector.machines))
             line = {"file": row["audio"]["path"], "threshold": detector.machines[machine].threshold, **row}
-            lines.append({name: line[name] for name in SCORE_COLUMNS} | {"machine": machine})
+            lines.append({name: line[name] for name in names} | {"machine": machine})
+    if args.json is not None:
+        _write_whole(args.json, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
     if args.csv is not None:
-        partial = args.csv.with_name(args.csv.name + ".partial")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, SCORE_COLUMNS)
-            writer.writeheader()
-            writer.writerows(lines)
-        os.replace(partial, args.csv)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(line | {"reasons": "; ".join(line["reasons"])} if args.explain else line for line in lines)
+        _write_whole(args.csv, text.getvalue())
     width = max([len(line["file"]) for line in lines] + [4])
     print(f"{'file':<{width}}  {'score':>9}  {'threshold':>9}  {'p-value':>7}  decision")
     for line in lines:
-        decision = "ANOMALY" if line["is_anomaly"] else "normal"
+        decision = {True: "ANOMALY", False: "normal", None: f"no decision, {line['abstained']}"}[line["is_anomaly"]]
         print(
             f"{line['file']:<{width}}  {line['anomaly_score']:9.4g}  {line['threshold']:9.4g}  "
             f"{line['p_value']:7.3f}  {decision}"
         )
+        for reason in line["reasons"] if args.explain and line["abstained"] is None else ():
+            print(f"    {reason}")
+        if args.explain and line["is_anomaly"]:
+            print(f"    nearest normal recording: {line['nearest_clip_id']}")
     for message in skipped:
         print(f"skipped: {message}", file=sys.stderr)
-    anomalies = sum(line["is_anomaly"] for line in lines)
-    print(f"{anomalies} of {len(lines)} recordings are anomalous, {len(skipped)} skipped")
+    anomalies = sum(line["is_anomaly"] is True for line in lines)
+    undecided = sum(line["is_anomaly"] is None for line in lines)
+    told = f", {undecided} without a decision" if undecided else ""
+    print(f"{anomalies} of {len(lines)} recordings are anomalous{told}, {len(skipped)} skipped")
     return 1 if anomalies and args.fail_on_anomaly else 0
 
 
@@ -176,8 +200,8 @@ def push(args: argparse.Namespace):
     """Publishes a detector on the Hub."""
     from .card import push_detector
 
-    options = {"license": args.license, "private": not args.public, "revision": args.revision}
-    print(f"detector: {push_detector(args.detector, args.repo, **options)}")
+    options = {"license": args.license, "dataset": args.dataset, "revision": args.revision}
+    print(f"detector: {push_detector(args.detector, args.repo, private=not args.public, **options)}")
 
 
 def push_metric(args: argparse.Namespace):
@@ -186,6 +210,27 @@ def push_metric(args: argparse.Namespace):
 
     for repo_id in push_metrics(args.names or None, namespace=args.namespace, private=args.private):
         print(f'evaluate.load("{repo_id}")')
+
+
+def monitor(args: argparse.Namespace) -> int:
+    """Decides about a growing file, a folder or a pipe, one JSON object a window."""
+    from .detection import AnomalyDetector
+    from .detection.alarm import AlarmPolicy
+    from .monitor import monitor as decide
+    from .monitor import print_lines
+
+    detector = AnomalyDetector.from_pretrained(args.detector)
+    policy = AlarmPolicy(args.raise_at, args.windows, args.clear_at, args.cool_down)
+    options = (args.machine, args.window, args.wait, args.rate, args.channels, args.explain)
+    return print_lines(decide(detector, args.source, policy, *options))
+
+
+def _write_whole(path: Path, text: str):
+    """The whole file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", newline="")
+    os.replace(partial, path)
 
 
 def convert(args: argparse.Namespace):
@@ -288,8 +333,8 @@ def _is_recipe(path: Path) -> bool:
     return path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
 
 
-def _channel(text: str) -> int | str:
-    return int(text) if text.isdigit() else text
+def _number_or_word(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
 
 
 class _RecipeHelp(argparse.Action):
@@ -317,14 +362,26 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--encoder", help="id on the Hub or folder of a pretrained encoder; without it spectral statistics are used"
     )
-    command.add_argument("--pooling", default="mean", help="of an encoder's tokens: mean, cls, bands (default: mean)")
     command.add_argument(
-        "--layer", type=int, help="an encoder's block to look at, from 1 or back from -1 (default: the last output)"
+        "--preset", default="default", help="how recordings are compared: fast, default, max (default: default)"
+    )
+    command.add_argument(
+        "--pooling", default="mean", help="of an encoder's tokens: mean, cls, bands, gem, rdp, rdp_gem (default: mean)"
+    )
+    command.add_argument(
+        "--layer",
+        type=_number_or_word,
+        help="an encoder's block, from 1 or back from -1, or 'mean' of all (default: the last output)",
     )
     command.add_argument("--machine", help="name of the machine (default: the folder's name)")
-    command.add_argument("--channel", default="0", help="channel of several, from 0, or 'mean' (default: 0)")
+    command.add_argument("--channel", default="0", help=CHANNEL_HELP)
     command.add_argument(
         "--false-alarm-rate", type=float, default=0.05, help="accepted share of false alarms (default: 0.05)"
+    )
+    command.add_argument(
+        "--threshold-method",
+        default="conformal",
+        help="conformal, quantile, or gamma for rates that few recordings cannot promise (default: conformal)",
     )
     _add_on_bad_audio(command)
     command.set_defaults(run=fit, takes_overrides=True)
@@ -334,10 +391,29 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--revision", help="branch, tag or commit on the Hub")
     command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of them")
     command.add_argument("--csv", type=Path, help="also write the result to this file")
+    command.add_argument("--json", type=Path, help="also write the result to this file, one JSON object a line")
+    command.add_argument("--explain", action="store_true", help="say what is unusual about each recording")
     command.add_argument("--machine", help="which machine the recordings are of, when the detector knows several")
     command.add_argument("--fail-on-anomaly", action="store_true", help="exit with 1 when an anomaly is found")
     _add_on_bad_audio(command)
     command.set_defaults(run=score)
+
+    command = commands.add_parser("monitor", help="decide about a growing file, a folder or a pipe, window by window")
+    command.add_argument("detector", type=Path, help="folder that `hf-asd fit --output` wrote")
+    command.add_argument("source", help="a recording, a folder, or - for raw PCM (16 bit, little endian) from a pipe")
+    command.add_argument("--machine", help="which machine it is, when the detector knows several")
+    command.add_argument("--window", type=float, default=10.0, help="seconds a decision (default: 10)")
+    command.add_argument(
+        "--wait", type=float, default=0.0, help="seconds to wait for more; inf never ends (default: 0)"
+    )
+    command.add_argument("--rate", type=int, default=16_000, help="of a pipe, in Hz (default: 16000)")
+    command.add_argument("--channels", type=int, default=1, help="of a pipe (default: 1)")
+    command.add_argument("--explain", action="store_true", help="say what is unusual about each window")
+    command.add_argument("--raise-at", type=int, default=3, help="anomalous windows that raise an alarm (default: 3)")
+    command.add_argument("--windows", type=int, default=5, help="of so many last windows (default: 5)")
+    command.add_argument("--clear-at", type=int, default=0, help="or fewer of them end it (default: 0)")
+    command.add_argument("--cool-down", type=int, default=0, help="windows without another alarm (default: 0)")
+    command.set_defaults(run=monitor)
 
     for name, text in STAGES.items():
         command = commands.add_parser(name, help=text, add_help=False)
@@ -360,6 +436,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("detector", type=Path, help="folder of the detector")
     command.add_argument("repo", help="ORG/NAME; made where it is not there")
     command.add_argument("--license", help="of the recordings it was fitted on, such as cc-by-nc-sa-4.0")
+    command.add_argument("--dataset", help="id on the Hub of those recordings")
     command.add_argument("--public", action="store_true", help="let everybody see it (default: only you)")
     command.add_argument("--revision", help="branch to push to (default: main)")
     command.set_defaults(run=push)

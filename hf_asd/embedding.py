@@ -13,23 +13,26 @@ from transformers import ASTFeatureExtractor, AutoModel
 
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
+from .description import SOUNDS, describe, summarise
 from .models.eat import EatFeatureExtractor
 from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
-from .models.pooling import check_pooling, embedding_size, pool
+from .models.pooling import check_pooling, clean, embedding_size, patch_grid, pool
 
 
-STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9)}
+STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9), "description": None}
 WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length
 SHARD_ROWS = 256
 
 
 class SpectralStatistics:
     """
-    An embedding without weights: statistics over time of the log energy in each mel band.
+    An embedding without weights: statistics over time of the log energy in each mel band, or what a maintenance
+    engineer would listen for.
 
     Args:
-        statistics (`"quantiles"` or `"mean"`, *optional*, defaults to `"quantiles"`): the 10, 50 and 90 % quantiles of
-            each of the 128 bands, or its mean.
+        statistics (`"quantiles"`, `"mean"` or `"description"`, *optional*, defaults to `"quantiles"`): the 10, 50 and
+            90 % quantiles of each of the 128 bands; its mean; or levels, tones, swells, knocks and rhythms of
+            [`~hf_asd.description.describe`].
     """
 
     def __init__(self, statistics: str = "quantiles"):
@@ -37,7 +40,7 @@ class SpectralStatistics:
             raise ValueError(f"statistics is {statistics!r}; accepted are {', '.join(STATISTICS)}.")
         self.statistics = statistics
         self.feature_extractor = EatFeatureExtractor(do_normalize=False)
-        self.dimensions = self.feature_extractor.feature_size * len(STATISTICS[statistics] or (1,))
+        self.dimensions = self([np.zeros(SAMPLING_RATE, dtype=np.float32)]).shape[1]
 
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
         """
@@ -46,8 +49,11 @@ class SpectralStatistics:
 
         Returns:
             `np.ndarray` of shape `(clips, 384)` (quantiles) or `(clips, 128)` (mean), float32, natural logarithms of
-            energy.
+            energy; or of shape `(clips, 608)` (description), float32, decibels.
         """
+        if self.statistics == "description":
+            summaries = [summarise(describe(clip)) for clip in clips]
+            return np.stack([np.concatenate([summary[kind] for kind in SOUNDS]) for summary in summaries])
         quantiles = STATISTICS[self.statistics]
         rows = []
         for clip in clips:
@@ -67,17 +73,28 @@ class TransformerEncoder:
         model (`PreTrainedModel`): any audio encoder of `AutoModel`, or an attribute classifier, whose own pooling is
             used.
         feature_extractor (`FeatureExtractionMixin`): the one the model was trained with.
-        pooling (`"mean"`, `"cls"` or `"bands"`, *optional*, defaults to `"mean"`): how tokens become one embedding.
+        pooling (`str`, *optional*, defaults to `"mean"`): how tokens become one embedding, see
+            [`~hf_asd.models.pooling.pool`].
         batch_size (`int`, *optional*, defaults to 8): clips a forward pass.
-        layer (`int`, *optional*): the block whose output is pooled, from 1, or from -1 for the last one backwards;
-            the blocks behind it are dropped from the model. It is the block's own output, before a norm that an
-            encoder may have behind its last block. By default the encoder's last hidden state is pooled.
+        layer (`int` or `"mean"`, *optional*): the block whose output is pooled, from 1, or from -1 for the last one
+            backwards; the blocks behind it are dropped from the model. It is the block's own output, before a norm
+            that an encoder may have behind its last block. `"mean"` pools the mean of all blocks' outputs. By default
+            the encoder's last hidden state is pooled.
+        clean_up (`bool`, *optional*, defaults to `False`): see [`~hf_asd.models.pooling.pool`].
 
     Raises:
         ValueError: a pooling or a layer that this encoder does not have.
     """
 
-    def __init__(self, model, feature_extractor, pooling: str = "mean", batch_size: int = 8, layer: int | None = None):
+    def __init__(
+        self,
+        model,
+        feature_extractor,
+        pooling: str = "mean",
+        batch_size: int = 8,
+        layer: int | str | None = None,
+        clean_up: bool = False,
+    ):
         self.is_classifier = model.config.model_type == "attribute_classifier"
         if self.is_classifier and layer is not None:
             raise ValueError(
@@ -89,20 +106,28 @@ class TransformerEncoder:
         )
         check_pooling(shape, pooling)
         self.dimensions = embedding_size(shape, pooled)
-        self.layer = None if layer is None else keep_blocks(model, layer)
+        if isinstance(layer, str) and layer != "mean":
+            raise ValueError(f"layer is {layer!r}; accepted are a block's number and 'mean'.")
+        self.layer = layer if layer in (None, "mean") else keep_blocks(model, layer)
         self.model = model.eval()
         self.feature_extractor = feature_extractor
-        self.pooling = pooling
+        self.pooling = pooled
         self.batch_size = batch_size
+        self.clean_up = clean_up
 
     @classmethod
     def from_pretrained(
-        cls, encoder: str | Path, pooling: str = "mean", batch_size: int = 8, layer: int | None = None
+        cls,
+        encoder: str | Path,
+        pooling: str = "mean",
+        batch_size: int = 8,
+        layer: int | str | None = None,
+        clean_up: bool = False,
     ) -> "TransformerEncoder":
         """
         Args:
             encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
-            pooling, batch_size, layer: as for the class.
+            pooling, batch_size, layer, clean_up: as for the class.
 
         Raises:
             OSError: there is no such encoder.
@@ -110,7 +135,7 @@ class TransformerEncoder:
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model = AutoModel.from_pretrained(encoder).to(device)
-        return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer)
+        return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer, clean_up)
 
     def save_pretrained(self, folder: str | Path):
         """Writes model and feature extractor as an ordinary transformers checkpoint."""
@@ -129,14 +154,11 @@ class TransformerEncoder:
         Returns:
             `np.ndarray` of shape `(clips, dimensions)`, float32.
         """
-        longest = WINDOW_SECONDS * SAMPLING_RATE
-        if isinstance(self.feature_extractor, ASTFeatureExtractor):  # it drops what goes beyond
-            longest = min(longest, self.feature_extractor.max_length * 160 + 240)  # frames of 25 ms every 10 ms
         parts, owners = [], []
         for owner, clip in enumerate(clips):
-            count = math.ceil(len(clip) / longest)
-            parts += np.array_split(clip, count)
-            owners += [owner] * count
+            own = self._parts(clip)
+            parts += own
+            owners += [owner] * len(own)
         # Only parts of one length share a forward pass, so no padding reaches an embedding.
         by_length = {}
         for index, part in enumerate(parts):
@@ -150,22 +172,67 @@ class TransformerEncoder:
         sums = torch.zeros(len(clips), embedded[0].shape[0]).index_add_(0, torch.tensor(owners), torch.stack(embedded))
         return (sums / torch.tensor(owners).bincount()[:, None]).numpy()
 
-    def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
+    @torch.inference_mode()
+    def patches(self, clip: np.ndarray) -> torch.Tensor:
+        """
+        A clip's patches before pooling, those of a long clip's parts one behind the other.
+
+        Args:
+            clip (`np.ndarray` of shape `(samples,)`): float32, 16 kHz.
+
+        Returns:
+            `torch.Tensor` of shape `(times, bands, hidden_size)`, float32.
+        """
+        config = self.model.config.encoder_config if self.is_classifier else self.model.config
+        grids = []
+        for part in self._parts(clip):
+            tokens = self._tokens(self._inputs([part]))
+            grids.append(patch_grid(clean(tokens) if self.clean_up else tokens, config)[0])
+        return torch.cat(grids).cpu()
+
+    def _parts(self, clip: np.ndarray) -> list[np.ndarray]:
+        longest = WINDOW_SECONDS * SAMPLING_RATE
+        if isinstance(self.feature_extractor, ASTFeatureExtractor):  # it drops what goes beyond
+            longest = min(longest, self.feature_extractor.max_length * 160 + 240)  # frames of 25 ms every 10 ms
+        return np.array_split(clip, math.ceil(len(clip) / longest))
+
+    def _inputs(self, parts: list[np.ndarray]) -> torch.Tensor:
         features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt")
-        inputs = features[self.model.main_input_name].to(self.model.device)
+        return features[self.model.main_input_name].to(self.model.device)
+
+    def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
+        inputs = self._inputs(parts)
         if self.is_classifier:
             return self.model(inputs).embeddings.float().cpu()
+        return pool(self._tokens(inputs), self.pooling, self.model.config, self.clean_up).cpu()
+
+    def _tokens(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Tokens of the chosen layer, of shape `(clips, tokens, hidden_size)`, float32."""
         if self.layer is None:
-            hidden_states = self.model(inputs).last_hidden_state
-        else:
-            outputs = []
-            with blocks_of(self.model)[-1].register_forward_hook(lambda block, args, output: outputs.append(output)):
-                self.model(inputs)
-            hidden_states = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
-        return pool(hidden_states.float(), self.pooling, self.model.config).cpu()
+            model = self.model.encoder if self.is_classifier else self.model
+            return model(inputs).last_hidden_state.float()
+        blocks = list(blocks_of(self.model))
+        outputs = []
+
+        def keep(block, args, output):
+            outputs.append((output[0] if isinstance(output, tuple) else output).float())
+
+        hooks = [block.register_forward_hook(keep) for block in (blocks if self.layer == "mean" else blocks[-1:])]
+        try:
+            self.model(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack(outputs).mean(0)
 
 
-def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, channel: int | str = 0) -> Dataset:
+def embed(
+    dataset: Dataset,
+    encoder,
+    output_dir: str | Path | None = None,
+    channel: int | str = 0,
+    allow_silence: bool = False,
+) -> Dataset:
     """
     Adds an `embedding` column.
 
@@ -174,7 +241,8 @@ def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, chann
         encoder ([`SpectralStatistics`] or [`TransformerEncoder`]): what turns clips into embeddings.
         output_dir (`str` or `Path`, *optional*): where finished parts are kept, 256 rows a file; a later call with the
             same folder goes on behind them.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
+            as for [`~hf_asd.data.audio.read_audio`].
 
     Returns:
         `datasets.Dataset`: the rows in their order with `embedding`, a list of float32 of fixed length.
@@ -193,18 +261,19 @@ def embed(dataset: Dataset, encoder, output_dir: str | Path | None = None, chann
             if file is not None and file.exists():
                 progress.update(len(rows))
             else:
-                part = _embed_rows(rows, encoder, channel, progress)
+                part = _embed_rows(rows, encoder, channel, allow_silence, progress)
                 if file is not None:
                     write_table(part, file)
             parts.append(part if file is None else read_table(file))
     return concatenate_datasets([dataset, concatenate_datasets(parts)], axis=1)
 
 
-def _embed_rows(rows: Dataset, encoder, channel: int | str, progress: tqdm) -> Dataset:
+def _embed_rows(rows: Dataset, encoder, channel: int | str, allow_silence: bool, progress: tqdm) -> Dataset:
     embeddings = []
     batch_size = 32  # clips decoded at a time; the encoder splits them further
     for batch in rows.select_columns("audio").iter(batch_size):
-        embeddings.append(encoder([read_audio(audio, channel=channel) for audio in batch["audio"]]))
+        clips = [read_audio(audio, channel=channel, allow_silence=allow_silence) for audio in batch["audio"]]
+        embeddings.append(encoder(clips))
         progress.update(len(batch["audio"]))
     embeddings = np.concatenate(embeddings)
     features = Features({"embedding": List(Value("float32"), length=embeddings.shape[1])})

@@ -12,6 +12,7 @@ from transformers import AutoModel, PreTrainedModel, set_seed
 
 from .class_balance import BALANCES, BalancedSampler, balance_weights, mixup
 from .early_stopping import EarlyStopping, batches_of, hold_out
+from .encoder_card import push_encoder
 from .head_training import train_head
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from .models.attribute_classifier.heads import LOSSES
@@ -232,7 +233,9 @@ def finetune(
         `Path`: `<output_dir>/encoder`, an [`AttributeClassifier`] and its feature extractor.
 
     Raises:
-        ValueError: a clip without a class, a single class, fewer recordings than a batch, or an unknown option.
+        ValueError: a clip without a class, a single class, fewer recordings than a batch, an unknown option;
+            or `push_to_hub` with `train_blocks` 0.
+        HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         TrainingError: the loss is not finite.
         BadAudioError: a recording cannot be used.
 
@@ -286,6 +289,11 @@ def finetune(
     )
     labels = [number[name] for name in classes]
     if config.train_blocks == 0:
+        if arguments.push_to_hub:
+            raise ValueError(
+                "training.push_to_hub is on and train_blocks is 0, so the encoder stays what it was; publish the "
+                "detector (hf-asd push), or train at least one block."
+            )
         steps = config.max_steps if config.max_steps > 0 else round(config.epochs * len(labels) / config.batch_size)
         train_head(
             model,
@@ -327,7 +335,13 @@ def finetune(
     trainer.train_on()
     if stopping:
         stopping.restore_best(model)
-    return export(folder, lambda folder: _save(folder, model, extractor)) if arguments.should_save else folder
+
+    def save(folder: Path):
+        _save(folder, model, extractor)
+        if arguments.push_to_hub:
+            push_encoder(folder, trainer, "finetune", encoder)
+
+    return export(folder, save) if arguments.should_save else folder
 
 
 def _save(folder: Path, model: AttributeClassifier, extractor):

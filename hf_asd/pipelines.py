@@ -45,7 +45,7 @@ class AnomalousSoundDetectionPipeline(Pipeline):
 
     >>> listen = pipeline("anomalous-sound-detection", model="me/asd-my-fan")
     >>> listen(["monday.wav", "tuesday.wav"], batch_size=8)
-    [{'anomaly_score': 2.4, 'p_value': 0.41, 'is_anomaly': False, 'nearest_clip_id': ..., 'threshold': 3.1}, ...]
+    [{'anomaly_score': 2.4, 'z_score': 1.1, 'p_value': 0.41, 'is_anomaly': False, ..., 'abstained': None}, ...]
     ```
     """
 
@@ -62,9 +62,10 @@ class AnomalousSoundDetectionPipeline(Pipeline):
     def __repr__(self) -> str:
         return f"{type(self).__name__}: {', '.join(self.model.machines)} on {self.device}"
 
-    def _sanitize_parameters(self, machine=None, sampling_rate=None, allow_urls=None):
+    def _sanitize_parameters(self, machine=None, sampling_rate=None, allow_urls=None, explain=None):
         given = {"machine": machine, "sampling_rate": sampling_rate, "allow_urls": allow_urls}
-        return {name: value for name, value in given.items() if value is not None}, {}, {}
+        given = {name: value for name, value in given.items() if value is not None}
+        return given, {} if explain is None else {"explain": explain}, {}
 
     def __call__(self, inputs, **kwargs):
         """
@@ -75,11 +76,11 @@ class AnomalousSoundDetectionPipeline(Pipeline):
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
             sampling_rate (`int`, *optional*): rate of samples in Hz; needed with arrays.
             allow_urls (`bool`, *optional*, defaults to `False`): whether `http(s)://` addresses are fetched.
+            explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
             batch_size (`int`, *optional*, defaults to 1): recordings a forward pass.
 
         Returns:
-            `dict`, or a list or generator of them: `anomaly_score`, `p_value`, `is_anomaly`, `nearest_clip_id` and
-            `threshold`.
+            `dict`, or a list or generator of them: as [`AnomalyDetector.__call__`] tells.
 
         Raises:
             BadAudioError: a recording cannot be used.
@@ -103,10 +104,10 @@ class AnomalousSoundDetectionPipeline(Pipeline):
                     "allow_urls=True."
                 )
             inputs = _download(inputs)
-        return {"samples": self.model.read(inputs, sampling_rate), "machine": machine}
+        return {"recording": self.model.read(inputs, sampling_rate), "machine": machine}
 
-    def _forward(self, model_inputs):
-        return self.model.decide([model_inputs["samples"]], [model_inputs["machine"]])[0]
+    def _forward(self, model_inputs, explain=False):
+        return self.model.decide([model_inputs["recording"]], [model_inputs["machine"]], explain)[0]
 
     def postprocess(self, model_outputs):
         return model_outputs
@@ -116,7 +117,8 @@ class AnomalousSoundDetectionPipeline(Pipeline):
         inputs = iter(inputs)
         while batch := list(islice(inputs, batch_size)):
             prepared = [self.preprocess(one, **preprocess_params) for one in batch]
-            yield from self.model.decide([one["samples"] for one in prepared], [one["machine"] for one in prepared])
+            recordings, machines = ([one[name] for one in prepared] for name in ("recording", "machine"))
+            yield from self.model.decide(recordings, machines, **forward_params)
 
 
 def _download(address: str) -> bytes:

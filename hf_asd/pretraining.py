@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, TrainerCallback, set_seed
 
+from .encoder_card import push_encoder
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from .models.eat.pretraining_eat import inverse_block_masks, teacher_decay
 from .models.encoder import load_feature_extractor
@@ -122,6 +123,7 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
     Raises:
         TrainingError: the loss is not finite or the teacher has collapsed.
         ValueError: fewer recordings than a batch, an encoder that is no EAT, or an unknown training option.
+        HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         BadAudioError: a recording cannot be used.
 
     References:
@@ -174,5 +176,7 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
     def save(folder: Path):
         model.eat.save_pretrained(folder)
         extractor.save_pretrained(folder)
+        if arguments.push_to_hub:
+            push_encoder(folder, trainer, "pretrain", config.encoder)
 
     return export(encoder, save) if arguments.should_save else encoder

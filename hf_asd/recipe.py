@@ -25,7 +25,10 @@ class DataConfig:
     machines: list[str] | None = field(
         default=None, metadata={"help": "only these, for instance one for an encoder of its own; by default all"}
     )
-    channel: int | str = field(default=0, metadata={"help": "channel of several, counted from 0, or 'mean'"})
+    channel: int | str = field(
+        default=0,
+        metadata={"help": "channel of several from 0, 'mean', 'near-minus-far' or 'spectral-subtraction'"},
+    )
     on_bad_audio: str = field(default="error", metadata={"help": "unusable recordings: 'error' or 'skip'"})
 
 
@@ -33,7 +36,7 @@ class DataConfig:
 class EmbedConfig:
     """How the pre-trained encoder describes clips to the clustering."""
 
-    pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands"})
+    pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding, as for fit"})
     layer: int | None = field(
         default=None, metadata={"help": "the block to look at, from 1 or back from -1; by default the last output"}
     )

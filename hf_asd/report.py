@@ -10,6 +10,9 @@ from datasets import Dataset
 
 from . import plots
 from .data.audio import SAMPLING_RATE, read_audio
+from .description import describe
+from .detection.profile import NormalProfile
+from .detection.reasons import give_reasons
 from .metrics.functional import term_names
 
 
@@ -41,6 +44,7 @@ def write_report(
     facts: dict[str, str] | None = None,
     baselines: dict[str, dict] | None = None,
     clusters: dict[str, dict] | None = None,
+    profiles: dict[str, NormalProfile] | None = None,
     channel: int | str = 0,
 ) -> Path:
     """
@@ -64,6 +68,8 @@ def write_report(
         baselines (`dict[str, dict]`, *optional*): by name the evaluation of other systems on the same clips; their
             official scores stand beside.
         clusters (`dict[str, dict]`, *optional*): of [`~hf_asd.clustering.describe.cluster_report`].
+        profiles (`dict[str, NormalProfile]`, *optional*): by machine what normal clips sound like; the clips shown get
+            reasons in words.
         channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
 
     Returns:
@@ -86,6 +92,7 @@ def write_report(
             (leave_one_out or {}).get(name, {}),
             num_clips=min(max(CLIPS // len(names), 2), 8),
             channel=channel,
+            profile=(profiles or {}).get(name),
         )
         | {"anchor": f"machine-{number}"}
         | {"clusters": _clusters((clusters or {}).get(name), train_rows.get(name, []), channel)}
@@ -174,6 +181,7 @@ def _machine(
     leave_one_out: dict[str, float],
     num_clips: int,
     channel: int | str,
+    profile: NormalProfile | None,
 ) -> dict:
     """Everything the template shows about one machine."""
     ranked = sorted(test, key=lambda row: -row["anomaly_score"])
@@ -197,7 +205,7 @@ def _machine(
         content["histogram"] = plots.histogram({"unknown": {"normal": scores}}, threshold)
         content["above"] = None if threshold is None else int(np.sum(scores > threshold))
     content["maps"] = _maps(train, test)
-    content["clips"] = _clips(train, ranked, leave_one_out, num_clips, channel)
+    content["clips"] = _clips(train, ranked, leave_one_out, num_clips, channel, profile)
     return content
 
 
@@ -236,7 +244,12 @@ def _maps(train: list[dict], test: list[dict]) -> list[dict]:
 
 
 def _clips(
-    train: list[dict], ranked: list[dict], leave_one_out: dict[str, float], num_clips: int, channel: int | str
+    train: list[dict],
+    ranked: list[dict],
+    leave_one_out: dict[str, float],
+    num_clips: int,
+    channel: int | str,
+    profile: NormalProfile | None,
 ) -> list[dict]:
     """The most anomalous clips, or without new ones the most unusual normal clips, each beside a normal one."""
     by_id = {row["clip_id"]: row for row in train}
@@ -274,6 +287,9 @@ def _clips(
     cards = []
     for row, nearest in pairs:
         card = show(row) | {"left_out": row.get("left_out"), "limits": limits}
+        if profile is not None and ranked:
+            told = describe(read_audio(row["audio"], channel=channel))
+            card["reasons"] = [reason["text"] for reason in give_reasons(told, profile, row["is_anomaly"])]
         if nearest is not None:
             card["reference"] = show(nearest)
         if normal is not None:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from huggingface_hub import HfApi
 from transformers import Trainer, TrainingArguments
 
 from .data.audio import SAMPLING_RATE, read_audio
+from .hub import ENCODER_MARK, check_same_kind, explained
 from .models.filter_bank import FRAME_SAMPLES, HOP_SAMPLES
 
 
@@ -41,9 +43,15 @@ def training_arguments(output_dir: str | Path, options: dict, **defaults) -> Tra
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
             raise ValueError(f"training.{name} is no option of transformers' TrainingArguments; did you mean {near}?")
+    if options.get("hub_strategy", "end") != "end":
+        raise ValueError(
+            f"training.hub_strategy is {options['hub_strategy']!r}; accepted is 'end': only what was trained to its "
+            "end is published."
+        )
     return TrainingArguments(
         output_dir=str(output_dir),
         **{
+            "hub_strategy": "end",
             "save_strategy": "steps",
             "save_total_limit": 2,
             "logging_steps": 50,
@@ -158,6 +166,13 @@ class SeededTrainer(Trainer):
                 "float32 where half precision is on. The checkpoints before it are kept."
             )
         return loss
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """As the Trainer's, before anything is trained; what the Hub refuses is said plainly."""
+        with explained(self.args.hub_model_id):
+            super().init_hf_repo(token, private)
+            if self.is_world_process_zero():
+                check_same_kind(HfApi(token=self.args.hub_token), self.hub_model_id, ENCODER_MARK)
 
     def train_on(self) -> None:
         """Trains from the newest whole checkpoint, or from the start where there is none."""

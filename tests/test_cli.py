@@ -38,6 +38,7 @@ def test_fit_and_score_a_folder(own_machine, capsys):
         "config.json",
         "detector.json",
         "memory_bank.safetensors",
+        "normal_sounds.safetensors",
         "report.html",
     }
     told = capsys.readouterr()
@@ -56,6 +57,28 @@ def test_fit_and_score_a_folder(own_machine, capsys):
     assert main([*command, "--fail-on-anomaly"]) == 1
     healthy = str(own_machine / "new" / "healthy.wav")
     assert main(["score", str(detector), healthy, "--fail-on-anomaly"]) == 0
+
+
+def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
+    detector, new = own_machine / "det", own_machine / "new"
+    assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
+    soundfile.write(new / "silent.wav", np.zeros(RATE), RATE)
+    capsys.readouterr()
+    command = ["score", str(detector), str(new), "--explain", "--json", str(own_machine / "result.json")]
+    assert main([*command, "--csv", str(own_machine / "result.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert "1 of 3 recordings are anomalous, 1 without a decision, 0 skipped" in printed
+    assert "no decision, silent: the peak lies below -90 dB" in printed
+    assert "nearest normal recording: my_fan/" in printed
+    lines = [json.loads(line) for line in (own_machine / "result.json").read_text().splitlines()]
+    faulty, healthy, silent = sorted(lines, key=lambda line: line["file"])
+    assert faulty["is_anomaly"] and any(" Hz" in reason for reason in faulty["reasons"])
+    assert faulty["reasons"][0] in printed and healthy["reasons"] == []
+    assert silent["is_anomaly"] is None and silent["abstained"].startswith("silent")
+    with open(own_machine / "result.csv", newline="") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert rows[faulty["file"]]["reasons"] == "; ".join(faulty["reasons"])
+    assert rows[silent["file"]]["is_anomaly"] == "" and rows[silent["file"]]["abstained"]
 
 
 def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys):
@@ -151,7 +174,7 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     assert sorted(folders) == sorted(stages)
     detector = folders["fit"] / "detector"
     published = {"README.md", "config.json", "detector.json", "memory_bank.safetensors", "encoder"}
-    published |= {"evaluation.json", "scores.parquet", "recipe.yaml", "compute.json"}
+    published |= {"normal_sounds.safetensors", "evaluation.json", "scores.parquet", "recipe.yaml", "compute.json"}
     assert {file.name for file in detector.iterdir()} == published
     card = (detector / "README.md").read_text()
     assert "| finetune | " in card and "## Measured" in card and "of 6 normal ones" in card

@@ -134,7 +134,7 @@ def samples(*lengths):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_layer_is_the_hidden_state_behind_that_block(name):
     config, extractor, bands = ENCODERS[name]
-    clips = samples(10_400, 10_400)
+    clips = samples(10_200, 10_200)
     features = extractor(clips, sampling_rate=16_000, return_tensors="pt")["input_values"]
     with torch.inference_mode():
         whole = random_model(config)(features, output_hidden_states=True)
@@ -145,6 +145,11 @@ def test_a_layer_is_the_hidden_state_behind_that_block(name):
         expected = whole.hidden_states[index][:, prefix:].mean(1)
         np.testing.assert_allclose(encoder(clips), expected, atol=1e-5)
         assert encoder.layer == index and encoder.model.config.num_hidden_layers == index
+    mean_layer = TransformerEncoder(random_model(config), extractor, layer="mean")
+    expected = torch.stack(whole.hidden_states[1:]).mean(0)[:, prefix:].mean(1)
+    if name in ("eat", "beats"):  # the others have a norm behind their last block, which hidden_states shows
+        np.testing.assert_allclose(mean_layer(clips), expected, atol=1e-5)
+    assert mean_layer(clips).shape == expected.shape and mean_layer.model.config.num_hidden_layers == 3
     last = TransformerEncoder(random_model(config), extractor)
     np.testing.assert_allclose(last(clips), whole.last_hidden_state[:, prefix:].mean(1), atol=1e-5)
     if bands is None:
@@ -159,6 +164,8 @@ def test_layers_that_are_not_there_are_refused():
     for layer in (0, 4, -4):
         with pytest.raises(ValueError, match=f"layer is {layer}; this encoder has 3 blocks: accepted are 1 to 3"):
             TransformerEncoder(random_model(config), extractor, layer=layer)
+    with pytest.raises(ValueError, match="layer is 'last'; accepted are a block's number and 'mean'"):
+        TransformerEncoder(random_model(config), extractor, layer="last")
     vision = AutoModel.from_config(CLIPVisionConfig(**TINY, image_size=32, patch_size=16))
     del vision.encoder.layers
     with pytest.raises(ValueError, match="blocks in `layers` or `encoder.layers`"):

@@ -71,6 +71,16 @@ def test_every_kind_of_input_gives_the_same(listen, detector, clips):
     assert resampled["nearest_clip_id"] == expected["nearest_clip_id"]
 
 
+def test_silence_is_no_decision_and_reasons_are_given_when_asked(listen, detector, clips):
+    loud = 5 * soundfile.read(clips / "fan" / "0.wav", dtype="float32")[0]
+    clips = [{"array": samples, "sampling_rate": RATE} for samples in (loud, np.zeros(RATE, dtype=np.float32))]
+    told = listen(clips, machine="fan", explain=True, batch_size=2)
+    assert told == [detector(clip["array"], RATE, "fan", explain=True) for clip in clips]
+    assert told[0]["abstained"] is None and told[0]["is_anomaly"] and told[0]["reasons"]
+    assert told[1]["abstained"].startswith("silent") and told[1]["is_anomaly"] is None
+    assert "reasons" not in listen(clips[0], machine="fan")
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_batches_of_clips_of_any_length_and_machine(listen, detector, clips, batch_size):
     rows = [{"path": str(clips / name / f"{i}.wav"), "machine": name} for i in range(5) for name in ("fan", "pump")]

@@ -55,9 +55,13 @@ def test_report_of_labelled_recordings(folder, tmp_path):
         baselines={"mean log-mel": evaluation},
         skipped=["broken.wav: is empty, it holds no samples."],
         threshold_by_machine={"fan": detector.machines["fan"].threshold},
+        profiles=detector.profiles,
     )
     assert_self_contained(path)
     text = visible_text(path)
+    most_anomalous = int(np.argmax(test["anomaly_score"][:]))
+    reasons = detector.score(dataset["test"].select([most_anomalous]), explain=True)["reasons"][0]
+    assert reasons and all(reason in text for reason in reasons)
     found = sum(
         flag for flag, condition in zip(test["is_anomaly"], test["condition"], strict=True) if condition == "anomaly"
     )

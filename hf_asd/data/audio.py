@@ -10,11 +10,14 @@ import soxr
 from datasets import DatasetDict
 from tqdm.auto import tqdm
 
+from .microphones import select_channel
+
 
 SAMPLING_RATE = 16_000
 MINIMUM_SECONDS = 0.5
 # Below this peak (-90 dB of full scale, about one step of 16 bit) a recording is taken for silence.
 SILENCE_PEAK = 10 ** (-90 / 20)
+CLIPPED_RUN = 4  # equal samples at the extreme that no unclipped machine sound has
 # libsndfile shortens a truncated WAV without an error; only its log tells. Recorders that stream to a pipe promise the
 # largest size there is because they cannot know better: those files are whole.
 TRUNCATED = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -25,7 +28,9 @@ class BadAudioError(ValueError):
     """A recording that cannot be used; the message names the file, what is wrong and what to do."""
 
 
-def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0) -> np.ndarray:
+def read_audio(
+    audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0, allow_silence: bool = False
+) -> np.ndarray:
     """
     Reads one recording as mono float samples.
 
@@ -34,8 +39,10 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
             or a file's path.
         sampling_rate (`int`, *optional*, defaults to 16000): rate of the result in Hz; other rates are resampled
             (soxr, high quality).
-        channel (`int` or `"mean"`, *optional*, defaults to 0): which channel of several is used, counted from 0, or
-            their mean.
+        channel (`int` or `str`, *optional*, defaults to 0): which channel of several is used, counted from 0,
+            `"mean"` of all, or what [`~hf_asd.data.microphones.select_channel`] makes of a near and a far microphone.
+        allow_silence (`bool`, *optional*, defaults to `False`): silence is returned instead of refused, for those
+            that decide about it themselves.
 
     Returns:
         `np.ndarray` of shape `(samples,)`, float32, full scale at 1.
@@ -43,6 +50,25 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
     Raises:
         BadAudioError: the file is missing, no audio, empty, truncated, silent, not finite or shorter than 0.5 s, or
             lacks the channel.
+    """
+    return read_with_clipping(audio, sampling_rate, channel, allow_silence)[0]
+
+
+def read_with_clipping(
+    audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0, allow_silence: bool = True
+) -> tuple[np.ndarray, float]:
+    """
+    As [`read_audio`], with the share of samples that were clipped before the recording was resampled.
+
+    Args:
+        audio, sampling_rate, channel, allow_silence: as for [`read_audio`]; silence is returned by default.
+
+    Returns:
+        `tuple[np.ndarray, float]`: samples of shape `(samples,)`, float32, and the share of [`clipped_share`]: of the
+        channel, or the largest of all channels where several are used.
+
+    Raises:
+        BadAudioError: as for [`read_audio`].
     """
     if isinstance(audio, dict):
         name, source = audio["path"] or "recording in memory", audio.get("bytes")
@@ -65,32 +91,48 @@ def read_audio(audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, cha
         raise BadAudioError(
             f"{name}: is truncated, {cut[2]} of {cut[1]} bytes are there. Copy it again from the recorder."
         )
-    if channel == "mean":
-        mono = samples.mean(axis=1)
-    elif isinstance(channel, int) and 0 <= channel < samples.shape[1]:
-        mono = samples[:, channel]
-    else:
-        raise BadAudioError(
-            f"{name}: has {samples.shape[1]} channel(s), asked for channel {channel!r}. "
-            f"Accepted: 0 to {samples.shape[1] - 1} or 'mean'."
-        )
+    try:
+        mono = select_channel(samples, channel)
+    except ValueError as error:
+        raise BadAudioError(f"{name}: {error}") from error
     if not np.isfinite(mono).all():
         raise BadAudioError(f"{name}: holds {int((~np.isfinite(mono)).sum())} samples that are NaN or infinite.")
     if len(mono) < MINIMUM_SECONDS * rate:
         raise BadAudioError(
             f"{name}: is too short, {len(mono) / rate:.3f} s; at least {MINIMUM_SECONDS} s are needed."
         )
-    if np.abs(mono).max() < SILENCE_PEAK:
+    if not allow_silence and np.abs(mono).max() < SILENCE_PEAK:
         raise BadAudioError(
             f"{name}: is silent, its peak lies below -90 dB of full scale. Was the microphone connected?"
         )
     if rate != sampling_rate:
         mono = soxr.resample(mono, rate, sampling_rate)
-    return np.ascontiguousarray(mono)
+    used = [channel] if isinstance(channel, int) else range(samples.shape[1])
+    return np.ascontiguousarray(mono), max(clipped_share(samples[:, number]) for number in used)
+
+
+def clipped_share(samples: np.ndarray) -> float:
+    """
+    How much of a recording lies on flat tops: runs of 4 or more equal samples at its highest or lowest value.
+
+    Args:
+        samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
+
+    Returns:
+        `float`: between 0 and 1; 0 for silence, which is flat without being clipped.
+    """
+    extreme = max(samples.max(), -samples.min())
+    if extreme < SILENCE_PEAK:
+        return 0.0
+    # Equal but for the rounding of the last of 16 bits.
+    flat = (np.abs(samples) >= extreme - 2.0**-15).astype(np.int8)
+    steps = np.diff(flat, prepend=0, append=0)
+    lengths = np.flatnonzero(steps == -1) - np.flatnonzero(steps == 1)
+    return float(lengths[lengths >= CLIPPED_RUN].sum() / len(samples))
 
 
 def drop_bad_audio(
-    dataset: DatasetDict, on_bad_audio: str = "error", channel: int | str = 0
+    dataset: DatasetDict, on_bad_audio: str = "error", channel: int | str = 0, allow_silence: bool = False
 ) -> tuple[DatasetDict, list[str]]:
     """
     Reads every recording once, and refuses or drops those that cannot be used.
@@ -99,7 +141,8 @@ def drop_bad_audio(
         dataset (`datasets.DatasetDict`): splits of the schema; only `audio` is read.
         on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether bad recordings stop the work
             or are dropped.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
+            as for [`read_audio`].
 
     Returns:
         `tuple[datasets.DatasetDict, list[str]]`: the usable rows, and one message for every dropped one.
@@ -116,7 +159,7 @@ def drop_bad_audio(
         audios = tqdm(rows.select_columns("audio"), desc=f"checking {split} recordings", unit="clip", delay=2)
         for row, columns in enumerate(audios):
             try:
-                read_audio(columns["audio"], channel=channel)
+                read_audio(columns["audio"], channel=channel, allow_silence=allow_silence)
                 good.append(row)
             except BadAudioError as error:
                 messages.append(str(error))

@@ -1,5 +1,7 @@
-from .detector import AnomalyDetector, DetectorConfig
+from .config import DetectorConfig
+from .detector import AnomalyDetector
 from .memory_bank import MemoryBank
+from .scoring import ScoringConfig
 
 
-__all__ = ["AnomalyDetector", "DetectorConfig", "MemoryBank"]
+__all__ = ["AnomalyDetector", "DetectorConfig", "MemoryBank", "ScoringConfig"]

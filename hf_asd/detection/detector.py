@@ -1,77 +1,23 @@
 """The detector: an encoder, a memory bank a machine, and a threshold that travels with them."""
 
-import json
-import os
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import soxr
 import torch
-from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
-from safetensors.torch import load_file, save_file
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 
-from ..data.audio import SAMPLING_RATE, read_audio
+from ..data.audio import SAMPLING_RATE, clipped_share, read_with_clipping
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
-from ..hub import checksums, fetch, read_manifest
+from ..hub import fetch, hub_id
+from .config import DetectorConfig
 from .heard import describe_training
-from .memory_bank import MINIMUM_CLIPS, MemoryBank, build_memory_bank, make_backend
-
-
-FORMAT_VERSION = 1
-SCORE_FEATURES = Features(
-    {
-        "anomaly_score": Value("float64"),
-        "p_value": Value("float64"),
-        "is_anomaly": Value("bool"),
-        "nearest_clip_id": Value("string"),
-    }
-)
-
-
-@dataclass
-class DetectorConfig:
-    """How clips are turned into embeddings and compared with normal ones."""
-
-    backend: str | None = field(
-        default=None,
-        metadata={
-            "help": "'neighbours' (the default with an encoder) or 'deviations' (the default with spectral statistics)"
-        },
-    )
-    num_neighbours: int = field(default=1, metadata={"help": "nearest neighbours averaged into a score"})
-    density_neighbours: int = field(
-        default=4, metadata={"help": "neighbours of a reference that make its local density; 0 switches it off"}
-    )
-    false_alarm_rate: float = field(
-        default=0.05, metadata={"help": "accepted share of false alarms among normal clips"}
-    )
-    pooling: str = field(
-        default="mean", metadata={"help": "how an encoder's tokens become one embedding: mean, cls, bands"}
-    )
-    layer: int | None = field(
-        default=None,
-        metadata={"help": "an encoder's block to look at, from 1 or back from -1; by default its last output"},
-    )
-    statistics: str = field(
-        default="quantiles",
-        metadata={"help": "without an encoder: quantiles or mean of each band's log energy over time"},
-    )
-    channel: int | str = field(default=0, metadata={"help": "channel of several, counted from 0, or 'mean'"})
-
-    def __post_init__(self):
-        if self.backend not in (None, *MINIMUM_CLIPS):
-            raise ValueError(f"backend is {self.backend!r}; accepted are {', '.join(MINIMUM_CLIPS)}.")
-        if self.num_neighbours < 1 or self.density_neighbours < 0:
-            raise ValueError(
-                f"num_neighbours is {self.num_neighbours} (accepted: 1 or more), "
-                f"density_neighbours is {self.density_neighbours} (accepted: 0 or more)."
-            )
-        if not 0 < self.false_alarm_rate < 1:
-            raise ValueError(
-                f"false_alarm_rate is {self.false_alarm_rate}; accepted is a share between 0 and 1, for example 0.05."
-            )
+from .memory_bank import SCORE_FEATURES, MemoryBank, build_memory_bank
+from .profile import NormalProfile, fit_profiles
+from .reasons import judge
+from .saving import load_detector, save_detector
+from .score_map import score_map
 
 
 class AnomalyDetector:
@@ -83,6 +29,8 @@ class AnomalyDetector:
             what turns clips into embeddings.
         config ([`DetectorConfig`], *optional*): how embeddings are compared.
         machines (`dict[str, MemoryBank]`, *optional*): what [`~AnomalyDetector.fit`] learned, by machine.
+        profiles (`dict[str, NormalProfile]`, *optional*): what normal clips sound like, by machine; decisions need
+            none of it, their reasons and the checks of the input do.
 
     Example:
 
@@ -91,7 +39,7 @@ class AnomalyDetector:
 
     >>> detector = AnomalyDetector().fit(load_folder("my_fan/"))
     >>> detector("new/monday.wav")
-    {'anomaly_score': 7.9, 'p_value': 0.016, 'is_anomaly': True, 'nearest_clip_id': 'my_fan/07.wav', 'threshold': 3.1}
+    {'anomaly_score': 7.9, 'z_score': 6.2, 'p_value': 0.016, 'is_anomaly': True, 'nearest_clip_id': ..., ...}
     ```
     """
 
@@ -100,11 +48,15 @@ class AnomalyDetector:
         encoder: SpectralStatistics | TransformerEncoder | None = None,
         config: DetectorConfig | None = None,
         machines: dict[str, MemoryBank] | None = None,
+        profiles: dict[str, NormalProfile] | None = None,
     ):
         self.config = config or DetectorConfig()
         self.encoder = encoder or SpectralStatistics(self.config.statistics)
         self.machines = machines or {}
-        self.heard = {}  # by machine what it was fitted on, for the card
+        self.profiles = profiles or {}
+        # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
+        self.heard, self.base_model = {}, None
+        self.bank_dtype = torch.float32  # of the embeddings on disk
 
     @classmethod
     def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
@@ -121,14 +73,16 @@ class AnomalyDetector:
             if config.layer is not None:
                 raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
             return cls(None, config)
-        return cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
+        pooled = TransformerEncoder.from_pretrained(
+            encoder, config.pooling, layer=config.layer, clean_up=config.clean_up
+        )
+        detector = cls(pooled, config)
+        detector.base_model = hub_id(encoder)
+        return detector
 
-    @property
-    def backend(self) -> str:
-        """`"neighbours"` or `"deviations"`."""
-        return self.config.backend or ("deviations" if isinstance(self.encoder, SpectralStatistics) else "neighbours")
-
-    def fit(self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None) -> "AnomalyDetector":
+    def fit(
+        self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None, with_reasons: bool = True
+    ) -> "AnomalyDetector":
         """
         Learns every machine of a dataset from its normal clips; trains nothing.
 
@@ -136,6 +90,8 @@ class AnomalyDetector:
             dataset (`datasets.Dataset` or `datasets.DatasetDict`): normal training clips (of a `DatasetDict` the split
                 `train`). An `embedding` column is used where there is one.
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
+            with_reasons (`bool`, *optional*, defaults to `True`): also listens to the recordings, so that the detector
+                can give reasons and refuse unfit input. Without an `audio` column it cannot.
 
         Returns:
             the detector itself.
@@ -150,39 +106,46 @@ class AnomalyDetector:
             raise ValueError(
                 f"{anomalies} of {len(rows)} training clips are marked as anomalies; fit takes normal clips only."
             )
+        self.profiles = fit_profiles(rows, self.config.channel) if with_reasons and "audio" in rows.features else {}
         rows = self._embedded(rows, output_dir)
         self.heard = describe_training(rows)
         names = np.array(rows["machine"][:])
         self.machines = {}
         for machine in sorted(set(names.tolist())):
             own = rows.select(np.flatnonzero(names == machine))
-            self.machines[machine] = build_memory_bank(
-                own,
-                self.backend,
-                self.config.num_neighbours,
-                self.config.density_neighbours,
-                self.config.false_alarm_rate,
-            )
+            self.machines[machine] = build_memory_bank(own, self.config)
         return self
 
-    def score(self, dataset: Dataset, output_dir: str | Path | None = None) -> Dataset:
+    def score(
+        self,
+        dataset: Dataset,
+        output_dir: str | Path | None = None,
+        check_input: bool = False,
+        explain: bool = False,
+    ) -> Dataset:
         """
         Scores every clip of a dataset, each by itself.
 
         Args:
             dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read.
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
+            check_input (`bool`, *optional*, defaults to `False`): adds `abstained` (string, `None` for a usable
+                recording), see [`~hf_asd.detection.input_checks.reason_to_abstain`]; then `is_anomaly` is `None`. A
+                challenge wants a decision about every clip, a plant does not.
+            explain (`bool`, *optional*, defaults to `False`): adds `reasons` (list of strings), see
+                [`~hf_asd.detection.reasons.give_reasons`]. Both need `audio`.
 
         Returns:
-            `datasets.Dataset`: the rows with `anomaly_score` (float64, higher is more anomalous), `p_value` (float64),
-            `is_anomaly` (bool) and `nearest_clip_id` (string, the most similar normal clip).
+            `datasets.Dataset`: the rows with `anomaly_score` (float64, higher is more anomalous), `z_score` (float64,
+            comparable between machines), `p_value` (float64), `is_anomaly` (bool), `nearest_clip_id` (string, the most
+            similar normal clip) and `nearest_clip_ids` (list of strings, the three most similar).
 
         Raises:
             BadAudioError: a recording cannot be used.
             ValueError: a machine that the detector has not heard. A detector of one machine takes every clip for it.
         """
-        names = np.array([self._known(machine) for machine in dataset["machine"]], dtype=object)
-        rows = self._embedded(dataset, output_dir)
+        names = np.array([self.known_machine(machine) for machine in dataset["machine"]], dtype=object)
+        rows = self._embedded(dataset, output_dir, allow_silence=check_input)
         vectors = embeddings_of(rows)
         columns = {name: np.empty(len(rows), dtype=object) for name in SCORE_FEATURES}
         for machine in set(names.tolist()):
@@ -190,35 +153,66 @@ class AnomalyDetector:
             for name, values in self.machines[machine].score(vectors[chosen]).items():
                 columns[name][chosen] = values
         plain = {name: values.tolist() for name, values in columns.items()}
-        return concatenate_datasets([rows, Dataset.from_dict(plain, features=SCORE_FEATURES)], axis=1)
+        features = Features(SCORE_FEATURES)
+        if check_input or explain:
+            # A row at a time: recordings need not fit into memory.
+            told = []
+            for row, name in enumerate(names):
+                samples, clipped = read_with_clipping(dataset[row]["audio"], channel=self.config.channel)
+                told.append(judge(samples, clipped, self.profiles.get(name), plain["is_anomaly"][row], explain))
+            if check_input:
+                features["abstained"] = Value("string")
+                plain["abstained"] = [abstained for abstained, _ in told]
+                decisions = zip(plain["is_anomaly"], plain["abstained"], strict=True)
+                plain["is_anomaly"] = [decision if abstained is None else None for decision, abstained in decisions]
+            if explain:
+                features["reasons"] = List(Value("string"))
+                plain["reasons"] = [[reason["text"] for reason in reasons] for _, reasons in told]
+        return concatenate_datasets([rows, Dataset.from_dict(plain, features=features)], axis=1)
 
     def __call__(
-        self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+        self,
+        audio: str | Path | bytes | np.ndarray,
+        sampling_rate: int | None = None,
+        machine: str | None = None,
+        explain: bool = False,
     ) -> dict:
         """
-        Decides about one recording.
+        Decides about one recording, or abstains where it says nothing about the machine.
 
         Args:
             audio (`str`, `Path`, `bytes` or `np.ndarray`): a file, a file's content, or mono samples of shape
                 `(samples,)` with full scale at 1.
             sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with an array.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
+            explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
 
         Returns:
-            `dict`: `anomaly_score`, `p_value`, `is_anomaly`, `nearest_clip_id` and `threshold`.
+            `dict`: the columns of [`~AnomalyDetector.score`], `threshold`, `abstained` and, with `explain`, `reasons`
+            ([`~hf_asd.detection.reasons.give_reasons`]). `abstained` says why the recording is unfit (see
+            [`~hf_asd.detection.input_checks.reason_to_abstain`]), and then `is_anomaly` is `None`; it is `None` for a
+            usable one.
 
         Raises:
             BadAudioError: the recording cannot be used.
             ValueError: the machine is not known, or an array comes without its rate.
         """
-        return self.decide([self.read(audio, sampling_rate)], [machine])[0]
+        return self.decide([self.read(audio, sampling_rate)], [machine], explain)[0]
 
-    def read(self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None) -> np.ndarray:
-        """One recording as the encoder takes it: float32 of shape `(samples,)`, 16 kHz. Args as for a call."""
+    def read(
+        self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None
+    ) -> tuple[np.ndarray, float]:
+        """
+        One recording as decisions need it. Args as for a call.
+
+        Returns:
+            `tuple[np.ndarray, float]`: samples of shape `(samples,)`, float32, 16 kHz, and the share of samples that
+            were clipped when it was recorded ([`~hf_asd.data.audio.clipped_share`]).
+        """
         if isinstance(audio, bytes):
-            return read_audio({"path": None, "bytes": audio}, channel=self.config.channel)
+            audio = {"path": None, "bytes": audio}
         if not isinstance(audio, np.ndarray):
-            return read_audio(audio, channel=self.config.channel)
+            return read_with_clipping(audio, channel=self.config.channel)
         if sampling_rate is None:
             raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
         if audio.ndim != 1 or not np.issubdtype(audio.dtype, np.floating):
@@ -226,23 +220,54 @@ class AnomalyDetector:
                 f"the array has the shape {audio.shape} and dtype {audio.dtype}; accepted are mono samples of shape "
                 "(samples,) as floats with full scale at 1 (16-bit samples divided by 32768)."
             )
-        return soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE)
+        return soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE), clipped_share(audio)
 
-    def decide(self, clips: list[np.ndarray], machines: list[str | None]) -> list[dict]:
+    def decide(
+        self, recordings: list[tuple[np.ndarray, float]], machines: list[str | None], explain: bool = False
+    ) -> list[dict]:
         """
-        Decides about samples that [`~AnomalyDetector.read`] gave, one dictionary a clip as of a call.
+        Decides about several recordings, those of one length in one forward pass.
 
         Args:
-            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
+            recordings (`list[tuple[np.ndarray, float]]`): what [`~AnomalyDetector.read`] gave.
             machines (`list[str]`): which machine each is; `None` where the detector knows one.
+            explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
+
+        Returns:
+            `list[dict]`: one a recording, as of a call.
         """
-        banks = [self.machines[self._known(machine)] for machine in machines]
-        embeddings = torch.from_numpy(self.encoder(clips))
-        return [
-            {name: values.tolist()[0] for name, values in bank.score(embedding[None]).items()}
-            | {"threshold": bank.threshold}
-            for bank, embedding in zip(banks, embeddings, strict=True)
-        ]
+        names = [self.known_machine(machine) for machine in machines]
+        embeddings = torch.from_numpy(self.encoder([samples for samples, _ in recordings]))
+        results = []
+        for name, (samples, clipped), embedding in zip(names, recordings, embeddings, strict=True):
+            bank = self.machines[name]
+            result = {column: values.tolist()[0] for column, values in bank.score(embedding[None]).items()}
+            result["threshold"] = bank.threshold
+            profile = self.profiles.get(name)
+            result["abstained"], reasons = judge(samples, clipped, profile, result["is_anomaly"], explain)
+            if result["abstained"] is not None:
+                result["is_anomaly"] = None
+            results.append(result | ({"reasons": reasons} if explain else {}))
+        return results
+
+    def score_map(
+        self, audio: str | Path | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+    ) -> np.ndarray:
+        """
+        Where in time and frequency a recording differs from the normal ones; see [`~detection.score_map.score_map`].
+
+        Args:
+            audio, sampling_rate, machine: as for calling the detector.
+
+        Returns:
+            `np.ndarray` of shape `(times, bands)`, float32.
+
+        Raises:
+            BadAudioError: the recording cannot be used.
+            ValueError: the machine is not known, or the embedding has no map.
+        """
+        bank = torch.cat(list(self.machines[self._known(machine)].embeddings.values()))
+        return score_map(self.encoder, self.read(audio, sampling_rate)[0], bank)
 
     @property
     def device(self) -> torch.device:
@@ -270,39 +295,7 @@ class AnomalyDetector:
         """
         if not self.machines:
             raise ValueError("The detector has not heard any machine yet; call fit with normal recordings first.")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors, machines = {}, {}
-        for machine, bank in self.machines.items():
-            machines[machine] = {
-                "threshold": bank.threshold,
-                "false_alarm_rate": bank.false_alarm_rate,
-                "clip_ids": bank.clip_ids,
-            }
-            tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
-            for domain, embeddings in bank.embeddings.items():
-                tensors[f"{machine}/{domain}"] = embeddings.contiguous()
-        config = asdict(self.config)
-        if isinstance(self.encoder, TransformerEncoder):
-            self.encoder.save_pretrained(folder / "encoder")
-            # Counted from the front: the encoder is saved without the blocks behind it.
-            config["layer"] = self.encoder.layer
-        save_file(tensors, folder / "memory_bank.safetensors.partial")
-        os.replace(folder / "memory_bank.safetensors.partial", folder / "memory_bank.safetensors")
-        # Tells transformers' pipeline what this is; all the rest is in detector.json.
-        (folder / "config.json").write_text(json.dumps({"model_type": "anomaly_detector"}), encoding="utf-8")
-        content = {
-            "format_version": FORMAT_VERSION,
-            "encoder": "encoder" if isinstance(self.encoder, TransformerEncoder) else None,
-            "config": config,
-            "machines": machines,
-            "heard": self.heard,
-            "files": checksums(folder),
-        }
-        # Last, because it is what from_pretrained looks for.
-        (folder / "detector.json.partial").write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(folder / "detector.json.partial", folder / "detector.json")
-        return folder
+        return save_detector(self, Path(folder))
 
     @classmethod
     def from_pretrained(
@@ -323,38 +316,7 @@ class AnomalyDetector:
             ValueError: a file is missing, truncated or changed, the memory bank does not fit the encoder, or it was
                 written in a format that this version does not know.
         """
-        folder = fetch(detector, revision, token, **download)
-        content = read_manifest(folder, FORMAT_VERSION)
-        config = DetectorConfig(**content["config"])
-        encoder = None
-        if content["encoder"] is not None:
-            encoder = TransformerEncoder.from_pretrained(
-                folder / content["encoder"], config.pooling, layer=config.layer
-            )
-        detector = cls(encoder, config)
-        detector.heard = content["heard"]
-        tensors = load_file(folder / "memory_bank.safetensors")
-        for machine, told in content["machines"].items():
-            embeddings = {domain: tensors[f"{machine}/{domain}"] for domain in told["clip_ids"]}
-            for domain, bank in embeddings.items():
-                expected = (len(told["clip_ids"][domain]), detector.encoder.dimensions)
-                if bank.shape != expected:
-                    raise ValueError(
-                        f"{folder}: the memory bank of {machine}, {domain} domain, has the shape {tuple(bank.shape)}, "
-                        f"but the encoder and the listed clips make {expected}. The files are of different detectors."
-                    )
-            detector.machines[machine] = MemoryBank(
-                embeddings=embeddings,
-                clip_ids=told["clip_ids"],
-                backends={
-                    domain: make_backend(detector.backend, bank, config.num_neighbours, config.density_neighbours)
-                    for domain, bank in embeddings.items()
-                },
-                normal_scores=tensors[f"{machine}/normal_scores"].numpy(),
-                threshold=told["threshold"],
-                false_alarm_rate=told["false_alarm_rate"],
-            )
-        return detector
+        return load_detector(cls, fetch(detector, revision, token, **download))
 
     def push_to_hub(
         self,
@@ -362,26 +324,18 @@ class AnomalyDetector:
         *,
         scored: Dataset | None = None,
         year: int = 2025,
-        license: str | None = None,
-        private: bool | None = True,
-        revision: str | None = None,
-        token: str | None = None,
+        **options,
     ) -> str:
         """
         Publishes the whole detector with its card, in one commit. What `save_pretrained` wrote and a recipe filled
         with scores is published by [`~hf_asd.card.push_detector`] (`hf-asd push`).
 
         Args:
-            repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of the detector is replaced.
+            repo_id (`str`): `"ORG/NAME"`, as for [`~hf_asd.card.push_detector`].
             scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labelled test clips; the
                 card tells its official scores, and the scores are published.
             year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
-            license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
-                `"cc-by-nc-sa-4.0"`.
-            private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
-                memory bank and the clips' names tell something about the machines.
-            revision (`str`, *optional*): branch to push to.
-            token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
+            options: `license`, `dataset`, `private`, `revision`, `token` of [`~hf_asd.card.push_detector`].
 
         Returns:
             `str`: the repository's full id.
@@ -396,14 +350,23 @@ class AnomalyDetector:
             self.save_pretrained(folder)
             if scored is not None:
                 record_evaluation(folder, scored, year)
-            return push_detector(folder, repo_id, license=license, private=private, revision=revision, token=token)
+            return push_detector(folder, repo_id, **options)
 
-    def _embedded(self, rows: Dataset, output_dir: str | Path | None) -> Dataset:
+    def _embedded(self, rows: Dataset, output_dir: str | Path | None, allow_silence: bool = False) -> Dataset:
         if "embedding" in rows.column_names:
             return rows
-        return embed(rows, self.encoder, output_dir, self.config.channel)
+        return embed(rows, self.encoder, output_dir, self.config.channel, allow_silence)
 
-    def _known(self, machine: str | None) -> str:
+    def known_machine(self, machine: str | None = None) -> str:
+        """
+        The machine that a clip is scored as.
+
+        Args:
+            machine (`str`, *optional*): its name; a detector of one machine takes every clip for that one.
+
+        Raises:
+            ValueError: nothing was fitted yet, or a machine that the detector has not heard.
+        """
         if not self.machines:
             raise ValueError("The detector has not heard any machine yet; call fit with normal recordings first.")
         if len(self.machines) == 1:

@@ -1,4 +1,4 @@
-"""Largest standardised deviation joined with standardised nearest neighbours: the backend for few normal clips."""
+"""Standardised deviations and standardised neighbours: the backends for few normal clips."""
 
 import torch
 
@@ -6,79 +6,120 @@ import torch
 # Share of the mean spread that is added to each dimension's own: ten clips do not tell a narrow range from a lucky
 # one.
 SPREAD_FLOOR = 0.25
+CHUNK_ROWS = 2048
 
 
-class StandardisedDeviations:
+class _Standardised:
+    """Mean and floored spread of every dimension, of all clips of a bank and of all but one."""
+
+    minimum_clips = 4
+
+    def __init__(self, bank: torch.Tensor):
+        if len(bank) < self.minimum_clips:
+            raise ValueError(f"{len(bank)} normal clips are too few to tell their spread by; at least 4 are needed.")
+        wide = bank.double()
+        self.mean = wide.mean(0)
+        # Moved to the middle in double precision, a clip needs no more than single precision.
+        self.deviations = (wide - self.mean).float()
+        self.variance = self.deviations.square().sum(0) / (len(bank) - 1)
+        self.spread = _floored(self.variance.sqrt())
+
+    def standardise(self, clips: torch.Tensor) -> torch.Tensor:
+        """Float32."""
+        return (clips.to(self.mean.device).double() - self.mean).float() / self.spread
+
+    def _spread_without(self, rows: slice) -> torch.Tensor:
+        n, squares = len(self.deviations), self.deviations[rows].square()
+        variance = (self.variance * (n - 1) - squares * n / (n - 1)).clamp_min(0) / (n - 2)
+        return _floored(variance.sqrt())
+
+
+class LargestDeviation(_Standardised):
     """
-    How far a clip leaves the range that normal clips keep to, dimension by dimension.
+    How far a clip leaves the range that normal clips keep to, in the dimension where it leaves it farthest.
 
-    Two scores over dimensions standardised by the normal clips' mean and spread: the largest absolute deviation (a
-    fault that moves one band out of its narrow range drowns in a distance over all bands) and the distance to the
-    nearest normal clip (a machine with several states has no one mean). Each is standardised by its own leave-one-out
-    scores and they are added.
+    Dimensions are standardised by the normal clips' mean and spread, to which a quarter of the mean spread is added.
+    A fault that moves one band out of its narrow range drowns in a distance over all bands.
 
     Args:
-        bank (`torch.Tensor` of shape `(references, dimensions)`): spectral statistics of normal clips, float32; at
-            least 4.
+        bank (`torch.Tensor` of shape `(references, dimensions)`): embeddings of normal clips, float32; at least 4.
 
     Raises:
         ValueError: the bank has fewer than 4 clips.
     """
 
-    def __init__(self, bank: torch.Tensor):
-        if len(bank) < 4:
-            raise ValueError(f"{len(bank)} normal clips are too few to tell their spread by; at least 4 are needed.")
-        self.bank = bank
-        wide = bank.double()
-        self.mean, self.spread = wide.mean(0), _floored(wide.std(0))
-        parts = self._leave_one_out_parts()
-        # Identical clips leave nothing to standardise by.
-        self.location, self.scale = parts.mean(0), parts.std(0).clamp_min(1e-6)
-        self._left_out = parts
-
-    def score(self, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Anomaly scores of clips that are not in the bank.
-
-        Args:
-            queries (`torch.Tensor` of shape `(clips, dimensions)`): float32.
-
-        Returns:
-            `tuple[torch.Tensor, torch.Tensor]`, each of shape `(clips,)`: scores (float32, higher is more anomalous)
-            and the bank's row of the nearest reference (int64).
-        """
-        standardised = (queries.double() - self.mean) / self.spread
-        references = (self.bank.double() - self.mean) / self.spread
-        largest = standardised.abs().amax(1)
-        distances, nearest = torch.cdist(standardised, references).min(1)
-        return self._join(torch.stack([largest, distances], dim=1)), nearest
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return self.standardise(queries).abs().amax(1).double()
 
     def leave_one_out(self) -> torch.Tensor:
+        """The score of each clip of the bank against mean and spread of the others, in closed form, float64."""
+        n = len(self.deviations)
+        # From the mean of the others a clip lies n / (n - 1) times as far as from the mean of all.
+        own = self.deviations.abs() * n / (n - 1)
+        return torch.cat([(part / self._spread_without(rows)).amax(1).double() for part, rows in _parts(own)])
+
+
+class StandardisedNeighbours(_Standardised):
+    """
+    Euclidean distance to the nearest normal clips over dimensions standardised as for [`LargestDeviation`]: a machine
+    with several states has no one mean.
+
+    Args:
+        bank (`torch.Tensor` of shape `(references, dimensions)`): embeddings of normal clips, float32; at least 4.
+        num_neighbours (`int`, *optional*, defaults to 1): distances averaged into a score; cut to what the bank has.
+
+    Raises:
+        ValueError: the bank has fewer than 4 clips.
+    """
+
+    def __init__(self, bank: torch.Tensor, num_neighbours: int = 1):
+        super().__init__(bank)
+        self.references = self.deviations / self.spread
+        self.num_neighbours = num_neighbours
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return self.nearest(queries, self.num_neighbours)[0].mean(1)
+
+    def nearest(self, queries: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        The score of each clip of the bank against mean, spread and neighbours of the others.
-
-        Returns:
-            `torch.Tensor` of shape `(references,)`, float32.
+        Distances (float64, ascending) and bank rows (int64) of the nearest references, each of shape
+        `(clips, min(count, references))`.
         """
-        return self._join(self._left_out)
+        standardised = self.standardise(queries)
+        return self._nearest(standardised, torch.ones_like(standardised), count, None)
 
-    def _join(self, parts: torch.Tensor) -> torch.Tensor:
-        return ((parts - self.location) / self.scale).sum(1).float()
+    def leave_one_out(self) -> torch.Tensor:
+        """The score of each clip of the bank against spread and neighbours of the others, float64."""
+        own = torch.arange(len(self.references), device=self.references.device)
+        scores = []
+        for part, rows in _parts(self.references):
+            weights = (self.spread / self._spread_without(rows)).square()
+            count = min(self.num_neighbours, len(self.references) - 1)
+            scores.append(self._nearest(part, weights, count, own[rows])[0].mean(1))
+        return torch.cat(scores)
 
-    def _leave_one_out_parts(self) -> torch.Tensor:
-        wide, n = self.bank.double(), len(self.bank)
-        # Mean and variance without one clip, in closed form.
-        deviations = wide - self.mean
-        variance = (wide.var(0) * (n - 1) - deviations.square() * n / (n - 1)).clamp_min(0) / (n - 2)
-        means, spreads = self.mean - deviations / (n - 1), _floored(variance.sqrt())
-        parts = torch.empty(n, 2, dtype=torch.float64)
-        for row in range(n):
-            parts[row, 0] = ((wide[row] - means[row]) / spreads[row]).abs().amax()
-            distances = ((wide - wide[row]) / spreads[row]).norm(dim=1)
-            distances[row] = torch.inf
-            parts[row, 1] = distances.amin()
-        return parts
+    def _nearest(self, queries: torch.Tensor, weights: torch.Tensor, count: int, own: torch.Tensor | None):
+        """Searches in single precision with weights a query and dimension, then measures again in double precision."""
+        references = self.references
+        found = []
+        for (part, rows), (weight, _) in zip(_parts(queries), _parts(weights), strict=True):
+            # Without the query's own square, which is the same for all references.
+            squares = (weight @ references.square().T).addmm_(part * weight, references.T, alpha=-2)
+            if own is not None:
+                squares.scatter_(1, own[rows][:, None], torch.inf)
+            nearest = squares.topk(min(count, len(references)), dim=1, largest=False).indices
+            exact = (part[:, None].double() - references[nearest]).square() * weight[:, None]
+            distances, order = exact.sum(2).sqrt().sort(1)
+            found.append((distances, nearest.gather(1, order)))
+        return torch.cat([distances for distances, _ in found]), torch.cat([nearest for _, nearest in found])
 
 
 def _floored(spread: torch.Tensor) -> torch.Tensor:
     return (spread + SPREAD_FLOOR * spread.mean(-1, keepdim=True)).clamp_min(1e-6)
+
+
+def _parts(rows: torch.Tensor):
+    for start in range(0, len(rows), CHUNK_ROWS):
+        yield rows[start : start + CHUNK_ROWS], slice(start, start + CHUNK_ROWS)

@@ -1,8 +1,16 @@
 """From leave-one-out scores of normal clips to p-values and a threshold."""
 
 import math
+import warnings
 
 import numpy as np
+from scipy import stats
+
+
+METHODS = ("conformal", "quantile", "gamma")
+GAMMA_CLIPS = 50  # fewer scores tell neither a shape nor whether it fits
+FIT_LEVEL = 0.05
+LEAST_SKEWNESS = 0.2  # a gamma distribution of less is as good as a normal one
 
 
 def p_values(scores: np.ndarray, normal_scores: np.ndarray) -> np.ndarray:
@@ -23,28 +31,78 @@ def p_values(scores: np.ndarray, normal_scores: np.ndarray) -> np.ndarray:
     return (as_high + 1) / (len(ordered) + 1)
 
 
-def threshold_from(normal_scores: np.ndarray, false_alarm_rate: float) -> tuple[float, float]:
+def threshold_from(
+    normal_scores: np.ndarray, false_alarm_rate: float, method: str = "conformal"
+) -> tuple[float, float]:
     """
     The threshold that normal clips exceed at a given rate.
 
     Args:
         normal_scores (`np.ndarray` of shape `(references,)`): leave-one-out scores of the normal clips.
         false_alarm_rate (`float`): accepted share of false alarms among normal clips, between 0 and 1.
+        method (`str`, *optional*, defaults to `"conformal"`):
+            - `"conformal"`: the score of that rank which a fresh normal clip exceeds at the accepted rate at most, on
+              average over installations, whatever the scores' distribution;
+            - `"quantile"`: the empirical quantile, interpolated; exceeded more often where clips are few;
+            - `"gamma"`: the quantile of a gamma distribution; its location is fixed first, by the scores' moments. It
+              can promise rates below `1 / (n + 1)`, as far as the distribution is right: with fewer than 50 clips, or
+              where the scores do not follow it, a warning is given and `"conformal"` is used.
 
     Returns:
         `tuple[float, float]`: the threshold (a clip is anomalous when its score exceeds it) and the false-alarm rate
-        that it stands for. With `n` normal clips no rate below `1 / (n + 1)` can be promised; then the threshold is
-        their highest score and the second value says `1 / (n + 1)`.
+        that it stands for. With `n` normal clips no rate below `1 / (n + 1)` can be promised without an assumption on
+        the distribution; then the threshold is their highest score and the second value says `1 / (n + 1)`.
 
     Raises:
-        ValueError: the rate is not between 0 and 1.
+        ValueError: the rate is not between 0 and 1, or an unknown method.
     """
     if not 0 < false_alarm_rate < 1:
         raise ValueError(
             f"false_alarm_rate is {false_alarm_rate}; accepted is a share between 0 and 1, for example 0.05."
         )
+    if method not in METHODS:
+        raise ValueError(f"threshold_method is {method!r}; accepted are {', '.join(METHODS)}.")
     n = len(normal_scores)
+    promised = max(false_alarm_rate, 1 / (n + 1))
+    if method == "quantile":
+        return float(np.quantile(normal_scores, 1 - false_alarm_rate)), promised
+    if method == "gamma":
+        threshold = _gamma_threshold(np.asarray(normal_scores, dtype=float), false_alarm_rate)
+        if threshold is not None:
+            return threshold, false_alarm_rate
     # The share of normal clips above the r-th smallest of n scores is (n + 1 - r) / (n + 1) on average. The tiny term
     # keeps a product such as 0.95 * 20 from being rounded up to 20.
     rank = min(math.ceil((1 - false_alarm_rate) * (n + 1) - 1e-9), n)
-    return float(np.sort(normal_scores)[rank - 1]), max(false_alarm_rate, 1 / (n + 1))
+    return float(np.sort(normal_scores)[rank - 1]), promised
+
+
+def _gamma_threshold(scores: np.ndarray, false_alarm_rate: float) -> float | None:
+    """`None`, with a warning, where no gamma distribution is to be had."""
+    if len(scores) < GAMMA_CLIPS or np.ptp(scores) == 0:
+        warnings.warn(
+            f"{len(scores)} normal clips (or identical ones) are too few to fit a gamma distribution, at least "
+            f"{GAMMA_CLIPS} are needed; the conformal threshold is used.",
+            stacklevel=3,
+        )
+        return None
+    # The likelihood of a location grows without bound as it nears the lowest score, so it is set before the fit: by
+    # the first three moments (skewness 2 / sqrt(shape)), below the lowest score.
+    skewness = max(float(stats.skew(scores)), LEAST_SKEWNESS)
+    location = float(min(scores.mean() - 2 * scores.std() / skewness, scores.min() - np.ptp(scores) / len(scores)))
+    shape, _, scale = stats.gamma.fit(scores, floc=location)
+    fit = stats.goodness_of_fit(
+        stats.gamma,
+        scores,
+        known_params={"loc": location},
+        statistic="ad",
+        n_mc_samples=99,
+        rng=np.random.default_rng(0),
+    )
+    if fit.pvalue <= FIT_LEVEL:
+        warnings.warn(
+            f"The normal clips' scores do not follow a gamma distribution (Anderson-Darling, p = {fit.pvalue:.3f}); "
+            "the conformal threshold is used.",
+            stacklevel=3,
+        )
+        return None
+    return float(stats.gamma.ppf(1 - false_alarm_rate, shape, location, scale))

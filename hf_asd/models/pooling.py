@@ -4,7 +4,11 @@ import torch
 from transformers import PreTrainedConfig
 
 
-POOLINGS = ("mean", "cls", "bands")
+POOLINGS = ("mean", "cls", "bands", "gem", "rdp", "rdp_gem")
+GEM_POWER = 3.0
+# How much a frame's deviation counts (Wilkinghoff et al. 2026): strongly for BEATs, mildly for EAT and unknown ones.
+RDP_GAMMA = {"beats": 16.0}
+CLEAN_FLOOR, CLEAN_KNEE = 0.1, 0.5
 AST = "audio-spectrogram-transformer"
 
 
@@ -43,29 +47,82 @@ def embedding_size(config: PreTrainedConfig, pooling: str) -> int:
     return config.hidden_size * (num_bands(config) if pooling == "bands" else 1)
 
 
-def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig) -> torch.Tensor:
+def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, clean_up: bool = False) -> torch.Tensor:
     """
     Pools an encoder's tokens.
 
     Args:
         hidden_states (`torch.Tensor` of shape `(clips, tokens, hidden_size)`): the encoder's prefix tokens, and behind
             them its patches.
-        pooling (`"mean"`, `"cls"` or `"bands"`): mean over patches; the first prefix token; mean over time that keeps
-            the frequency bands apart, the lowest first.
+        pooling (`str`): what becomes of the tokens:
+            - `"mean"`: mean over patches;
+            - `"cls"`: the first prefix token;
+            - `"bands"`: mean over time that keeps the frequency bands apart, the lowest first;
+            - `"gem"`: generalised mean over patches with power 3, of the magnitudes with their signs kept;
+            - `"rdp"`: relative deviation pooling, a mean in which a frame far from the clip's mean frame weighs more;
+            - `"rdp_gem"`: the generalised mean with the weights of the former.
         config (`PreTrainedConfig`): the encoder's, which tells its prefix tokens and its bands.
+        clean_up (`bool`, *optional*, defaults to `False`): raises values below 0.1 to it and squashes those above 0.5
+            by a tanh before pooling: a few channels of published EAT weights dwarf all others.
 
     Returns:
         `torch.Tensor` of shape `(clips, hidden_size)`, for `"bands"` `(clips, bands * hidden_size)`.
 
     Raises:
         ValueError: an unknown pooling, or one for which this encoder has no tokens.
+
+    References:
+        K. Wilkinghoff, S. Yadav, Z.-H. Tan 2026, "Temporal Pooling Strategies for Training-Free Anomalous Sound
+        Detection with Self-Supervised Audio Embeddings" (arXiv 2603.04605): RDP, RDP with GeM, EAT clean-up.
+        F. Radenovic et al. 2019, "Fine-tuning CNN Image Retrieval with No Human Annotation": GeM. How signs are kept
+        and that a frame's deviation is told relative to the norm of the mean frame is this project's reading.
     """
     check_pooling(config, pooling)
+    if clean_up:
+        hidden_states = clean(hidden_states)
     if pooling == "cls":
         return hidden_states[:, 0]
     patches = hidden_states[:, prefix_tokens(config) :]
     if pooling == "mean":
         return patches.mean(1)
+    if pooling == "gem":
+        return _generalised_mean(patches, 1 / patches.shape[1])
+    grid = patch_grid(hidden_states, config)
+    if pooling == "bands":
+        return grid.mean(1).flatten(1)
+    weights = _frame_weights(grid.mean(2), RDP_GAMMA.get(config.model_type, 1.0))
+    if pooling == "rdp":
+        return (weights[:, :, None] * grid.mean(2)).sum(1)
+    return _generalised_mean(
+        grid.flatten(1, 2), weights.repeat_interleave(grid.shape[2], 1)[:, :, None] / grid.shape[2]
+    )
+
+
+def patch_grid(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+    """
+    Patches by time and frequency, of shape `(clips, times, bands, hidden_size)`; one band for an encoder whose tokens
+    run along time alone.
+    """
+    patches = hidden_states[:, prefix_tokens(config) :]
     if config.model_type == AST:  # band after band; the others have time step after time step
-        return patches.unflatten(1, (num_bands(config), -1)).mean(2).flatten(1)
-    return patches.unflatten(1, (-1, num_bands(config))).mean(1).flatten(1)
+        return patches.unflatten(1, (num_bands(config), -1)).transpose(1, 2)
+    return patches.unflatten(1, (-1, num_bands(config) or 1))
+
+
+def clean(hidden_states: torch.Tensor) -> torch.Tensor:
+    """Values from 0.1 up, those above 0.5 squashed to at most 1.5; see [`pool`]."""
+    above = CLEAN_KNEE + (hidden_states - CLEAN_KNEE).tanh()
+    return torch.where(hidden_states > CLEAN_KNEE, above, hidden_states.clamp_min(CLEAN_FLOOR))
+
+
+def _frame_weights(frames: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Weights of shape `(clips, frames)` that sum to 1."""
+    mean = frames.mean(1, keepdim=True)
+    deviations = (frames - mean).norm(dim=2) / mean.norm(dim=2).clamp_min(1e-6)
+    # By the logarithm: a high power of a large deviation overflows.
+    return (gamma * deviations.log1p()).softmax(1)
+
+
+def _generalised_mean(patches: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:
+    mean = (patches.sign() * patches.abs() ** GEM_POWER * weights).sum(1)
+    return mean.sign() * mean.abs() ** (1 / GEM_POWER)

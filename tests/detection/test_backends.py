@@ -1,105 +1,323 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from hf_asd.detection.deviations import StandardisedDeviations
-from hf_asd.detection.neighbours import NearestNeighbours, cosine_distances
-from hf_asd.detection.threshold import p_values, threshold_from
+from hf_asd.detection.covariance import Mahalanobis
+from hf_asd.detection.deviations import LargestDeviation, StandardisedNeighbours
+from hf_asd.detection.estimators import Estimator, cross_scores
+from hf_asd.detection.neighbours import NearestNeighbours
+from hf_asd.detection.references import k_centre, k_means, mem_mixup, smote
+from hf_asd.detection.scoring import Fused, Lowest, ScoringConfig, make_scorer
 
 
 def embeddings(rows, dimensions=6, seed=0):
     return torch.randn(rows, dimensions, generator=torch.Generator().manual_seed(seed))
 
 
-def slow_density_score(query, bank, num_neighbours, density_neighbours):
-    def distance(a, b):
-        return 1 - float(torch.dot(a, b) / (a.norm() * b.norm()))
+def without(bank, row):
+    return torch.cat([bank[:row], bank[row + 1 :]])
 
-    scores = []
+
+def slow_distance(a, b, metric):
+    a, b = a.double(), b.double()
+    return float((a - b).norm()) if metric == "euclidean" else 1 - float(torch.dot(a, b) / (a.norm() * b.norm()))
+
+
+def slow_densities(bank, metric, neighbours):
+    densities = []
     for i, reference in enumerate(bank):
-        others = sorted(distance(reference, other) for j, other in enumerate(bank) if j != i)[:density_neighbours]
-        density = sum(others) / len(others) if others else 1.0
-        scores.append(distance(query, reference) / density)
-    return np.mean(sorted(scores)[:num_neighbours]), int(np.argmin(scores))
+        others = sorted(slow_distance(reference, other, metric) for j, other in enumerate(bank) if j != i)[:neighbours]
+        densities.append(sum(others) / len(others) if others else 1.0)
+    return densities
 
 
-@pytest.mark.parametrize(("num_neighbours", "density_neighbours"), [(1, 0), (1, 4), (3, 2), (1, 50)])
-def test_neighbours_match_the_plain_formula(num_neighbours, density_neighbours):
+def slow_slope(bank, metric, densities):
+    scores, logs = [], []
+    for i, clip in enumerate(bank):
+        distances = [slow_distance(clip, other, metric) if j != i else np.inf for j, other in enumerate(bank)]
+        scores.append(min(distances))
+        logs.append(np.log(densities[int(np.argmin(distances))]))
+    return np.cov(scores, logs, bias=True)[0, 1] / np.var(logs)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("normalisation", ["none", "ratio", "difference", "varmin"])
+@pytest.mark.parametrize(("num_neighbours", "density_neighbours"), [(1, 4), (3, 2), (2, 50)])
+def test_neighbours_match_the_plain_formula(metric, normalisation, num_neighbours, density_neighbours):
     bank, queries = embeddings(12), embeddings(5, seed=1)
-    scores, nearest = NearestNeighbours(bank, num_neighbours, density_neighbours).score(queries)
-    for query, score, row in zip(queries, scores, nearest, strict=True):
-        expected, expected_row = slow_density_score(query, bank, num_neighbours, density_neighbours)
-        assert score.item() == pytest.approx(expected, rel=1e-4) and row.item() == expected_row
+    backend = NearestNeighbours(bank, metric, num_neighbours, normalisation, density_neighbours)
+    densities = slow_densities(bank, metric, density_neighbours)
+    slope = slow_slope(bank, metric, densities)
+    combine = {
+        "none": lambda d, r: d,
+        "ratio": lambda d, r: d / r,
+        "difference": lambda d, r: d - r,
+        "varmin": lambda d, r: d - slope * np.log(r),
+    }[normalisation]
+    scores, (_, nearest) = backend.score(queries), backend.nearest(queries, 1)
+    for query, score, row in zip(queries, scores, nearest[:, 0], strict=True):
+        each = [combine(slow_distance(query, r, metric), d) for r, d in zip(bank, densities, strict=True)]
+        assert score.item() == pytest.approx(np.mean(sorted(each)[:num_neighbours]), rel=1e-9, abs=1e-9)
+        assert row.item() == int(np.argmin(each))
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("rows", [2, 3, 5, 12])
-@pytest.mark.parametrize("density_neighbours", [0, 1, 2, 4, 11, 50])
-def test_leave_one_out_equals_a_bank_built_without_the_clip(rows, density_neighbours):
+@pytest.mark.parametrize("density_neighbours", [1, 2, 4, 11, 50])
+def test_leave_one_out_equals_a_bank_built_without_the_clip(metric, rows, density_neighbours):
     bank = embeddings(rows)
-    left_out = NearestNeighbours(bank, 1, density_neighbours).leave_one_out()
-    for row in range(rows):
-        others = torch.cat([bank[:row], bank[row + 1 :]])
-        expected = NearestNeighbours(others, 1, density_neighbours).score(bank[row : row + 1])[0]
-        torch.testing.assert_close(left_out[row : row + 1], expected, rtol=1e-4, atol=1e-6)
+    for normalisation in ("none", "ratio", "difference"):
+        options = (metric, 1, normalisation, density_neighbours)
+        left_out = NearestNeighbours(bank, *options).leave_one_out()
+        expected = [NearestNeighbours(without(bank, i), *options).score(bank[i : i + 1]) for i in range(rows)]
+        torch.testing.assert_close(left_out, torch.cat(expected), rtol=1e-9, atol=1e-9)
 
 
-def test_degenerate_banks_of_neighbours():
-    single = NearestNeighbours(embeddings(1))
-    torch.testing.assert_close(
-        single.score(embeddings(2, seed=1))[0], cosine_distances(embeddings(2, seed=1), embeddings(1))[:, 0]
-    )
-    with pytest.raises(ValueError, match="at least 2"):
-        single.leave_one_out()
-    same = NearestNeighbours(embeddings(1).repeat(5, 1))
-    assert torch.isfinite(same.leave_one_out()).all()
-    assert same.score(embeddings(3, seed=1))[0].min() > same.leave_one_out().max()
+def test_search_in_small_chunks_gives_the_same(monkeypatch):
+    bank, queries = embeddings(50), embeddings(9, seed=1)
+    whole = NearestNeighbours(bank, "cosine", 3, "ratio")
+    expected, left_out = whole.nearest(queries, 3), whole.leave_one_out()
+    monkeypatch.setattr("hf_asd.detection.neighbours.CHUNK_REFERENCES", 7)
+    monkeypatch.setattr("hf_asd.detection.neighbours.CHUNK_ENTRIES", 60)
+    cut = NearestNeighbours(bank, "cosine", 3, "ratio")
+    torch.testing.assert_close(cut.nearest(queries, 3), expected)
+    torch.testing.assert_close(cut.leave_one_out(), left_out)
+
+
+def test_embeddings_that_are_nearly_alike_keep_their_digits():
+    """Clips 1e-5 apart: one minus a cosine in single precision would be rounding alone."""
+    centre = 10 * embeddings(1, 64)
+    bank, queries = centre + 1e-3 * embeddings(30, 64, seed=1), centre + 1e-3 * embeddings(4, 64, seed=2)
+    scores = NearestNeighbours(bank).score(queries)
+    expected = [min(slow_distance(query, reference, "cosine") for reference in bank) for query in queries]
+    assert max(expected) < 1e-6
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+
+
+def test_a_bank_in_half_precision_is_scored_as_its_values():
+    bank, queries = embeddings(40).half(), embeddings(5, seed=1)
+    scores = NearestNeighbours(bank).score(queries)
+    torch.testing.assert_close(scores, NearestNeighbours(bank.float()).score(queries))
+
+
+def slow_standardised(clip, references):
+    spread = references.std(0, ddof=1)
+    spread = spread + 0.25 * spread.mean()
+    largest = np.abs((clip - references.mean(0)) / spread).max()
+    return largest, sorted(np.linalg.norm((clip - r) / spread) for r in references)
 
 
 def test_deviations_match_the_plain_formula():
-    bank, query = embeddings(8).double().numpy(), embeddings(1, seed=1).double().numpy()[0]
-
-    def parts(clip, references):
-        spread = references.std(0, ddof=1)
-        spread = spread + 0.25 * spread.mean()
-        largest = np.abs((clip - references.mean(0)) / spread).max()
-        return np.array([largest, min(np.linalg.norm((clip - r) / spread) for r in references)])
-
-    left_out = np.stack([parts(bank[i], np.delete(bank, i, 0)) for i in range(len(bank))])
-    location, scale = left_out.mean(0), left_out.std(0, ddof=1)
-    backend = StandardisedDeviations(torch.from_numpy(bank).float())
-    np.testing.assert_allclose(backend.leave_one_out(), ((left_out - location) / scale).sum(1), rtol=1e-4, atol=1e-4)
-    expected = ((parts(query, bank) - location) / scale).sum()
-    assert backend.score(torch.from_numpy(query[None]).float())[0].item() == pytest.approx(expected, rel=1e-4)
+    bank, queries = embeddings(8), embeddings(3, seed=1)
+    largest, neighbours = LargestDeviation(bank), StandardisedNeighbours(bank, 2)
+    for i, query in enumerate(queries.double().numpy()):
+        expected, distances = slow_standardised(query, bank.double().numpy())
+        assert largest.score(queries)[i].item() == pytest.approx(expected)
+        assert neighbours.score(queries)[i].item() == pytest.approx(np.mean(distances[:2]))
+    for i, clip in enumerate(bank.double().numpy()):
+        expected, distances = slow_standardised(clip, without(bank, i).double().numpy())
+        assert largest.leave_one_out()[i].item() == pytest.approx(expected)
+        assert neighbours.leave_one_out()[i].item() == pytest.approx(np.mean(distances[:2]))
 
 
-def test_deviations_of_degenerate_banks():
-    with pytest.raises(ValueError, match="3 normal clips are too few"):
-        StandardisedDeviations(embeddings(3))
-    same = StandardisedDeviations(embeddings(1).repeat(5, 1))
-    assert torch.isfinite(same.leave_one_out()).all()
-    assert same.score(embeddings(1, seed=1))[0] > same.leave_one_out().max()
+@pytest.mark.parametrize(("rows", "dimensions"), [(30, 4), (6, 20), (3, 3)])
+def test_mahalanobis_matches_scikit_learn_and_a_refit(rows, dimensions):
+    from sklearn.covariance import LedoitWolf
+
+    bank, queries = embeddings(rows, dimensions), embeddings(4, dimensions, seed=1)
+    backend = Mahalanobis(bank)
+    fitted = LedoitWolf().fit(bank.double().numpy())
+    np.testing.assert_allclose(
+        backend.score(queries), np.sqrt(fitted.mahalanobis(queries.double().numpy())), rtol=1e-6
+    )
+    ridge = backend.ridge * float(backend.scale) ** 2 * rows / (rows - 1)
+    for row, left_out in enumerate(backend.leave_one_out()):
+        others = without(bank, row).double().numpy()
+        covariance = (1 - backend.shrinkage) * np.cov(others.T, bias=True) + ridge * np.eye(dimensions)
+        deviation = bank[row].double().numpy() - others.mean(0)
+        assert left_out.item() == pytest.approx(np.sqrt(deviation @ np.linalg.solve(covariance, deviation)))
 
 
-def test_p_values_and_threshold_agree():
-    normal = np.random.default_rng(0).standard_normal(99)
-    scores = np.random.default_rng(1).standard_normal(1000)
-    for rate in (0.01, 0.05, 0.1, 0.5):
-        threshold, promised = threshold_from(normal, rate)
-        assert promised == rate
-        np.testing.assert_array_equal(scores > threshold, p_values(scores, normal) <= rate)
-    assert p_values(np.array([np.inf]), normal) == 0.01
-    assert p_values(np.array([-np.inf]), normal) == 1
+def test_estimators_are_scikit_learns():
+    from sklearn.mixture import GaussianMixture
+    from sklearn.neighbors import LocalOutlierFactor
+
+    bank, queries = embeddings(30), embeddings(4, seed=1)
+    clips, new = bank.double().numpy(), queries.double().numpy()
+    mean, scale = clips.mean(0), clips.std()
+    factor = LocalOutlierFactor(20, novelty=True).fit((clips - mean) / scale)
+    np.testing.assert_allclose(
+        Estimator(bank, "outlier_factor").score(queries), -factor.score_samples((new - mean) / scale)
+    )
+    mixture = GaussianMixture(3, covariance_type="diag", reg_covar=1e-3, random_state=0).fit((clips - mean) / scale)
+    np.testing.assert_allclose(Estimator(bank, "mixture").score(queries), -mixture.score_samples((new - mean) / scale))
 
 
-def test_a_rate_that_few_clips_cannot_promise():
-    threshold, promised = threshold_from(np.arange(10.0), 0.01)
-    assert threshold == 9 and promised == pytest.approx(1 / 11)
-    with pytest.raises(ValueError, match="false_alarm_rate is 0"):
-        threshold_from(np.arange(10.0), 0)
+def test_cross_scores_leave_out_every_clip_or_its_fold():
+    few = embeddings(9)
+    expected = [NearestNeighbours(without(few, row)).score(few[row : row + 1]) for row in range(9)]
+    torch.testing.assert_close(cross_scores(NearestNeighbours, few), torch.cat(expected))
+    many, seen = embeddings(50), []
+    scores = cross_scores(lambda kept: seen.append(kept) or NearestNeighbours(kept), many)
+    assert [len(kept) for kept in seen] == [45] * 10
+    assert (scores >= NearestNeighbours(many).leave_one_out() - 1e-12).all() and (scores > 1e-6).all()
 
 
-def test_false_alarms_come_at_the_promised_rate():
-    # 2000 installations with 19 normal clips each: on average one fresh clip in ten exceeds the threshold.
-    generator = np.random.default_rng(0)
-    alarms = [generator.standard_normal() > threshold_from(generator.standard_normal(19), 0.1)[0] for _ in range(2000)]
-    assert abs(np.mean(alarms) - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 2000)
+def test_fewer_references():
+    bank = torch.cat([embeddings(20) * 0.01 + shift for shift in (0, 5, 10)])
+    for reduce in (k_means, k_centre):
+        few = reduce(bank, 3)
+        assert sorted(few.mean(1).round().tolist()) == [0, 5, 10]
+        assert reduce(bank, 100) is bank
+    assert all(any(torch.equal(row, clip) for clip in bank) for row in k_centre(bank, 7))
+    # Each chosen clip is the farthest from those before it.
+    chosen = k_centre(bank, 4)
+    distances = torch.cdist(bank, chosen[:3]).amin(1)
+    assert torch.equal(chosen[3], bank[distances.argmax()])
+    assert len(k_means(embeddings(1).repeat(9, 1), 3)) == 1
+
+
+def test_mixed_target_references():
+    target, source = embeddings(3), embeddings(20, seed=1)
+    mixed = mem_mixup(target, source)
+    for clip, found in zip(target, mixed, strict=True):
+        nearest = min(source, key=lambda reference: slow_distance(clip, reference, "cosine"))
+        torch.testing.assert_close(found, 0.9 * clip + 0.1 * nearest)
+    more = smote(target, 40)
+    assert torch.equal(more[:3], target) and len(more) == 40
+    for synthetic in more[3:]:  # on a line between two given clips
+        detours = [(synthetic - a).norm() + (synthetic - b).norm() - (a - b).norm() for a in target for b in target]
+        assert min(detours) < 1e-4
+    assert smote(target, 2) is target and len(smote(target[:1], 9)) == 1
+    assert torch.equal(smote(embeddings(1).repeat(3, 1), 5), embeddings(1).repeat(5, 1))
+
+
+def test_fusion_and_domains_match_the_plain_formulas():
+    source, target, queries = embeddings(12), embeddings(5, seed=1) + 2, embeddings(6, seed=2)
+    banks = {"source": source, "target": target}
+    lowest = Lowest({name: LargestDeviation(bank) for name, bank in banks.items()}, banks)
+    both = [LargestDeviation(source), LargestDeviation(target)]
+    torch.testing.assert_close(lowest.score(queries), torch.minimum(*(part.score(queries) for part in both)))
+    expected = torch.cat(
+        [
+            torch.minimum(both[0].leave_one_out(), both[1].score(source)),
+            torch.minimum(both[1].leave_one_out(), both[0].score(target)),
+        ]
+    )
+    torch.testing.assert_close(lowest.leave_one_out(), expected)
+    parts = [LargestDeviation(source), NearestNeighbours(source)]
+    z = [
+        (part.score(queries) - part.leave_one_out().mean()) / part.leave_one_out().std(correction=0) for part in parts
+    ]
+    for how, join in (("mean", torch.mean), ("min", torch.amin), ("max", torch.amax)):
+        torch.testing.assert_close(Fused(parts, how).score(queries), join(torch.stack(z), 0))
+
+
+def test_bands_have_memories_of_their_own():
+    bank, queries = embeddings(10, 8), embeddings(3, 8, seed=1)
+    config = ScoringConfig(preset="fast", num_bands=2)
+    bands = [NearestNeighbours(bank[:, half]) for half in (slice(0, 4), slice(4, 8))]
+    z = [
+        (band.score(queries[:, half]) - band.leave_one_out().mean()) / band.leave_one_out().std(correction=0)
+        for band, half in zip(bands, (slice(0, 4), slice(4, 8)), strict=True)
+    ]
+    torch.testing.assert_close(make_scorer({"source": bank}, config).score(queries), (z[0] + z[1]) / 2)
+    with pytest.raises(ValueError, match="num_bands is 3, but an embedding has 8 dimensions"):
+        make_scorer({"source": bank}, ScoringConfig(num_bands=3))
+
+
+EVERY_KIND = [
+    *({"backends": (name,)} for name in ("cosine", "euclidean", "standardised", "largest", "mahalanobis", "mixture")),
+    {"backends": ("outlier_factor",)},
+    *({"preset": "fast", "normalisation": name} for name in ("ratio", "difference", "varmin", "z")),
+    {"preset": "fast", "split_domains": True, "target": "smote"},
+    {"preset": "fast", "split_domains": True, "target": "mem_mixup"},
+    {"preset": "fast", "reduction": "k_means", "num_references": 4},
+    {"preset": "fast", "reduction": "k_centre", "num_references": 4},
+    {"num_bands": 2, "band_fusion": "max"},
+    {"preset": "fast"},
+    {"preset": "default"},
+    {"preset": "max"},
+    {"preset": "max", "split_domains": True, "fusion": "min"},
+]
+
+
+@pytest.mark.parametrize("options", EVERY_KIND)
+@settings(max_examples=5, deadline=None)
+@given(others=st.lists(st.integers(1, 6), min_size=0, max_size=6), place=st.integers(0, 6))
+def test_a_score_does_not_depend_on_other_test_clips(options, others, place):
+    """Inductive: whatever is scored along with it, before it or behind it."""
+    scorer = _scorer(options)
+    clip = embeddings(1, seed=100)
+    around = [10.0**scale * embeddings(1, seed=scale) for scale in others]
+    queries = torch.cat([*around[:place], clip, *around[place:]])
+    position = min(place, len(around))
+    assert scorer.score(queries)[position].item() == pytest.approx(scorer.score(clip).item(), rel=1e-9, abs=1e-9)
+
+
+_SCORERS = {}
+
+
+def _scorer(options):
+    key = str(options)
+    if key not in _SCORERS:
+        banks = {"source": embeddings(25), "target": embeddings(6, seed=9) + 1}
+        _SCORERS[key] = make_scorer(banks, ScoringConfig(**options))
+    return _SCORERS[key]
+
+
+@pytest.mark.parametrize("options", EVERY_KIND)
+@pytest.mark.parametrize("clips", ["fewest", "identical", "no target", "one target"])
+def test_degenerate_banks_have_finite_scores(options, clips):
+    config = ScoringConfig(**options, num_neighbours=3)
+    banks = {
+        "fewest": {"source": embeddings(config.minimum_clips)},
+        "identical": {"source": embeddings(1).repeat(8, 1), "target": embeddings(1).repeat(4, 1)},
+        "no target": {"source": embeddings(8)},
+        "one target": {"source": embeddings(8), "target": embeddings(1, seed=1)},
+    }[clips]
+    scorer = make_scorer(banks, config)
+    left_out, far = scorer.leave_one_out(), scorer.score(100 * embeddings(1, seed=5))
+    assert torch.isfinite(left_out).all() and torch.isfinite(far).all()
+    assert len(left_out) == sum(map(len, banks.values()))
+    if clips == "identical":
+        assert far > left_out.max()
+
+
+def test_one_clip_is_refused_or_has_a_plain_distance():
+    single, queries = NearestNeighbours(embeddings(1), normalisation="ratio"), embeddings(2, seed=1)
+    expected = [slow_distance(query, embeddings(1)[0], "cosine") for query in queries]
+    np.testing.assert_allclose(single.score(queries), expected)
+    with pytest.raises(ValueError, match="at least 2"):
+        single.leave_one_out()
+    with pytest.raises(ValueError, match="at least 2"):
+        Mahalanobis(embeddings(1))
+    for backend in (LargestDeviation, StandardisedNeighbours):
+        with pytest.raises(ValueError, match="3 normal clips are too few"):
+            backend(embeddings(3))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "best"}, "preset is 'best'; accepted are fast, default, max"),
+        ({"backends": ("cosine", "svm")}, "backends is 'svm'; accepted are cosine"),
+        ({"backends": ()}, "backends is empty"),
+        ({"normalisation": "log"}, "normalisation is 'log'"),
+        ({"target": "smote"}, "target is 'smote', which needs a target bank"),
+        ({"num_neighbours": 0}, "num_neighbours is 0; accepted is 1 or more"),
+        ({"threshold_method": "otsu"}, "threshold_method is 'otsu'"),
+        ({"false_alarm_rate": 5}, "false_alarm_rate is 5; accepted is a share"),
+    ],
+)
+def test_options_that_are_not_accepted_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        ScoringConfig(**options)
+
+
+def test_an_option_wins_over_its_preset():
+    assert ScoringConfig(preset="fast").backends == ("cosine",)
+    assert ScoringConfig(preset="fast", normalisation="ratio").normalisation == "ratio"
+    assert ScoringConfig(preset="max", backends=["largest"]).backends == ("largest",)

@@ -10,7 +10,7 @@ from hf_asd.data.schema import dataset_from_rows
 
 
 RATE = 16_000
-COLUMNS = ("anomaly_score", "p_value", "is_anomaly", "nearest_clip_id")
+COLUMNS = ("anomaly_score", "z_score", "p_value", "is_anomaly", "nearest_clip_id", "nearest_clip_ids")
 
 
 def hum(rng, pitch=100.0, seconds=1.0):
@@ -117,7 +117,7 @@ def test_source_and_target_banks_are_joined_by_the_lower_score():
     centre = np.where(np.array([[row["domain"] == "source"] for row in rows]), [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
     embeddings = (centre + 0.05 * rng.standard_normal((25, 3))).astype(np.float32)
     train = Dataset.from_list([row | {"embedding": e.tolist()} for row, e in zip(rows, embeddings, strict=True)])
-    detector = AnomalyDetector(config=DetectorConfig(backend="neighbours")).fit(train)
+    detector = AnomalyDetector(config=DetectorConfig(preset="fast")).fit(train)
     assert set(detector.machines["fan"].embeddings) == {"source", "target"}
     scored = detector.score(
         Dataset.from_dict({"machine": ["fan"] * 3, "embedding": [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]})
@@ -152,7 +152,7 @@ def test_the_promised_false_alarm_rate_holds(false_alarm_rate):
         vectors = rng.standard_normal((150, 6)).astype(np.float32) + 3
         columns = {"machine": ["m"] * 150, "domain": ["source"] * 150, "condition": ["normal"] * 150}
         rows = Dataset.from_dict(columns | {"clip_id": [str(i) for i in range(150)], "embedding": vectors.tolist()})
-        config = DetectorConfig(backend="neighbours", false_alarm_rate=false_alarm_rate)
+        config = DetectorConfig(preset="fast", false_alarm_rate=false_alarm_rate)
         detector = AnomalyDetector(config=config).fit(rows.select(range(50)))
         alarms += detector.score(rows.select(range(50, 150)))["is_anomaly"][:]
     assert np.mean(alarms) == pytest.approx(false_alarm_rate, rel=0.35)

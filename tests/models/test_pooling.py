@@ -43,3 +43,42 @@ def test_tokens_along_time_alone_have_neither_cls_nor_bands(config):
         pool(tokens, "cls", config)
     with pytest.raises(ValueError, match=f"tokens of a {config.model_type} encoder run along time alone"):
         pool(tokens, "bands", config)
+
+
+def slow_pool(patches, pooling, gamma):
+    """Loops over the formulas: `patches` of shape (times, bands, hidden_size)."""
+    frames = [band.mean(0) for band in patches]
+    mean = sum(frames) / len(frames)
+    weights = [(1 + float((frame - mean).norm() / mean.norm())) ** gamma for frame in frames]
+    if pooling == "gem":
+        weights = [1.0] * len(frames)
+    weights = [weight / sum(weights) for weight in weights]
+    if pooling == "rdp":
+        return sum(weight * frame for weight, frame in zip(weights, frames, strict=True))
+    cubes = sum(weight * (band**3).mean(0) for weight, band in zip(weights, patches, strict=True))
+    return cubes.sign() * cubes.abs() ** (1 / 3)
+
+
+@pytest.mark.parametrize("pooling", ["gem", "rdp", "rdp_gem"])
+@pytest.mark.parametrize("name", ["eat", "ast", "hubert"])
+def test_poolings_against_the_plain_formulas(pooling, name):
+    config, prefix, bands = {
+        "eat": (EatConfig(num_mel_bins=64), 1, 4),
+        "ast": (ASTConfig(**TINY, num_mel_bins=46), 2, 4),
+        "hubert": (HubertConfig(**TINY), 0, 1),
+    }[name]
+    grid = torch.randn(2, 5, bands, 8)  # clips, times, bands, channels
+    patches = (grid.transpose(1, 2) if name == "ast" else grid).flatten(1, 2)
+    hidden_states = torch.cat([torch.randn(2, prefix, 8), patches], dim=1)
+    expected = torch.stack([slow_pool(clip, pooling, gamma=1) for clip in grid])
+    torch.testing.assert_close(pool(hidden_states, pooling, config), expected, rtol=1e-4, atol=1e-5)
+    constant = torch.ones_like(hidden_states)
+    torch.testing.assert_close(pool(constant, pooling, config), torch.ones(2, 8))
+
+
+def test_clean_up_bounds_every_channel():
+    config = EatConfig(num_mel_bins=64)
+    hidden_states = torch.tensor([-40.0, 0.0, 0.1, 0.3, 0.5, 0.6, 90.0]).repeat(1, 9, 1)
+    cleaned = pool(hidden_states, "mean", config, clean_up=True)[0]
+    expected = torch.tensor([0.1, 0.1, 0.1, 0.3, 0.5, 0.5 + torch.tanh(torch.tensor(0.1)), 1.5])
+    torch.testing.assert_close(cleaned, expected)

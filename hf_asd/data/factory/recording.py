@@ -62,7 +62,9 @@ def draw_clip(seed: int, machine: str, split: str, domain: str, condition: str, 
     return Clip(machine, split, domain, condition, number, attributes, fault, float(rng.random()))
 
 
-def record_clip(clip: Clip, seed: int, seconds: float, snr_db: tuple[float, float]) -> np.ndarray:
+def record_clip(
+    clip: Clip, seed: int, seconds: float, snr_db: tuple[float, float], is_running: bool = True
+) -> np.ndarray:
     """
     What the microphone hears.
 
@@ -72,6 +74,8 @@ def record_clip(clip: Clip, seed: int, seconds: float, snr_db: tuple[float, floa
         seconds (`float`): length.
         snr_db (`tuple[float, float]`): lowest and highest level of the machine above the factory's background in dB
             over the clip; each clip's is drawn between them.
+        is_running (`bool`, *optional*, defaults to `True`): `False` switches the machine off: the same moment at the
+            same gain with the factory alone.
 
     Returns:
         `np.ndarray` of shape `(seconds * 16000,)`, float32, full scale at 1.
@@ -93,5 +97,9 @@ def record_clip(clip: Clip, seed: int, seconds: float, snr_db: tuple[float, floa
     hall, corner = generator(seed, "hall", clip.machine), generator(seed, "corner", clip.machine, clip.domain)
     machine = MACHINES[clip.machine].sound(run)
     machine = fft.irfft(fft.rfft(machine) * room(place, rng, samples), samples)
-    heard = at_level(machine, 0) + np.float32(amplitude(-snr)) * background(hall, corner, rng, samples)
+    around = np.float32(amplitude(-snr)) * background(hall, corner, rng, samples)
+    heard = at_level(machine, 0) + around
+    if not is_running:
+        level += 20 * np.log10(np.sqrt(np.mean(np.square(around)) / np.mean(np.square(heard))))
+        heard = around
     return microphone(rng, heard, level)[-round(seconds * RATE) :]

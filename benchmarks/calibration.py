@@ -1,0 +1,111 @@
+"""
+Whether `--false-alarm-rate` is kept: 200 simulated installations each with 10, 30, 100 and 990 normal clips, and on
+each fresh normal clips of the same machine, for every way to set a threshold.
+
+    python benchmarks/calibration.py [WORK]
+
+Embeddings are drawn: a machine of three operating states of unequal share, heavy-tailed (Student t, 5 degrees of
+freedom), 64 correlated dimensions; with WORK of `benchmarks/scoring_embeddings.py` also of the normal clips of the
+simulated factories (spectral statistics), from which every installation draws its own.
+
+A fresh clip of each installation raises an alarm or not: 200 draws, whose share lies in the binomial interval given
+in 95 of 100 such experiments. The mean over more fresh clips an installation tells the rate more exactly. "asked" may
+lie below "promised": n clips cannot promise less than 1 / (n + 1) without an assumption on the scores' distribution.
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import binom
+from tqdm.auto import tqdm
+
+from hf_asd.detection.scoring import ScoringConfig, make_scorer
+from hf_asd.detection.threshold import METHODS, threshold_from
+
+
+SIZES = (10, 30, 100, 990)
+RATES = (0.01, 0.05, 0.1)
+FRESH = 25
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path, nargs="?")
+    parser.add_argument("--installations", type=int, default=200)
+    parser.add_argument("--presets", nargs="+", default=["fast", "default", "max"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")  # a gamma distribution that does not fit is counted below
+    print(
+        f"{'clips from':<12}{'preset':<9}{'n':>4}{'threshold':>11}{'asked':>7}{'promised':>10}"
+        f"{'first clip':>12}{'interval':>16}{'all clips':>11}  kept"
+    )
+    for source in ["drawn"] + ([] if args.work is None else ["factory"]):
+        for preset in args.presets:
+            for size in args.sizes:
+                measure(args, source, preset, size)
+
+
+def measure(args: argparse.Namespace, source: str, preset: str, size: int):
+    alarms, promised = {}, {}
+    for installation in tqdm(range(args.installations), leave=False):
+        rng = np.random.default_rng([installation, size])
+        clips = drawn(rng, size + FRESH) if source == "drawn" else recorded(args.work, rng, size + FRESH)
+        if clips is None:
+            return
+        scorer = make_scorer({"source": clips[:size]}, ScoringConfig(preset=preset))
+        left_out, fresh = scorer.leave_one_out().numpy(), scorer.score(clips[size:]).numpy()
+        for method in args.methods:
+            for rate in RATES:
+                threshold, told = threshold_from(left_out, rate, method)
+                alarms.setdefault((method, rate), []).append(fresh > threshold)
+                promised.setdefault((method, rate), []).append(told)
+    for (method, rate), found in alarms.items():
+        told = np.mean(promised[method, rate])
+        first, everything = np.mean([clip[0] for clip in found]), np.mean(found)
+        low, high = binom.interval(0.95, args.installations, told)
+        low, high = low / args.installations, high / args.installations
+        kept = "yes" if first <= high else "NO"
+        print(
+            f"{source:<12}{preset:<9}{size:>4}{method:>11}{rate:>7.2f}{told:>10.3f}{first:>12.3f}"
+            f"{f'{low:.3f} to {high:.3f}':>16}{everything:>11.3f}  {kept}",
+            flush=True,
+        )
+
+
+def drawn(rng: np.random.Generator, count: int) -> torch.Tensor:
+    """Clips of a machine that is itself drawn."""
+    mixing = rng.standard_normal((64, 64)) / 8
+    states = 2 * rng.standard_normal((3, 64))
+    chosen = rng.choice(3, size=count, p=(0.6, 0.3, 0.1))
+    tails = np.sqrt(5 / rng.chisquare(5, size=(count, 1)))
+    return torch.from_numpy(10 + states[chosen] + rng.standard_normal((count, 64)) @ mixing * tails).float()
+
+
+_RECORDED = {}
+
+
+def recorded(work: Path, rng: np.random.Generator, count: int) -> torch.Tensor | None:
+    """Source clips of one machine of a factory, of those that have enough."""
+    if not _RECORDED:
+        from scoring_embeddings import FACTORIES, load, rows_of
+
+        for seed in FACTORIES:
+            train, _ = rows_of(work, seed)
+            machines, domains = np.array(train["machine"][:]), np.array(train["domain"][:])
+            vectors = load(work, seed, "statistics", "quantiles")[0]
+            for machine in np.unique(machines):
+                _RECORDED[seed, machine] = vectors[(machines == machine) & (domains == "source")]
+    enough = [clips for clips in _RECORDED.values() if len(clips) >= count]
+    if not enough:
+        return None
+    clips = enough[rng.integers(len(enough))]
+    return clips[rng.permutation(len(clips))[:count]]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""
+The embeddings that `benchmarks/scoring_stack.py` and `benchmarks/calibration.py` work on: six simulated factories of
+two or three machines each, described by spectral statistics and by encoders under every pooling.
+
+    python benchmarks/scoring_embeddings.py WORK --encoder frozen=DIR --encoder finetuned=DIR
+
+WORK gets a folder a factory (seeds and mixes of machines differ) and `embeddings/`, where a
+second call goes on. An encoder of `hf-asd run` is taken from its `pretrain-*/encoder` and `finetune-*/encoder`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+from transformers.utils.logging import disable_progress_bar
+
+from hf_asd.data.audio import SAMPLING_RATE, read_audio
+from hf_asd.data.dcase import load_dcase
+from hf_asd.data.factory import FactoryConfig, write_factory
+from hf_asd.embedding import SpectralStatistics, TransformerEncoder
+from hf_asd.models.pooling import pool
+
+
+# Seed -> machines and source clips to train on. Small ones, and one of the challenge's 990.
+FACTORIES = {
+    11: (("bearing", "fan"), 990),
+    12: (("gearbox", "pump", "valve"), 90),
+    13: (("slider", "bearing", "fan"), 90),
+    14: (("pump", "valve", "slider"), 90),
+    15: (("fan", "gearbox", "valve"), 90),
+    16: (("bearing", "gearbox", "slider"), 90),
+}
+POOLINGS = (
+    "mean",
+    "cls",
+    "gem",
+    "rdp",
+    "rdp_gem",
+    "bands",
+    "clean mean",
+    "clean rdp_gem",
+    "layers mean",
+    "layers bands",
+)
+
+
+def write(work: Path, seed: int) -> Path:
+    """A factory with 10 target clips to train on and 100 test clips a machine, 5 s each."""
+    machines, num_source_train = FACTORIES[seed]
+    config = FactoryConfig(
+        machines=machines,
+        seed=seed,
+        num_source_train=num_source_train,
+        num_target_train=10,
+        num_test=25,
+        clip_seconds=5.0,
+    )
+    return write_factory(config, work / f"factory-{seed}")
+
+
+def rows_of(work: Path, seed: int):
+    dataset = load_dcase(work / f"factory-{seed}", year=2025, cache_dir=work / f"rows-{seed}")
+    return dataset["train"], dataset["test"]
+
+
+def load(work: Path, seed: int, encoder: str, pooling: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings of the training and of the test clips, float32."""
+    with np.load(work / "embeddings" / f"{seed}-{encoder}-{pooling}.npz") as content:
+        return torch.from_numpy(content["train"]), torch.from_numpy(content["test"])
+
+
+@torch.inference_mode()
+def statistics(audio: list) -> dict[str, np.ndarray]:
+    found = {name: [] for name in ("quantiles", "mean")}
+    for start in tqdm(range(0, len(audio), 64), desc="statistics"):
+        clips = [read_audio(item) for item in audio[start : start + 64]]
+        for name, parts in found.items():
+            parts.append(SpectralStatistics(name)(clips))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+@torch.inference_mode()
+def poolings(encoder: TransformerEncoder, audio: list) -> dict[str, np.ndarray]:
+    """One forward pass a clip, all poolings of its tokens."""
+    model = encoder.model.encoder if encoder.is_classifier else encoder.model
+    found = {name: [] for name in POOLINGS}
+    for start in tqdm(range(0, len(audio), 16), desc="encoder"):
+        clips = [read_audio(item) for item in audio[start : start + 16]]
+        features = encoder.feature_extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        hidden = model(features["input_values"], output_hidden_states=True).hidden_states
+        layers = torch.stack(hidden[1:]).mean(0)
+        for name, parts in found.items():
+            kind, _, pooling = name.rpartition(" ")
+            tokens = layers if kind == "layers" else hidden[-1]
+            parts.append(pool(tokens, pooling, model.config, clean_up=kind == "clean").numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--encoder", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(FACTORIES))
+    args = parser.parse_args()
+    disable_progress_bar()
+    (args.work / "embeddings").mkdir(parents=True, exist_ok=True)
+    for seed in args.seeds:
+        write(args.work, seed)
+        train, test = rows_of(args.work, seed)
+        audio = [*train["audio"], *test["audio"]]
+        for name, source in {"statistics": None, **dict(item.split("=", 1) for item in args.encoder)}.items():
+            if list(args.work.glob(f"embeddings/{seed}-{name}-*.npz")):
+                continue
+            found = (
+                statistics(audio) if source is None else poolings(TransformerEncoder.from_pretrained(source), audio)
+            )
+            for pooling, vectors in found.items():
+                file = args.work / "embeddings" / f"{seed}-{name}-{pooling}.npz"
+                np.savez(file, train=vectors[: len(train)], test=vectors[len(train) :])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""
+Which pooling, normalisation and backend hears most: the official score with bootstrap intervals over six simulated
+factories, for spectral statistics and encoders, with 10, 30, 100 and (two machines of one factory) 990 normal clips.
+
+    python benchmarks/scoring_embeddings.py WORK --encoder frozen=DIR --encoder finetuned=DIR   # once
+    python benchmarks/scoring_stack.py WORK
+
+Of the normal clips a tenth, and at most ten, are of the target domain. Scores are kept in WORK/scores, where a second
+call goes on; the table and the plot are WORK/scoring_stack.md and WORK/scoring_stack.png. "Oracle" takes for every
+machine the system that is best on its test clips: what a perfect choice would give, not a result.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scoring_embeddings import FACTORIES, load, rows_of
+from tqdm.auto import tqdm
+
+from hf_asd.detection.scoring import ScoringConfig, make_scorer
+from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
+from hf_asd.metrics.functional import harmonic_mean, score_table
+
+
+SIZES = (10, 30, 100, 990)
+JOINED = ("largest", "standardised")
+CLOSE = ("cosine", "mahalanobis")
+SYSTEMS = {
+    "1-NN cosine (fast)": {"preset": "fast"},
+    "3-NN cosine": {"preset": "fast", "num_neighbours": 3},
+    "1-NN cosine, ratio": {"preset": "fast", "normalisation": "ratio"},
+    "1-NN cosine, ratio by domain": {"preset": "fast", "normalisation": "ratio", "split_domains": True},
+    "1-NN cosine, difference": {"preset": "fast", "normalisation": "difference"},
+    "1-NN cosine, VarMin": {"preset": "fast", "normalisation": "varmin"},
+    "1-NN cosine, z by domain": {"preset": "fast", "normalisation": "z", "split_domains": True},
+    "1-NN cosine, SMOTE": {"preset": "fast", "normalisation": "ratio", "split_domains": True, "target": "smote"},
+    "1-NN cosine, MemMixup": {"preset": "fast", "split_domains": True, "target": "mem_mixup"},
+    "1-NN cosine, 16 k-means": {"preset": "fast", "reduction": "k_means", "num_references": 16},
+    "1-NN cosine, 16 k-centre": {"preset": "fast", "reduction": "k_centre", "num_references": 16},
+    "1-NN Euclidean": {"backends": ("euclidean",), "normalisation": "none"},
+    "1-NN Euclidean, ratio": {"backends": ("euclidean",), "normalisation": "ratio"},
+    "standardised 1-NN": {"backends": ("standardised",)},
+    "largest deviation": {"backends": ("largest",)},
+    "Mahalanobis": {"backends": ("mahalanobis",)},
+    "Mahalanobis, selective": {"backends": ("mahalanobis",), "split_domains": True},
+    "mixture": {"backends": ("mixture",)},
+    "local outlier factor": {"backends": ("outlier_factor",)},
+    "largest + standardised": {"backends": JOINED, "fusion": "mean"},
+    "largest + standardised, by domain": {
+        "backends": JOINED,
+        "fusion": "mean",
+        "normalisation": "z",
+        "split_domains": True,
+    },
+    "+ Mahalanobis, mean": {"backends": (*JOINED, "mahalanobis"), "fusion": "mean"},
+    "+ Mahalanobis, min": {"backends": (*JOINED, "mahalanobis"), "fusion": "min"},
+    "+ Mahalanobis, max": {"backends": (*JOINED, "mahalanobis"), "fusion": "max"},
+    "+ Mahalanobis + cosine, mean": {"backends": (*JOINED, "mahalanobis", "cosine"), "fusion": "mean"},
+    "largest + Mahalanobis, mean": {"backends": ("largest", "mahalanobis"), "fusion": "mean"},
+    "largest + Mahalanobis, max (default)": {"preset": "default"},
+    "standardised + Mahalanobis, max": {"backends": ("standardised", "mahalanobis"), "fusion": "max"},
+    "cosine + Mahalanobis, max": {"backends": ("cosine", "mahalanobis"), "fusion": "max"},
+    "cosine ratio + Mahalanobis, max": {"backends": CLOSE, "fusion": "max", "normalisation": "ratio"},
+    "cosine ratio + Mahalanobis, mean": {"backends": CLOSE, "fusion": "mean", "normalisation": "ratio"},
+    "cosine ratio + largest + Mahalanobis, max (max)": {"preset": "max"},
+    "cosine ratio + largest + Mahalanobis, mean": {
+        "backends": (*CLOSE, "largest"),
+        "fusion": "mean",
+        "normalisation": "ratio",
+    },
+}
+BANDS = {
+    "1-NN cosine, BEAM mean": {"preset": "fast", "num_bands": 8},
+    "1-NN cosine, BEAM max": {"preset": "fast", "num_bands": 8, "band_fusion": "max"},
+}
+SLOW = ("mixture", "1-NN cosine, 16 k-means")  # on one pooling an encoder only
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--resamples", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(FACTORIES), help="of the factories")
+    args = parser.parse_args()
+    scores, truth = score_everything(args.work, args.seeds)
+    lines = []
+    for size in (size for size in SIZES if truth[size]):
+        lines += table(scores, truth, size, args.resamples) + [""]
+    (args.work / "scoring_stack.md").write_text("\n".join(lines))
+    print("\n".join(lines))
+    plot(scores, truth, args.work / "scoring_stack.png")
+
+
+def score_everything(work: Path, seeds: list[int]) -> tuple[dict, dict]:
+    """Scores by (encoder, pooling, system, size), of all test clips in order, and what the test clips are."""
+    (work / "scores").mkdir(exist_ok=True)
+    scores, truth = {}, {size: [] for size in SIZES}
+    for seed in seeds:
+        files = sorted(work.glob(f"embeddings/{seed}-*.npz"))
+        train, test = rows_of(work, seed)
+        machines, domains = np.array(train["machine"][:]), np.array(train["domain"][:])
+        tested = np.array(test["machine"][:])
+        sizes = [size for size in SIZES if size <= FACTORIES[seed][1] + 10]
+        for size in sizes:
+            truth[size].append(
+                (
+                    np.array([condition == "anomaly" for condition in test["condition"]]).astype(int),
+                    np.array([f"{machine} {seed}" for machine in tested]),
+                    np.array(test["domain"][:]),
+                )
+            )
+        for file in tqdm(files, desc=f"factory {seed}"):
+            _, encoder, pooling = file.stem.split("-", 2)
+            cache = work / "scores" / file.name
+            found = dict(np.load(cache)) if cache.exists() else {}
+            references, queries = load(work, seed, encoder, pooling)
+            for name, options in {**SYSTEMS, **(BANDS if "bands" in pooling else {})}.items():
+                if name in SLOW and pooling not in ("mean", "quantiles"):
+                    continue
+                for size in sizes:
+                    if f"{size} {name}" not in found:
+                        found[f"{size} {name}"] = score_factory(
+                            references, queries, machines, domains, tested, size, ScoringConfig(**options)
+                        )
+            np.savez(cache, **found)
+            for key, values in found.items():
+                size, name = key.split(" ", 1)
+                scores.setdefault((encoder, pooling, name, int(size)), []).append(values)
+    joined = {key: np.concatenate(values) for key, values in scores.items()}
+    clips = {size: [np.concatenate(part) for part in zip(*parts, strict=True)] for size, parts in truth.items()}
+    # Poolings that only some factories have been embedded with are left out.
+    return {key: values for key, values in joined.items() if len(values) == len(clips[key[3]][0])}, clips
+
+
+def score_factory(references, queries, machines, domains, tested, size: int, config: ScoringConfig) -> np.ndarray:
+    scores = np.empty(len(queries))
+    for machine in np.unique(machines):
+        rng = np.random.default_rng(0)
+        targets = min(10, max(1, size // 10))
+        counts = {"source": size - targets, "target": targets}
+        banks = {
+            domain: references[rng.permutation(np.flatnonzero((machines == machine) & (domains == domain)))[:count]]
+            for domain, count in counts.items()
+        }
+        chosen = tested == machine
+        scores[chosen] = make_scorer(banks, config).score(queries[chosen]).numpy()
+    return scores
+
+
+def columns_of(truth: list) -> tuple:
+    labels, machines, domains = truth
+    return machines, np.full(len(labels), "00"), domains
+
+
+def table(scores: dict, truth: dict, size: int, resamples: int) -> list[str]:
+    """Every system of one size, the best first within an encoder, with its gain over mean-pooled 1-NN."""
+    labels, columns = truth[size][0], columns_of(truth[size])
+    lines = [
+        f"{size} normal clips, {len(np.unique(columns[0]))} machines",
+        "",
+        "| embedding | pooling | backend | official score | 95 % interval | over 1-NN on the mean | 95 % interval |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for encoder in sorted({key[0] for key in scores}):
+        keys = [key for key in scores if key[0] == encoder and key[3] == size]
+        plain = (encoder, "mean", "1-NN cosine (fast)", size)
+        stacked = np.stack([scores[key] for key in keys])
+        drawn = bootstrap_official_scores(labels, stacked, *columns, resamples=resamples)
+        by_machine = []
+        rows = []
+        for key, own, sample in zip(keys, stacked, drawn, strict=True):
+            result = score_table(labels, own, *columns)
+            by_machine.append([means["official_score"] for means in result["machines"].values()])
+            gain = sample - drawn[keys.index(plain)]
+            rows.append((result["official_score"], key, confidence_interval(sample), gain))
+        base = next(score for score, key, _, _ in rows if key == plain)
+        for score, key, (low, high), gain in sorted(rows, key=lambda row: -row[0]):
+            from_, to = confidence_interval(gain)
+            lines.append(
+                f"| {encoder} | {key[1]} | {key[2]} | {100 * score:.2f} | {100 * low:.1f} to {100 * high:.1f} "
+                f"| {100 * (score - base):+.2f} | {100 * from_:+.1f} to {100 * to:+.1f} |"
+            )
+        oracle = harmonic_mean(np.max(by_machine, axis=0))
+        lines.append(f"| {encoder} | | oracle a machine | {100 * oracle:.2f} | | {100 * (oracle - base):+.2f} | |")
+    return lines
+
+
+def plot(scores: dict, truth: dict, file: Path):
+    """Official score over the number of normal clips, the best pooling of each backend, one panel an embedding."""
+    encoders = sorted({key[0] for key in scores})
+    figure, axes = plt.subplots(1, len(encoders), figsize=(6 * len(encoders), 5), sharey=True, squeeze=False)
+    shown = ("1-NN cosine (fast)", "1-NN cosine, ratio", "largest deviation", "standardised 1-NN", "Mahalanobis")
+    shown += ("largest + standardised", "+ Mahalanobis, mean")
+    for encoder, axis in zip(encoders, axes[0], strict=True):
+        pooling = "quantiles" if encoder == "statistics" else "mean"
+        for name in shown:
+            values = [
+                100
+                * score_table(truth[size][0], scores[encoder, pooling, name, size], *columns_of(truth[size]))[
+                    "official_score"
+                ]
+                for size in SIZES[:3]
+            ]
+            axis.plot(SIZES[:3], values, marker="o", label=name)
+        axis.set(xscale="log", xlabel="normal clips", title=f"{encoder}, {pooling}", xticks=SIZES[:3])
+        axis.set_xticklabels(SIZES[:3])
+    axes[0, 0].set_ylabel("official score in %")
+    axes[0, -1].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(file, dpi=150)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from hf_asd import AnomalyDetector, DetectorConfig, load_folder
+
+
+RATE = 16_000
+
+
+def hum(rng, pitch=100.0, seconds=1.0):
+    when = np.arange(int(RATE * seconds)) / RATE
+    tones = sum(np.sin(2 * np.pi * pitch * k * when + k) / k for k in range(1, 6))
+    return (rng.uniform(0.08, 0.12) * tones + 0.02 * rng.standard_normal(len(when))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("fan"), np.random.default_rng(0)
+    for clip in range(12):
+        soundfile.write(folder / f"{clip:02d}.wav", hum(rng), RATE)
+    return load_folder(folder)["train"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"preset": "max", "threshold_method": "quantile"},
+        {"backends": ("euclidean", "outlier_factor"), "fusion": "min", "normalisation": "ratio", "num_neighbours": 2},
+        {"statistics": "description"},
+        {"statistics": "mean", "preset": "fast", "reduction": "k_centre", "num_references": 5, "num_bands": 2},
+    ],
+)
+def test_every_word_survives_the_disk(clips, tmp_path, options):
+    detector = AnomalyDetector(config=DetectorConfig(**options)).fit(clips)
+    loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
+    assert loaded.config == detector.config
+    rng = np.random.default_rng(1)
+    for samples in (hum(rng), hum(rng, 170.0), hum(rng) * 30, np.zeros(RATE, dtype=np.float32)):
+        assert loaded(samples, RATE, explain=True) == detector(samples, RATE, explain=True)
+    assert loaded(hum(rng, 170.0), RATE, explain=True)["reasons"][0]["kind"] != "cannot_tell"
+
+
+def test_every_file_is_vouched_for_and_none_of_another_detector_stays(clips, tmp_path):
+    folder = AnomalyDetector().fit(clips).save_pretrained(tmp_path / "detector")
+    listed = json.loads((folder / "detector.json").read_text())["files"]
+    assert set(listed) == {"config.json", "memory_bank.safetensors", "normal_sounds.safetensors"}
+    sounds = folder / "normal_sounds.safetensors"
+    content = bytearray(sounds.read_bytes())
+    content[-1] ^= 1
+    sounds.write_bytes(content)
+    with pytest.raises(ValueError, match="normal_sounds.safetensors: was changed after the detector was saved"):
+        AnomalyDetector.from_pretrained(folder)
+    AnomalyDetector().fit(clips, with_reasons=False).save_pretrained(folder)
+    assert not sounds.exists() and AnomalyDetector.from_pretrained(folder).profiles == {}
