@@ -3,15 +3,17 @@
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 from transformers import AutoModel, set_seed
 
+from .batching import ClipCollator, frames_of
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from .models.encoder import load_feature_extractor
-from .training import ClipCollator, SeededTrainer, check_rows, export, frames_of, random_crops, training_arguments
+from .training import SeededTrainer, export, training_arguments
 
 
 @dataclass
@@ -24,7 +26,7 @@ class FinetuneConfig:
     pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands"})
     scale: float = field(default=30.0, metadata={"help": "ArcFace: factor of the cosines"})
     margin: float = field(default=0.2, metadata={"help": "ArcFace: angle in radians"})
-    crop_seconds: float = field(default=10.0, metadata={"help": "length of the crops; shorter clips are repeated"})
+    crop_seconds: float = field(default=10.0, metadata={"help": "longest crop; no longer than a step's shortest clip"})
     time_mask: int = field(default=80, metadata={"help": "SpecAugment: most frames hidden a clip; 0 for none"})
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
     gain_db: float = field(default=0.0, metadata={"help": "a random gain of up to so many dB either way a clip"})
@@ -113,12 +115,11 @@ def random_gain(input_values: torch.Tensor, gain_db: float, std: float, generato
 
 
 class FinetuningTrainer(SeededTrainer):
-    """Draws crops and masks in the step; the head learns at its own rate."""
+    """The head learns at its own rate."""
 
-    def __init__(self, *args, config: FinetuneConfig, frames: int, **kwargs):
+    def __init__(self, *args, config: FinetuneConfig, **kwargs):
         super().__init__(*args, **kwargs)
         self.config = config
-        self.frames = frames
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
@@ -138,13 +139,17 @@ class FinetuningTrainer(SeededTrainer):
         return self.optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        generator = self.generator()
-        crops = random_crops(inputs["input_values"], inputs["num_frames"], self.frames, generator)
-        crops = random_gain(crops, self.config.gain_db, self.data_collator.feature_extractor.std, generator)
-        crops = spec_augment(crops, self.config.time_mask, self.config.frequency_mask, generator)
-        outputs = model(crops, labels=inputs["labels"])
+        outputs = model(inputs["input_values"], labels=inputs["labels"])
         loss = self.checked(outputs.loss)
         return (loss, outputs) if return_outputs else loss
+
+
+def augment(
+    input_values: torch.Tensor, generator: torch.Generator, config: FinetuneConfig, std: float
+) -> torch.Tensor:
+    """A clip made louder or softer and partly hidden; its `input_values` with one row."""
+    input_values = random_gain(input_values, config.gain_db, std, generator)
+    return spec_augment(input_values, config.time_mask, config.frequency_mask, generator)
 
 
 def finetune(
@@ -181,7 +186,6 @@ def finetune(
     folder = Path(output_dir) / "encoder"
     if folder.is_dir():
         return folder
-    check_rows(dataset, config.batch_size)
     classes = attribute_classes(dataset)
     names = sorted(set(classes))
     if len(names) < 2:
@@ -216,17 +220,17 @@ def finetune(
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         save_steps=config.save_steps,
-        dataloader_drop_last=True,
         seed=config.seed,
     )
     rows = dataset.select_columns("audio").add_column("label", [number[name] for name in classes])
     trainer = FinetuningTrainer(
         model=model,
         args=arguments,
-        train_dataset=rows,
-        data_collator=ClipCollator(extractor, frames, channel),
-        config=config,
+        dataset=rows,
         frames=frames,
+        channel=channel,
+        data_collator=ClipCollator(extractor, partial(augment, config=config, std=extractor.std)),
+        config=config,
     )
     trainer.train_on()
 

@@ -1,5 +1,6 @@
 """Domain-adaptive pre-training: an audio transformer goes on learning on machine sounds, without any label."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,23 +8,15 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, TrainerCallback, set_seed
 
+from .batching import ClipCollator, frames_of
+from .health import clip_variance, effective_rank
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from .models.eat.pretraining_eat import inverse_block_masks, teacher_decay
 from .models.encoder import load_feature_extractor
-from .training import (
-    ClipCollator,
-    SeededTrainer,
-    TrainingError,
-    check_rows,
-    export,
-    frames_of,
-    random_crops,
-    training_arguments,
-)
+from .training import SeededTrainer, TrainingError, export, training_arguments
 
 
-# Normalised targets have a spread near 1; data2vec calls a tenth of it a collapse.
-COLLAPSED_SPREAD = 0.1
+HEALTH_CLIPS = 256  # last clips whose embeddings are looked at
 
 
 @dataclass
@@ -37,11 +30,14 @@ class PretrainConfig:
         default=None, metadata={"help": "id on the Hub or folder of the EAT encoder to go on with; none: from scratch"}
     )
     model: dict = field(default_factory=dict, metadata={"help": "from scratch: options of EatConfig"})
-    crop_seconds: float = field(default=10.0, metadata={"help": "length of the crops; shorter clips are repeated"})
+    crop_seconds: float = field(default=10.0, metadata={"help": "longest crop; no longer than a step's shortest clip"})
     mask_ratio: float = field(default=0.8, metadata={"help": "share of patches that the student does not see"})
     mask_block: int = field(default=5, metadata={"help": "patches along the side of a visible block"})
     masks_per_clip: int = field(default=16, metadata={"help": "masks drawn for every clip of a batch"})
     utterance_weight: float = field(default=1.0, metadata={"help": "weight of the loss of the CLS token"})
+    utterance_reduction: str = field(
+        default="mean", metadata={"help": "that loss over the clips and masks of a step: mean, or EAT's sum"}
+    )
     epochs: float = field(default=10.0, metadata={"help": "passes over the recordings"})
     max_steps: int = field(default=-1, metadata={"help": "steps; overrules epochs when positive"})
     batch_size: int = field(default=12, metadata={"help": "clips a step and device"})
@@ -57,6 +53,8 @@ class PretrainConfig:
     def __post_init__(self):
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f"mask_ratio is {self.mask_ratio}; accepted is a share between 0 and 1.")
+        if self.utterance_reduction not in ("mean", "sum"):
+            raise ValueError(f"utterance_reduction is {self.utterance_reduction!r}; accepted are mean and sum.")
         if not 0 <= self.teacher_decay_start <= self.teacher_decay_end <= 1:
             raise ValueError(
                 f"teacher_decay_start is {self.teacher_decay_start} and teacher_decay_end {self.teacher_decay_end}; "
@@ -66,31 +64,75 @@ class PretrainConfig:
             raise ValueError("model is for an encoder from scratch; an encoder to go on with has its own shape.")
 
 
-class PretrainingTrainer(SeededTrainer):
-    """Draws crops and masks in the step, watches the teacher, and lets it follow."""
+class PretrainingCollator(ClipCollator):
+    """
+    Draws what the student sees of every clip.
 
-    def __init__(self, *args, config: PretrainConfig, frames: int, **kwargs):
-        super().__init__(*args, **kwargs)
+    Args:
+        feature_extractor ([`~hf_asd.models.eat.EatFeatureExtractor`]): of the encoder.
+        config ([`PretrainConfig`]): of the masks.
+    """
+
+    def __init__(self, feature_extractor, config: PretrainConfig):
+        super().__init__(feature_extractor)
         self.config = config
-        self.frames = frames
+
+    def __call__(self, clips: list[dict]) -> dict[str, torch.Tensor]:
+        """As [`ClipCollator`], with `visible` (int64, `(clips, masks, visible)`)."""
+        batch = super().__call__(clips)
+        patch_size = self.feature_extractor.patch_size
+        steps, bands = (length // patch_size for length in batch["input_values"].shape[1:])
+        visible = []
+        for seed in batch["draws"].tolist():
+            generator = torch.Generator().manual_seed(seed)
+            masks, share, block = self.config.masks_per_clip, self.config.mask_ratio, self.config.mask_block
+            visible.append(inverse_block_masks(masks, steps, bands, share, block, generator))
+        return {**batch, "visible": torch.stack(visible)}
+
+
+class PretrainingTrainer(SeededTrainer):
+    """Watches the teacher."""
+
+    def __init__(self, *args, config: PretrainConfig, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.utterance_weight = config.utterance_weight
+        if config.utterance_reduction == "sum":
+            self.utterance_weight *= self.clip_sampler.step_clips * config.masks_per_clip
+        self.embeddings = deque(maxlen=HEALTH_CLIPS)
+        self.collapsed = 0
+        self.health = {}
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        generator = self.generator()
-        shape = self.accelerator.unwrap_model(model).config
-        crops = random_crops(inputs["input_values"], inputs["num_frames"], self.frames, generator)
-        steps, bands = self.frames // shape.patch_size, shape.num_mel_bins // shape.patch_size
-        rows = len(crops) * self.config.masks_per_clip
-        visible = inverse_block_masks(rows, steps, bands, self.config.mask_ratio, self.config.mask_block, generator)
-        visible = visible.unflatten(0, (len(crops), -1)).to(crops.device)
-        outputs = model(crops, visible, generator, self.config.utterance_weight)
-        if outputs.target_spread < COLLAPSED_SPREAD:
-            raise TrainingError(
-                f"The teacher has collapsed at step {self.state.global_step}: its targets have a spread of "
-                f"{outputs.target_spread.item():.3f}, below {COLLAPSED_SPREAD}, so every clip looks alike. Lower "
-                "learning_rate, raise teacher_decay_start or warmup, or check that the recordings differ at all."
-            )
+        outputs = model(**inputs, utterance_weight=self.utterance_weight)
+        self.watch(outputs)
         loss = self.checked(outputs.loss)
         return (loss, outputs) if return_outputs else loss
+
+    @torch.no_grad()
+    def watch(self, outputs):
+        """
+        Measures the teacher's health when the step is logged.
+
+        Raises:
+            TrainingError: several measurements after each other say that it has collapsed.
+        """
+        self.embeddings.extend(outputs.embeddings)
+        if self.state.global_step % self.args.logging_steps or not self.accelerator.sync_gradients:
+            return
+        targets, embeddings = self.accelerator.gather((outputs.targets, torch.stack(tuple(self.embeddings))))
+        share = clip_variance(targets).item()
+        self.health = {
+            "frame_loss": outputs.frame_loss,
+            "utterance_loss": outputs.utterance_loss,
+            "agreement": outputs.agreement,
+        }
+        self.health = {name: self.accelerator.reduce(value, "mean").item() for name, value in self.health.items()}
+        self.health["target_variance"] = targets.flatten(0, 1).var(0).mean().item()
+        self.health["clip_variance"] = share
+        self.health["effective_rank"] = effective_rank(embeddings).item()
+
+    def log(self, logs: dict, *args, **kwargs):
+        super().log({**logs, **self.health} if "loss" in logs else logs, *args, **kwargs)
 
 
 class _TeacherFollows(TrainerCallback):
@@ -131,7 +173,6 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
     encoder = Path(output_dir) / "encoder"
     if encoder.is_dir():
         return encoder
-    check_rows(dataset, config.batch_size)
     set_seed(config.seed)
     if config.encoder is None:
         student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
@@ -157,17 +198,17 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
         adam_beta2=0.95,
         max_grad_norm=4.0,
         save_steps=config.save_steps,
-        dataloader_drop_last=True,
         seed=config.seed,
     )
     trainer = PretrainingTrainer(
         model=model,
         args=arguments,
-        train_dataset=dataset.select_columns("audio"),
-        data_collator=ClipCollator(extractor, frames, channel),
+        dataset=dataset.select_columns("audio"),
+        frames=frames,
+        channel=channel,
+        data_collator=PretrainingCollator(extractor, config),
         callbacks=[_TeacherFollows(config)],
         config=config,
-        frames=frames,
     )
     trainer.train_on()
 

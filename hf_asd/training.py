@@ -1,7 +1,6 @@
 """What pre-training and fine-tuning share: batches of recordings, arguments, and a run that goes on exactly."""
 
 import difflib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,9 +11,10 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
-from .data.audio import SAMPLING_RATE, read_audio
-from .models.eat.feature_extraction_eat import FRAME_SAMPLES, HOP_SAMPLES
+from .batching import ClipSampler, CroppedClips, crop_lengths, loader_workers
+from .distributed import from_main, processes
 
 
 class TrainingError(ValueError):
@@ -50,135 +50,100 @@ def training_arguments(output_dir: str | Path, options: dict, **defaults) -> Tra
             "report_to": "none",
             # The collator needs columns that no model takes.
             "remove_unused_columns": False,
+            "ddp_find_unused_parameters": False,
             "dataloader_pin_memory": torch.cuda.is_available(),
+            "dataloader_num_workers": loader_workers(processes().num_processes),
+            "dataloader_drop_last": True,
             **defaults,
             **options,
         },
     )
 
 
-class ClipCollator:
-    """
-    Rows -> a batch of log-mel spectrograms, whole recordings; crops are drawn later, in the training step.
-
-    Args:
-        feature_extractor ([`~hf_asd.models.eat.EatFeatureExtractor`]): of the model that is trained.
-        minimum_frames (`int`): shorter recordings are repeated until they have as many.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
-    """
-
-    def __init__(self, feature_extractor, minimum_frames: int, channel: int | str = 0):
-        self.feature_extractor = feature_extractor
-        self.minimum_samples = (minimum_frames - 1) * HOP_SAMPLES + FRAME_SAMPLES
-        self.channel = channel
-
-    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            rows (`list[dict]`): with `audio`, and `label` where there is one.
-
-        Returns:
-            `dict`: `input_values` (float32, `(clips, frames, mel_bins)`, the shorter ones filled up), `num_frames`
-            (int64, `(clips,)`, those that come from the recording), and `labels` (int64) where rows have them.
-        """
-        clips = [read_audio(row["audio"], channel=self.channel) for row in rows]
-        clips = [np.resize(clip, max(len(clip), self.minimum_samples)) for clip in clips]
-        features = self.feature_extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt")
-        frames = [(len(clip) - FRAME_SAMPLES) // HOP_SAMPLES + 1 for clip in clips]
-        batch = {"input_values": features["input_values"], "num_frames": torch.tensor(frames)}
-        if "label" in rows[0]:
-            batch["labels"] = torch.tensor([row["label"] for row in rows])
-        return batch
-
-
-def frames_of(crop_seconds: float, patch_size: int = 16) -> int:
-    """
-    Frames of a crop: a multiple of `patch_size`, at least one patch.
-
-    Raises:
-        ValueError: `crop_seconds` is shorter than a patch.
-    """
-    frames = int(crop_seconds * SAMPLING_RATE / HOP_SAMPLES) // patch_size * patch_size
-    if frames < patch_size:
-        raise ValueError(
-            f"crop_seconds is {crop_seconds}; accepted are {patch_size * HOP_SAMPLES / SAMPLING_RATE} up."
-        )
-    return frames
-
-
-def random_crops(
-    input_values: torch.Tensor, num_frames: torch.Tensor, frames: int, generator: torch.Generator
-) -> torch.Tensor:
-    """
-    One crop a clip, anywhere in its recording.
-
-    Args:
-        input_values (`torch.Tensor` of shape `(clips, all_frames, mel_bins)`): float32.
-        num_frames (`torch.Tensor` of shape `(clips,)`): frames that come from the recording, int64.
-        frames (`int`): length of the crops.
-        generator (`torch.Generator`): on the CPU.
-
-    Returns:
-        `torch.Tensor` of shape `(clips, frames, mel_bins)`.
-    """
-    free = (num_frames.cpu() - frames).clamp_min(0)
-    starts = (torch.rand(len(free), generator=generator) * (free + 1)).long()
-    return torch.stack(
-        [clip[start : start + frames] for clip, start in zip(input_values, starts.tolist(), strict=True)]
-    )
-
-
 class SeededTrainer(Trainer):
     """
-    A Trainer whose every random draw depends on the seed, the step and the process alone, so that a run that was
-    killed and goes on from a checkpoint ends with the same bits as one that was not.
+    A Trainer that hears what a [`~hf_asd.batching.ClipSampler`] says, so that a run that was killed and goes on from a
+    checkpoint ends with the same bits as one that was not, and several processes hear what one would.
+
+    Args:
+        dataset (`datasets.Dataset`): rows with `audio`, and `label` where there is one.
+        frames (`int`): the longest crop.
+        channel (`int` or `"mean"`): as for [`~hf_asd.data.audio.read_audio`].
+        weights (`np.ndarray` of shape `(rows,)`, *optional*): how often a pass hears each row; once by default.
+        kwargs: of `Trainer`. Where `args` gives no steps, its epochs are passes over the recordings.
+
+    Raises:
+        ValueError: fewer clips in all passes than a step takes.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._drawn = (-1, 0)  # the step that was drawn for last, and how many batches of it
+    def __init__(
+        self,
+        dataset: Dataset,
+        frames: int,
+        channel: int | str,
+        weights: np.ndarray | None = None,
+        **kwargs,
+    ):
+        arguments = kwargs["args"]
+        step_clips = arguments.train_batch_size * arguments.world_size * arguments.gradient_accumulation_steps
+        heard = len(dataset) if weights is None else weights.sum()
+        if heard < step_clips:
+            raise ValueError(
+                f"there are {heard:.0f} recordings, fewer than one batch (batch_size is "
+                f"{arguments.per_device_train_batch_size}, a step takes {step_clips}); lower batch_size or add "
+                "recordings."
+            )
+        if arguments.max_steps < 0:
+            arguments.max_steps = max(1, int(arguments.num_train_epochs * heard) // step_clips)
+        self.clip_sampler = ClipSampler(
+            crop_lengths(dataset, frames), step_clips, arguments.max_steps, arguments.seed, weights
+        )
+        self._writing = False
+        super().__init__(train_dataset=CroppedClips(dataset, channel), **kwargs)
 
-    def generator(self) -> torch.Generator:
-        """The generator of this training step (with gradient accumulation, of this batch of it)."""
-        step, batches = self._drawn
-        batches = batches + 1 if step == self.state.global_step else 0
-        self._drawn = (self.state.global_step, batches)
-        words = [self.args.seed, self.state.global_step, batches, self.args.process_index]
-        seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator().manual_seed(seed)
+    def _get_train_sampler(self, train_dataset=None) -> ClipSampler:
+        return self.clip_sampler
 
     def checked(self, loss: torch.Tensor) -> torch.Tensor:
         """The loss, unless it is no number any more."""
-        if not torch.isfinite(loss.detach()):
+        if not torch.isfinite(loss.detach()).all():
             raise TrainingError(
-                f"The loss is {loss.item()} at step {self.state.global_step}. Lower the learning rate, or train in "
-                "float32 where half precision is on. The checkpoints before it are kept."
+                f"The loss is {loss.mean().item()} at step {self.state.global_step}. Lower the learning rate, or train "
+                "in float32 where half precision is on. The checkpoints before it are kept."
             )
         return loss
 
     def train_on(self) -> None:
-        """Trains from the newest whole checkpoint, or from the start where there is none."""
-        checkpoint = last_whole_checkpoint(self.args.output_dir)
-        if checkpoint is not None:
+        """Trains from the newest checkpoint, or from the start where there is none."""
+        folder = self.args.output_dir
+        checkpoint = from_main(get_last_checkpoint(folder) if os.path.isdir(folder) else None)
+        if checkpoint is not None and self.args.should_save:
             print(f"goes on from {checkpoint}", flush=True)
         self.train(resume_from_checkpoint=checkpoint)
 
+    def whole_state(self) -> dict[str, torch.Tensor]:
+        """The weights, gathered where processes hold parts of them; call it in all processes."""
+        return self.accelerator.get_state_dict(self.model_wrapped)
 
-def last_whole_checkpoint(folder: str | Path) -> str | None:
-    """
-    The newest checkpoint that was written to its end; one that a kill cut short is passed over.
+    def _save_checkpoint(self, model, trial):
+        """As the Trainer's, but a checkpoint gets its name when all of it is written: a kill leaves none by halves."""
+        self._writing = True
+        partial = Path(self._get_output_dir(trial))
+        if self.args.should_save:
+            shutil.rmtree(partial, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+        self._writing = False
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            (written,) = partial.iterdir()
+            shutil.rmtree(partial.with_name(written.name), ignore_errors=True)
+            os.replace(written, partial.with_name(written.name))
+            partial.rmdir()
+            rotate_checkpoints(self.args.output_dir, save_total_limit=self.args.save_total_limit, use_mtime=False)
 
-    Args:
-        folder (`str` or `Path`): `output_dir` of the run.
-    """
-    steps = {}
-    for checkpoint in Path(folder).glob("checkpoint-*"):
-        try:
-            # The Trainer writes this file last.
-            steps[json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]] = str(checkpoint)
-        except (OSError, json.JSONDecodeError):
-            continue
-    return steps[max(steps)] if steps else None
+    def _get_output_dir(self, trial) -> str:
+        return os.path.join(self.args.output_dir, "checkpoint.partial") if self._writing else self.args.output_dir
 
 
 def export(folder: str | Path, save: Callable[[Path], None]) -> Path:
@@ -199,15 +164,3 @@ def export(folder: str | Path, save: Callable[[Path], None]) -> Path:
     save(partial)
     os.replace(partial, folder)
     return folder
-
-
-def check_rows(dataset: Dataset, batch_size: int) -> None:
-    """
-    Raises:
-        ValueError: there is nothing to train on, or less than one batch.
-    """
-    if len(dataset) < batch_size:
-        raise ValueError(
-            f"there are {len(dataset)} recordings, fewer than one batch (batch_size is {batch_size}); "
-            "lower batch_size or add recordings."
-        )

@@ -14,14 +14,7 @@ from transformers import AutoModel
 
 from hf_asd import EatFeatureExtractor, FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
 from hf_asd.finetuning import attribute_classes, random_gain, spec_augment
-from hf_asd.training import (
-    TrainingError,
-    export,
-    frames_of,
-    last_whole_checkpoint,
-    random_crops,
-    training_arguments,
-)
+from hf_asd.training import SeededTrainer, TrainingError, export, training_arguments
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -63,16 +56,14 @@ def assert_same_bits(a, b):
 
 def stop_at(monkeypatch, step):
     """Makes the run end without any clean-up when it has reached a step."""
-    from hf_asd.training import SeededTrainer
+    checked = SeededTrainer.checked
 
-    drawn = SeededTrainer.generator
-
-    def generator(self):
+    def stops(self, loss):
         if self.state.global_step == step:
             raise KeyboardInterrupt
-        return drawn(self)
+        return checked(self, loss)
 
-    monkeypatch.setattr(SeededTrainer, "generator", generator)
+    monkeypatch.setattr(SeededTrainer, "checked", stops)
 
 
 def test_stopped_and_resumed_training_ends_with_the_same_bits(clips, tmp_path, monkeypatch):
@@ -80,10 +71,6 @@ def test_stopped_and_resumed_training_ends_with_the_same_bits(clips, tmp_path, m
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_at(patch, 5)
         pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "stopped")
-    # What a kill in the middle of writing leaves behind.
-    (tmp_path / "stopped" / "checkpoint-5").mkdir()
-    (tmp_path / "stopped" / "checkpoint-5" / "model.safetensors").write_bytes(b"half")
-    assert last_whole_checkpoint(tmp_path / "stopped").endswith("checkpoint-4")
     resumed = pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "stopped")
     assert_same_bits(whole, resumed)
 
@@ -96,6 +83,24 @@ def test_stopped_and_resumed_training_ends_with_the_same_bits(clips, tmp_path, m
 
     config = json.loads((resumed / "config.json").read_text())
     assert list(config["label2id"]) == ["fan: folder=high", "fan: folder=low", "pump: folder=high", "pump: folder=low"]
+
+
+def test_a_kill_in_the_middle_of_saving_leaves_no_half_checkpoint(clips, tmp_path, monkeypatch):
+    folder, config = tmp_path / "killed", PretrainConfig(**PRETRAIN)
+
+    def kill(self, output_dir):
+        if self.state.global_step == 4:
+            raise KeyboardInterrupt
+        save(self, output_dir)
+
+    save = SeededTrainer._save_rng_state
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SeededTrainer, "_save_rng_state", kill)
+        pretrain(clips, config, folder)
+    assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-2"]
+    assert (folder / "checkpoint.partial" / "checkpoint-4" / "model.safetensors").exists()
+    assert_same_bits(pretrain(clips, config, folder), pretrain(clips, config, tmp_path / "whole"))
+    assert sorted(path.name for path in folder.glob("checkpoint*")) == ["checkpoint-4", "checkpoint-6"]
 
 
 def test_the_seed_decides(clips, tmp_path):
@@ -154,16 +159,6 @@ def test_classes_are_keyed_by_machine_and_need_attributes(clips):
     assert set(attribute_classes(clustered)) == {"fan: folder=high", "fan: folder=low", "pump: cluster=1"}
 
 
-def test_crops_stay_inside_the_recording():
-    values = torch.arange(100.0)[None, :, None].expand(64, -1, 3)
-    frames = torch.full((64,), 50)
-    crops = random_crops(values, frames, 16, torch.Generator().manual_seed(0))
-    starts = crops[:, 0, 0]
-    assert crops.shape == (64, 16, 3)
-    assert torch.equal(crops[..., 0], starts[:, None] + torch.arange(16.0))
-    assert starts.min() < 5 and 29 < starts.max() <= 34
-
-
 def test_spec_augment_hides_one_stretch_of_time_and_one_of_bands():
     values = torch.randn(200, 40, 32, generator=torch.Generator().manual_seed(0))
     hidden = spec_augment(values, 10, 8, torch.Generator().manual_seed(0)) != values
@@ -192,12 +187,6 @@ def test_unknown_training_options_are_refused(tmp_path):
     with pytest.raises(ValueError, match="training.gradient_acumulation_steps is no .* gradient_accumulation_steps"):
         training_arguments(tmp_path, {"gradient_acumulation_steps": 2})
     assert training_arguments(tmp_path, {"save_steps": 7}, save_steps=3).save_steps == 7
-
-
-def test_crop_lengths_are_whole_patches():
-    assert frames_of(10.0) == 992
-    with pytest.raises(ValueError, match="crop_seconds is 0.1"):
-        frames_of(0.1)
 
 
 def test_an_export_is_whole_or_not_there(tmp_path):
