@@ -13,6 +13,7 @@ from .data.dcase import load_attribute_truth, load_dcase
 from .data.factory import write_factory
 from .data.schema import attribute_label, read_table, write_table
 from .detection import AnomalyDetector, DetectorConfig
+from .distributed import from_main, processes
 from .embedding import SpectralStatistics, TransformerEncoder, embed
 from .evaluation import evaluate_scores, format_table, write_submission
 from .finetuning import finetune
@@ -34,6 +35,8 @@ UPSTREAM = {
     "evaluate": ("data", "cluster", "score"),
     "report": ("fit", "evaluate"),
 }
+# Stages that all processes work on; the others are done by one while the rest wait.
+DISTRIBUTED = ("pretrain", "embed", "finetune", "fit", "score")
 BASELINES = {
     "spectral statistics": DetectorConfig(statistics="quantiles"),
     "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", backend="neighbours", density_neighbours=0),
@@ -58,6 +61,7 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
     """
     if last not in UPSTREAM:
         raise ValueError(f"last is {last!r}; accepted are {', '.join(UPSTREAM)}.")
+    state = processes()
     folders = {}
     for stage in list(UPSTREAM)[: list(UPSTREAM).index(last) + 1]:
         made_from = {"stage": stage, "version": __version__, **_options(recipe, stage)}
@@ -65,13 +69,17 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
         digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
         folder = Path(recipe.output_dir) / f"{stage}-{digest[:8]}"
         mark = folder / "stage.json"
-        if mark.is_file():
-            print(f"{stage}: as before, {folder}", flush=True)
-        else:
-            print(f"{stage}: {folder}", flush=True)
+        done = from_main(mark.is_file())
+        if state.is_main_process:
+            print(f"{stage}: {'as before, ' if done else ''}{folder}", flush=True)
             folder.mkdir(parents=True, exist_ok=True)
-            RUN[stage](recipe, folder, folders)
-            _write_json(mark, made_from)  # last: a folder without it is not finished
+        state.wait_for_everyone()
+        if not done:
+            if stage in DISTRIBUTED or state.is_main_process:
+                RUN[stage](recipe, folder, folders)
+            if state.is_main_process:
+                _write_json(mark, made_from)  # last: a folder without it is not finished
+            state.wait_for_everyone()
         folders[stage] = folder
     return folders
 
@@ -107,7 +115,8 @@ def _embed(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     )
     rows = read_table(folders["data"] / "train.parquet")
     embedded = embed(rows, encoder, folder / "parts", recipe.data.channel)
-    write_table(embedded, folder / "train.parquet")
+    if processes().is_main_process:
+        write_table(embedded, folder / "train.parquet")
 
 
 def _cluster(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -127,22 +136,27 @@ def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         folders["finetune"] / "encoder", recipe.fit.pooling, layer=recipe.fit.layer
     )
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
-    AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
-    write_table(embedded, folder / "train.parquet")
+    if processes().is_main_process:
+        AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
+        write_table(embedded, folder / "train.parquet")
 
 
 def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     test = read_table(folders["data"] / "test.parquet")
+    main = processes().is_main_process
     scored = AnomalyDetector.from_pretrained(folders["fit"] / "detector").score(test, folder / "parts")
-    write_table(scored, folder / "test.parquet")
-    write_submission(scored, folder / "submission", recipe.data.year)
+    if main:
+        write_table(scored, folder / "test.parquet")
+        write_submission(scored, folder / "submission", recipe.data.year)
     if recipe.score.baselines:
         train = read_table(folders["data"] / "train.parquet")
         for name, config in BASELINES.items():
             config.channel = recipe.data.channel
             parts = folder / name
             detector = AnomalyDetector(SpectralStatistics(config.statistics), config).fit(train, parts / "train")
-            write_table(detector.score(test, parts / "test").remove_columns("embedding"), parts / "test.parquet")
+            scored = detector.score(test, parts / "test").remove_columns("embedding")
+            if main:
+                write_table(scored, parts / "test.parquet")
 
 
 def _evaluate(recipe: Recipe, folder: Path, folders: dict[str, Path]):

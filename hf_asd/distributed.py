@@ -1,15 +1,23 @@
 """Several processes (`torchrun`, `accelerate launch`): who does what alone, and who waits."""
 
+import os
 from datetime import timedelta
 
+import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 
 def processes() -> PartialState:
     """This process among all of them; alone where nothing launched several."""
     # What one process does alone, such as checking recordings, may take hours while the others wait.
-    return PartialState(timeout=timedelta(days=7))
+    return PartialState(cpu=use_cpu(), timeout=timedelta(days=7))
+
+
+def use_cpu() -> bool:
+    """Whether accelerate has to be told of the CPU: without it, processes that find no GPU do not find each other."""
+    launched = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+    return launched or parse_flag_from_env("ACCELERATE_USE_CPU")
 
 
 def from_main(value):

@@ -11,9 +11,10 @@ from datasets import Dataset
 from transformers import AutoModel, set_seed
 
 from .batching import ClipCollator, frames_of
+from .distributed import from_main
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from .models.encoder import load_feature_extractor
-from .training import SeededTrainer, export, training_arguments
+from .training import SeededTrainer, training_arguments
 
 
 @dataclass
@@ -184,7 +185,7 @@ def finetune(
         Fang et al., arXiv 2509.12845; the margin: J. Deng et al. 2019, "ArcFace".
     """
     folder = Path(output_dir) / "encoder"
-    if folder.is_dir():
+    if from_main(folder.is_dir()):
         return folder
     classes = attribute_classes(dataset)
     names = sorted(set(classes))
@@ -233,9 +234,4 @@ def finetune(
         config=config,
     )
     trainer.train_on()
-
-    def save(folder: Path):
-        model.save_pretrained(folder)
-        extractor.save_pretrained(folder)
-
-    return export(folder, save) if arguments.should_save else folder
+    return trainer.export(folder, model, "", extractor)

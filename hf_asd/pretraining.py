@@ -9,11 +9,12 @@ from datasets import Dataset
 from transformers import AutoConfig, TrainerCallback, set_seed
 
 from .batching import ClipCollator, frames_of
+from .distributed import from_main
 from .health import clip_variance, effective_rank
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from .models.eat.pretraining_eat import inverse_block_masks, teacher_decay
 from .models.encoder import load_feature_extractor
-from .training import SeededTrainer, TrainingError, export, training_arguments
+from .training import SeededTrainer, TrainingError, training_arguments
 
 
 HEALTH_CLIPS = 256  # last clips whose embeddings are looked at
@@ -171,7 +172,7 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
         machine sounds: Fang et al., arXiv 2509.12845.
     """
     encoder = Path(output_dir) / "encoder"
-    if encoder.is_dir():
+    if from_main(encoder.is_dir()):
         return encoder
     set_seed(config.seed)
     if config.encoder is None:
@@ -211,9 +212,4 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
         config=config,
     )
     trainer.train_on()
-
-    def save(folder: Path):
-        model.eat.save_pretrained(folder)
-        extractor.save_pretrained(folder)
-
-    return export(encoder, save) if arguments.should_save else encoder
+    return trainer.export(encoder, model.eat, "eat.", extractor)

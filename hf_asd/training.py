@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from .batching import ClipSampler, CroppedClips, crop_lengths, loader_workers
-from .distributed import from_main, processes
+from .distributed import from_main, processes, use_cpu
 
 
 class TrainingError(ValueError):
@@ -51,6 +51,7 @@ def training_arguments(output_dir: str | Path, options: dict, **defaults) -> Tra
             # The collator needs columns that no model takes.
             "remove_unused_columns": False,
             "ddp_find_unused_parameters": False,
+            "use_cpu": use_cpu(),
             "dataloader_pin_memory": torch.cuda.is_available(),
             "dataloader_num_workers": loader_workers(processes().num_processes),
             "dataloader_drop_last": True,
@@ -108,8 +109,8 @@ class SeededTrainer(Trainer):
         """The loss, unless it is no number any more."""
         if not torch.isfinite(loss.detach()).all():
             raise TrainingError(
-                f"The loss is {loss.mean().item()} at step {self.state.global_step}. Lower the learning rate, or train "
-                "in float32 where half precision is on. The checkpoints before it are kept."
+                f"The loss is {loss.mean().item()} at step {self.state.global_step}. Lower the learning rate, or "
+                "train in float32 where half precision is on. The checkpoints before it are kept."
             )
         return loss
 
@@ -121,9 +122,31 @@ class SeededTrainer(Trainer):
             print(f"goes on from {checkpoint}", flush=True)
         self.train(resume_from_checkpoint=checkpoint)
 
-    def whole_state(self) -> dict[str, torch.Tensor]:
-        """The weights, gathered where processes hold parts of them; call it in all processes."""
-        return self.accelerator.get_state_dict(self.model_wrapped)
+    def export(self, folder: Path, model: PreTrainedModel, prefix: str, feature_extractor) -> Path:
+        """
+        Writes what was learned, by one process while the others wait.
+
+        Args:
+            folder (`Path`): must not exist.
+            model (`PreTrainedModel`): the trained model or a part of it, with its original layers.
+            prefix (`str`): where that part is, such as `"eat."`.
+            feature_extractor (`FeatureExtractionMixin`): written beside it.
+
+        Returns:
+            `Path`: the folder.
+        """
+        # Gathered from all processes where each holds a share of the weights.
+        state = self.accelerator.get_state_dict(self.model_wrapped)
+        if self.args.should_save:
+            weights = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+
+            def save(partial: Path):
+                model.save_pretrained(partial, state_dict=weights)
+                feature_extractor.save_pretrained(partial)
+
+            export(folder, save)
+        self.accelerator.wait_for_everyone()
+        return folder
 
     def _save_checkpoint(self, model, trial):
         """As the Trainer's, but a checkpoint gets its name when all of it is written: a kill leaves none by halves."""

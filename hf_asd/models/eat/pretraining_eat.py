@@ -98,8 +98,8 @@ class EatForPreTraining(EatPreTrainedModel):
     Student, teacher and decoder.
 
     The teacher is a part of the model so that checkpoints hold it; it gets no gradient and follows the student by
-    [`~EatForPreTraining.update_teacher`]. Its weights are float32 whatever the student's are: its steps are too small for
-    half precision.
+    [`~EatForPreTraining.update_teacher`]. Its weights are float32 whatever the student's are: its steps are too small
+    for half precision.
 
     Args:
         config ([`EatConfig`]): the encoder's and the decoder's shape.
