@@ -6,11 +6,14 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from datasets import DatasetDict
+
 from . import __version__
 from .clustering import assign_pseudo_attributes, cluster_quality
 from .data.audio import drop_bad_audio
 from .data.dcase import load_attribute_truth, load_dcase
 from .data.factory import write_factory
+from .data.folder import load_folder
 from .data.schema import attribute_label, read_table, write_table
 from .detection import AnomalyDetector, DetectorConfig
 from .distributed import from_main, processes
@@ -86,13 +89,21 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
 
 def _options(recipe: Recipe, stage: str) -> dict:
     if stage != "data":
-        return {"options": asdict(getattr(recipe, stage)), "channel": recipe.data.channel}
+        options = {"options": asdict(getattr(recipe, stage)), "channel": recipe.data.channel}
+        if stage == "pretrain":
+            options["files"] = [_fingerprint(source.path) for source in recipe.pretrain.datasets]
+        return options
     if recipe.factory is not None:
         return {"options": asdict(recipe.factory) | {"num_workers": None}, "on_bad_audio": recipe.data.on_bad_audio}
-    root = Path(recipe.data.path)
+    return {"options": asdict(recipe.data), "files": _fingerprint(recipe.data.path)}
+
+
+def _fingerprint(folder: str) -> str:
+    """Names, sizes and times of all files in a folder."""
+    root = Path(folder)
     files = sorted(file for file in root.rglob("*") if file.is_file())
     listing = [(file.relative_to(root).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return {"options": asdict(recipe.data), "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest()}
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
 def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -106,7 +117,18 @@ def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 
 
 def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
-    pretrain(read_table(folders["data"] / "train.parquet"), recipe.pretrain, folder, recipe.data.channel)
+    rows, weights = [read_table(folders["data"] / "train.parquet")], [1.0]
+    for number, source in enumerate(recipe.pretrain.datasets):
+        table = folder / f"dataset-{number}.parquet"
+        if processes().is_main_process and not table.is_file():
+            own = source.year is None
+            found = load_folder(source.path, on_bad_audio=None) if own else load_dcase(source.path, source.year)
+            found = DatasetDict(train=found["train"])
+            write_table(drop_bad_audio(found, recipe.data.on_bad_audio, recipe.data.channel)[0]["train"], table)
+        processes().wait_for_everyone()
+        rows.append(read_table(table))
+        weights.append(source.weight)
+    pretrain(rows, recipe.pretrain, folder, recipe.data.channel, weights)
 
 
 def _embed(recipe: Recipe, folder: Path, folders: dict[str, Path]):

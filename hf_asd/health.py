@@ -3,21 +3,20 @@
 import torch
 
 
-def clip_variance(targets: torch.Tensor) -> torch.Tensor:
+def output_spread(states: torch.Tensor) -> torch.Tensor:
     """
-    How much of what the teacher says depends on what is heard: the variance between clips at one and the same patch,
-    as a share of the whole variance. It is 0 when the targets tell no more than where in the clip a patch lies, or
-    nothing at all.
+    How far the encoder's outputs lie apart, over all patches of all clips, measured by their own size: 0 when
+    everything looks alike to it. The targets of pre-training cannot tell, because they are normalised: the last
+    trembling of a collapsed encoder comes out of that as large as ever.
 
     Args:
-        targets (`torch.Tensor` of shape `(clips, patches, channels)`): of at least two clips.
+        states (`torch.Tensor` of shape `(..., channels)`): outputs of the encoder's last block.
 
     Returns:
-        `torch.Tensor` of shape `()`, from 0 to 1.
+        `torch.Tensor` of shape `()`, 0 to 1.
     """
-    whole = targets.flatten(0, 1).var(0, correction=0).sum()
-    between = targets.var(0, correction=0).mean(0).sum()
-    return between / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+    states = states.double().flatten(0, -2)
+    return (states.var(0, correction=0).mean() / states.square().mean().clamp_min(1e-30)).sqrt()
 
 
 def effective_rank(embeddings: torch.Tensor) -> torch.Tensor:
@@ -25,16 +24,15 @@ def effective_rank(embeddings: torch.Tensor) -> torch.Tensor:
     How many directions the embeddings of different clips use.
 
     Args:
-        embeddings (`torch.Tensor` of shape `(clips, dimensions)`).
+        embeddings (`torch.Tensor` of shape `(clips, dimensions)`): with a mean of 0.
 
     Returns:
-        `torch.Tensor` of shape `()`, from 1 (all on a line) to `min(clips - 1, dimensions)`; 0 where all are the same.
+        `torch.Tensor` of shape `()`, from 1 (all on a line) to `min(clips, dimensions)`; 0 where all are the same.
 
     References:
         O. Roy and M. Vetterli 2007, "The effective rank: a measure of effective dimensionality", definition 1.
     """
-    values = torch.linalg.svdvals(embeddings.double() - embeddings.double().mean(0))
-    if values[0] <= 1e-12 * embeddings.double().norm():
-        return torch.zeros(())
-    shares = values / values.sum()
-    return torch.special.entr(shares).sum().exp()
+    values = torch.linalg.svdvals(embeddings.double())
+    if values.sum() == 0:
+        return values.sum()
+    return torch.special.entr(values / values.sum()).sum().exp()

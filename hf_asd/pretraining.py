@@ -4,20 +4,35 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import AutoConfig, TrainerCallback, set_seed
 
 from .batching import ClipCollator, frames_of
 from .distributed import from_main
-from .health import clip_variance, effective_rank
+from .health import effective_rank, output_spread
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from .models.eat.pretraining_eat import inverse_block_masks, teacher_decay
 from .models.encoder import load_feature_extractor
 from .training import SeededTrainer, TrainingError, training_arguments
 
 
-HEALTH_CLIPS = 256  # last clips whose embeddings are looked at
+HEALTH_CLIPS = 16  # at least so many embeddings are looked at, of earlier steps where a batch has fewer
+# A healthy teacher's outputs differ by a third of their size or more and its embeddings use several directions. Where
+# it followed at once (a decay of 0), outputs became the same, or embeddings came to lie on a line, a rank of 1.
+COLLAPSED_SPREAD = 0.01
+COLLAPSED_RANK = 1.3
+CERTAIN = 3  # measurements in a row
+
+
+@dataclass
+class PretrainingData:
+    """Recordings to pre-train on besides those of the recipe."""
+
+    path: str = field(metadata={"help": "a DCASE folder, or a folder of own recordings"})
+    year: int | None = field(default=None, metadata={"help": "the challenge's year; none: a folder of own recordings"})
+    weight: float = field(default=1.0, metadata={"help": "how often a pass hears each of its clips"})
 
 
 @dataclass
@@ -31,6 +46,9 @@ class PretrainConfig:
         default=None, metadata={"help": "id on the Hub or folder of the EAT encoder to go on with; none: from scratch"}
     )
     model: dict = field(default_factory=dict, metadata={"help": "from scratch: options of EatConfig"})
+    datasets: list[PretrainingData] = field(
+        default_factory=list, metadata={"help": "further recordings to hear: a list of {path, year, weight}"}
+    )
     crop_seconds: float = field(default=10.0, metadata={"help": "longest crop; no longer than a step's shortest clip"})
     mask_ratio: float = field(default=0.8, metadata={"help": "share of patches that the student does not see"})
     mask_block: int = field(default=5, metadata={"help": "patches along the side of a visible block"})
@@ -99,38 +117,46 @@ class PretrainingTrainer(SeededTrainer):
         self.utterance_weight = config.utterance_weight
         if config.utterance_reduction == "sum":
             self.utterance_weight *= self.clip_sampler.step_clips * config.masks_per_clip
-        self.embeddings = deque(maxlen=HEALTH_CLIPS)
-        self.collapsed = 0
+        self.embeddings = deque(maxlen=max(HEALTH_CLIPS, self.args.per_device_train_batch_size))
         self.health = {}
+        self.times_collapsed = 0
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         outputs = model(**inputs, utterance_weight=self.utterance_weight)
-        self.watch(outputs)
         loss = self.checked(outputs.loss)
+        embeddings = outputs.teacher_states.mean(1)
+        # Around the step's own mean: the teacher moves between steps.
+        self.embeddings.extend((embeddings - embeddings.mean(0)).detach())
+        if self.accelerator.sync_gradients and (self.state.global_step + 1) % self.state.logging_steps == 0:
+            self.watch(outputs)
         return (loss, outputs) if return_outputs else loss
 
     @torch.no_grad()
-    def watch(self, outputs):
+    def watch(self, outputs) -> None:
         """
-        Measures the teacher's health when the step is logged.
+        Measures the teacher's health, for the log.
 
         Raises:
-            TrainingError: several measurements after each other say that it has collapsed.
+            TrainingError: it has collapsed, and was so at the last measurements already.
         """
-        self.embeddings.extend(outputs.embeddings)
-        if self.state.global_step % self.args.logging_steps or not self.accelerator.sync_gradients:
-            return
-        targets, embeddings = self.accelerator.gather((outputs.targets, torch.stack(tuple(self.embeddings))))
-        share = clip_variance(targets).item()
-        self.health = {
-            "frame_loss": outputs.frame_loss,
-            "utterance_loss": outputs.utterance_loss,
-            "agreement": outputs.agreement,
-        }
-        self.health = {name: self.accelerator.reduce(value, "mean").item() for name, value in self.health.items()}
+        values = (outputs.frame_loss, outputs.utterance_loss, outputs.agreement)
+        values = [self.accelerator.reduce(value, "mean").item() for value in values]
+        self.health = dict(zip(("frame_loss", "utterance_loss", "agreement"), values, strict=True))
+        targets, states = self.accelerator.gather((outputs.targets, outputs.teacher_states))
+        embeddings = self.accelerator.gather(torch.stack(tuple(self.embeddings)))
         self.health["target_variance"] = targets.flatten(0, 1).var(0).mean().item()
-        self.health["clip_variance"] = share
-        self.health["effective_rank"] = effective_rank(embeddings).item()
+        self.health["output_spread"] = spread = output_spread(states).item()
+        self.health["effective_rank"] = rank = effective_rank(embeddings).item()
+        collapsed = spread < COLLAPSED_SPREAD or rank < COLLAPSED_RANK
+        self.times_collapsed = self.times_collapsed + 1 if collapsed else 0
+        if self.times_collapsed == CERTAIN:
+            raise TrainingError(
+                f"The teacher has collapsed by step {self.state.global_step + 1}: its outputs for different patches "
+                f"and clips differ by {spread:.2g} of their size, and the embeddings of {len(embeddings)} clips "
+                f"have an effective rank of {rank:.2f}; {CERTAIN} times in a row that was below {COLLAPSED_SPREAD} or below "
+                f"{COLLAPSED_RANK}, so clips look alike to it. Lower learning_rate, raise teacher_decay_start or "
+                "warmup, or check that the recordings differ at all. The checkpoints before it are kept."
+            )
 
     def log(self, logs: dict, *args, **kwargs):
         super().log({**logs, **self.health} if "loss" in logs else logs, *args, **kwargs)
@@ -145,18 +171,27 @@ class _TeacherFollows(TrainerCallback):
         model.update_teacher(teacher_decay(state.global_step, start, end, state.max_steps))
 
 
-def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, channel: int | str = 0) -> Path:
+def pretrain(
+    dataset: Dataset | list[Dataset],
+    config: PretrainConfig,
+    output_dir: str | Path,
+    channel: int | str = 0,
+    weights: list[float] | None = None,
+) -> Path:
     """
-    Goes on pre-training an encoder on recordings of machines; nothing about them is read but their sound.
+    Goes on pre-training an encoder on recordings of machines; nothing about them is read but their sound, and that
+    from disk when its turn comes.
 
     A second call with the same folder goes on where the first stopped and ends with the same weights, to the bit, as
     one that was never stopped (on the same hardware).
 
     Args:
-        dataset (`datasets.Dataset`): training clips; only `audio` is read.
+        dataset (`datasets.Dataset` or a list of them): training clips of any length; only `audio` is read.
         config ([`PretrainConfig`]): how.
         output_dir (`str` or `Path`): checkpoints, and in the end `encoder/`.
         channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
+        weights (`list[float]`, *optional*): for each dataset how often a pass hears each of its clips; once by
+            default, 0.5 for every second pass.
 
     Returns:
         `Path`: `<output_dir>/encoder`, an encoder and its feature extractor as `AutoModel` and `AutoFeatureExtractor`
@@ -164,7 +199,8 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
 
     Raises:
         TrainingError: the loss is not finite or the teacher has collapsed.
-        ValueError: fewer recordings than a batch, an encoder that is no EAT, or an unknown training option.
+        ValueError: fewer recordings than a batch, an encoder that is no EAT, an unknown training option, or weights
+            that are not one positive number a dataset.
         BadAudioError: a recording cannot be used.
 
     References:
@@ -174,6 +210,10 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
     encoder = Path(output_dir) / "encoder"
     if from_main(encoder.is_dir()):
         return encoder
+    parts = dataset if isinstance(dataset, list) else [dataset]
+    weights = [1.0] * len(parts) if weights is None else weights
+    if len(weights) != len(parts) or min(weights) <= 0:
+        raise ValueError(f"weights are {weights}; accepted is one positive number for each of {len(parts)} datasets.")
     set_seed(config.seed)
     if config.encoder is None:
         student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
@@ -204,7 +244,8 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
     trainer = PretrainingTrainer(
         model=model,
         args=arguments,
-        dataset=dataset.select_columns("audio"),
+        dataset=concatenate_datasets([part.select_columns("audio") for part in parts]),
+        weights=np.repeat(weights, [len(part) for part in parts]),
         frames=frames,
         channel=channel,
         data_collator=PretrainingCollator(extractor, config),

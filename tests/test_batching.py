@@ -23,7 +23,7 @@ def test_crop_lengths_are_whole_patches(clips):
     with pytest.raises(ValueError, match="crop_seconds is 0.1"):
         frames_of(0.1)
     lengths = crop_lengths(clips, frames_of(4.0))
-    assert lengths.tolist() == [96, 192, 288] + [400] * 7
+    assert lengths.tolist() == [96, 192, 288, 384] + [400] * 6
 
 
 def test_a_length_comes_from_the_header_and_bad_files_are_named(tmp_path):

@@ -12,8 +12,6 @@ import soundfile
 import torch
 from transformers import AutoModel
 
-from hf_asd import load_folder
-
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 WORK = """

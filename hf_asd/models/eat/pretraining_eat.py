@@ -62,7 +62,7 @@ class EatForPreTrainingOutput(ModelOutput):
         agreement (`torch.FloatTensor` of shape `(1,)`): mean cosine between the student's predictions of masked
             patches and the teacher's targets.
         targets (`torch.FloatTensor` of shape `(clips, patches, hidden_size)`): of the teacher.
-        embeddings (`torch.FloatTensor` of shape `(clips, hidden_size)`): mean over the teacher's output.
+        teacher_states (`torch.FloatTensor` of shape `(clips, patches, hidden_size)`): the teacher's own output.
     """
 
     loss: torch.FloatTensor | None = None
@@ -70,7 +70,7 @@ class EatForPreTrainingOutput(ModelOutput):
     utterance_loss: torch.FloatTensor | None = None
     agreement: torch.FloatTensor | None = None
     targets: torch.FloatTensor | None = None
-    embeddings: torch.FloatTensor | None = None
+    teacher_states: torch.FloatTensor | None = None
 
 
 class EatDecoder(nn.Module):
@@ -149,8 +149,8 @@ class EatForPreTraining(EatPreTrainedModel):
         over blocks.
 
         Returns:
-            `tuple`: the targets, of shape `(clips, patches, hidden_size)`, and the mean over the teacher's own output,
-            of shape `(clips, hidden_size)`; float32.
+            `tuple`: the targets, and the teacher's own output of its last block, both of shape
+            `(clips, patches, hidden_size)`, float32.
         """
         hidden_states = self.teacher.with_cls(self.teacher.embeddings(input_values))
         total = 0.0
@@ -160,7 +160,7 @@ class EatForPreTraining(EatPreTrainedModel):
             if number >= first:
                 total = total + nn.functional.instance_norm(mlp_output[:, 1:].float().transpose(1, 2)).transpose(1, 2)
         targets = nn.functional.layer_norm(total / (len(self.teacher.layers) - first), total.shape[-1:])
-        return targets, hidden_states[:, 1:].float().mean(1)
+        return targets, hidden_states[:, 1:].float()
 
     def forward(
         self,
@@ -176,7 +176,7 @@ class EatForPreTraining(EatPreTrainedModel):
             draws (`torch.LongTensor` of shape `(clips,)`): seeds of the mask tokens.
             utterance_weight (`float`, *optional*, defaults to 1.0): of the utterance loss.
         """
-        targets, embeddings = self.targets(input_values)
+        targets, teacher_states = self.targets(input_values)
         patches = self.eat.embeddings(input_values)
         clips, count, size = patches.shape
         masks, kept = visible.shape[1:]
@@ -208,7 +208,7 @@ class EatForPreTraining(EatPreTrainedModel):
             utterance_loss=utterance_loss.detach(),
             agreement=agreement,
             targets=targets,
-            embeddings=embeddings,
+            teacher_states=teacher_states,
         )
 
     @staticmethod
