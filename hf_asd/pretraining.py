@@ -152,9 +152,9 @@ class PretrainingTrainer(SeededTrainer):
         if self.times_collapsed == CERTAIN:
             raise TrainingError(
                 f"The teacher has collapsed by step {self.state.global_step + 1}: its outputs for different patches "
-                f"and clips differ by {spread:.2g} of their size, and the embeddings of {len(embeddings)} clips "
-                f"have an effective rank of {rank:.2f}; {CERTAIN} times in a row that was below {COLLAPSED_SPREAD} or below "
-                f"{COLLAPSED_RANK}, so clips look alike to it. Lower learning_rate, raise teacher_decay_start or "
+                f"and clips differ by {spread:.2g} of their size, and the embeddings of {len(embeddings)} clips have "
+                f"an effective rank of {rank:.2f}. {CERTAIN} times in a row that was below {COLLAPSED_SPREAD} or "
+                f"below {COLLAPSED_RANK}: clips look alike to it. Lower learning_rate, raise teacher_decay_start or "
                 "warmup, or check that the recordings differ at all. The checkpoints before it are kept."
             )
 

@@ -38,10 +38,10 @@ def test_a_length_comes_from_the_header_and_bad_files_are_named(tmp_path):
         duration(tmp_path / "c.wav")
 
 
-def test_a_pass_hears_every_clip_once_in_a_new_order():
+def test_passes_hear_every_clip_once_in_an_order_of_the_seed():
     draws = list(ClipSampler(np.full(12, 100), step_clips=4, steps=6, seed=1))
     rows = [draw.row for draw in draws]
-    assert sorted(rows[:12]) == sorted(rows[12:]) == list(range(12)) and rows[:12] != rows[12:]
+    assert set(Counter(rows).values()) == {2} and rows[:12] != rows[12:]
     assert len({draw.seed for draw in draws}) == 24
     assert draws == list(ClipSampler(np.full(12, 100), step_clips=4, steps=6, seed=1))
     assert draws != list(ClipSampler(np.full(12, 100), step_clips=4, steps=6, seed=2))
