@@ -12,9 +12,10 @@ from transformers import AutoModel, set_seed
 
 from .batching import ClipCollator, frames_of
 from .distributed import from_main
+from .lora import LoraOptions, add_lora
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
-from .models.encoder import load_feature_extractor
-from .training import SeededTrainer, training_arguments
+from .models.encoder import blocks_of, load_feature_extractor
+from .training import SeededTrainer, compile_blocks, training_arguments
 
 
 @dataclass
@@ -39,6 +40,12 @@ class FinetuneConfig:
     warmup: float = field(default=0.1, metadata={"help": "share of the steps in which the learning rate rises"})
     weight_decay: float = field(default=0.01, metadata={"help": "of AdamW; none on biases and norms"})
     save_steps: int = field(default=500, metadata={"help": "steps between checkpoints"})
+    compile: bool | None = field(
+        default=None, metadata={"help": "torch.compile of the blocks; by default where there is a GPU"}
+    )
+    lora: LoraOptions | None = field(
+        default=None, metadata={"help": "small matrices learn beside the frozen encoder: rank, alpha, dropout"}
+    )
     seed: int = field(default=0, metadata={"help": "of the head's weights, order, crops and masks"})
     training: dict = field(default_factory=dict, metadata={"help": "any of transformers' TrainingArguments, verbatim"})
 
@@ -209,6 +216,8 @@ def finetune(
         )
     )
     model.encoder.load_state_dict(pretrained.state_dict())
+    if config.lora is not None:
+        add_lora(model.encoder, config.lora, encoder)
     frames = frames_of(config.crop_seconds, pretrained.config.patch_size)
     arguments = training_arguments(
         output_dir,
@@ -233,5 +242,8 @@ def finetune(
         data_collator=ClipCollator(extractor, partial(augment, config=config, std=extractor.std)),
         config=config,
     )
+    compile_blocks([*blocks_of(model.encoder)], config.compile)
     trainer.train_on()
+    if config.lora is not None:
+        trainer.merge_lora(model.encoder, config.lora)
     return trainer.export(folder, model, "", extractor)

@@ -12,10 +12,11 @@ from transformers import AutoConfig, TrainerCallback, set_seed
 from .batching import ClipCollator, frames_of
 from .distributed import from_main
 from .health import effective_rank, output_spread
+from .lora import LoraOptions, add_lora
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from .models.eat.pretraining_eat import inverse_block_masks, teacher_decay
 from .models.encoder import load_feature_extractor
-from .training import SeededTrainer, TrainingError, training_arguments
+from .training import SeededTrainer, TrainingError, compile_blocks, training_arguments
 
 
 HEALTH_CLIPS = 16  # at least so many embeddings are looked at, of earlier steps where a batch has fewer
@@ -66,6 +67,12 @@ class PretrainConfig:
     teacher_decay_start: float = field(default=0.9998, metadata={"help": "how much of itself the teacher keeps"})
     teacher_decay_end: float = field(default=0.99999, metadata={"help": "the same at the end of training"})
     save_steps: int = field(default=500, metadata={"help": "steps between checkpoints"})
+    compile: bool | None = field(
+        default=None, metadata={"help": "torch.compile of the blocks; by default where there is a GPU"}
+    )
+    lora: LoraOptions | None = field(
+        default=None, metadata={"help": "go on with small matrices beside the frozen weights: rank, alpha, dropout"}
+    )
     seed: int = field(default=0, metadata={"help": "of weights, order, crops and masks"})
     training: dict = field(default_factory=dict, metadata={"help": "any of transformers' TrainingArguments, verbatim"})
 
@@ -81,6 +88,8 @@ class PretrainConfig:
             )
         if self.encoder is not None and self.model:
             raise ValueError("model is for an encoder from scratch; an encoder to go on with has its own shape.")
+        if self.encoder is None and self.lora is not None:
+            raise ValueError("lora goes on with an encoder; name one with encoder.")
 
 
 class PretrainingCollator(ClipCollator):
@@ -224,6 +233,9 @@ def pretrain(
             raise ValueError(f"{config.encoder} is a {kind}; accepted are EAT encoders.")
         model = EatForPreTraining.from_pretrained(config.encoder, dtype=torch.float32)
         extractor = load_feature_extractor(config.encoder)
+    if config.lora is not None:
+        add_lora(model.eat, config.lora, config.encoder)
+        model.start_teacher()
     frames = frames_of(config.crop_seconds, model.config.patch_size)
     arguments = training_arguments(
         output_dir,
@@ -252,5 +264,8 @@ def pretrain(
         callbacks=[_TeacherFollows(config)],
         config=config,
     )
+    compile_blocks([*model.eat.layers, *model.teacher.layers, model.decoder], config.compile)
     trainer.train_on()
+    if config.lora is not None:
+        trainer.merge_lora(model.eat, config.lora)
     return trainer.export(encoder, model.eat, "eat.", extractor)

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from .batching import ClipSampler, CroppedClips, crop_lengths, loader_workers
 from .distributed import from_main, processes, use_cpu
+from .lora import LoraOptions, merge_lora, trainable_share
 
 
 class TrainingError(ValueError):
@@ -52,6 +54,8 @@ def training_arguments(output_dir: str | Path, options: dict, **defaults) -> Tra
             "remove_unused_columns": False,
             "ddp_find_unused_parameters": False,
             "use_cpu": use_cpu(),
+            # On a CPU half precision is slower than none.
+            "bf16": processes().device.type == "cuda" and torch.cuda.is_bf16_supported(),
             "dataloader_pin_memory": torch.cuda.is_available(),
             "dataloader_num_workers": loader_workers(processes().num_processes),
             "dataloader_drop_last": True,
@@ -59,6 +63,19 @@ def training_arguments(output_dir: str | Path, options: dict, **defaults) -> Tra
             **options,
         },
     )
+
+
+def compile_blocks(blocks: list[nn.Module], wanted: bool | None) -> None:
+    """
+    Compiles a model's blocks, each by itself: blocks of one shape are compiled once.
+
+    Args:
+        blocks (`list[nn.Module]`): changed in place; names of weights stay.
+        wanted (`bool`, *optional*): by default where there is a GPU; on a CPU it costs more than it brings.
+    """
+    if wanted or (wanted is None and processes().device.type == "cuda"):
+        for block in blocks:
+            block.compile()
 
 
 class SeededTrainer(Trainer):
@@ -120,7 +137,16 @@ class SeededTrainer(Trainer):
         checkpoint = from_main(get_last_checkpoint(folder) if os.path.isdir(folder) else None)
         if checkpoint is not None and self.args.should_save:
             print(f"goes on from {checkpoint}", flush=True)
+        if self.args.should_save:
+            print(trainable_share(self.model), flush=True)
         self.train(resume_from_checkpoint=checkpoint)
+
+    def merge_lora(self, encoder: PreTrainedModel, options: LoraOptions) -> None:
+        """Merges LoRA for the export, and keeps it by itself where the options say so."""
+        adapter = Path(self.args.output_dir) / "adapter"
+        if options.keep_adapter and self.args.should_save and not adapter.exists():
+            export(adapter, encoder.save_pretrained)
+        merge_lora(encoder)
 
     def export(self, folder: Path, model: PreTrainedModel, prefix: str, feature_extractor) -> Path:
         """

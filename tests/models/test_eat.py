@@ -207,8 +207,8 @@ def test_pretraining_starts_with_a_copy_as_teacher_that_follows():
 
 
 def test_targets_are_normalised_and_cover_the_patches():
-    targets, embeddings = pretraining_model().targets(torch.randn(2, 64, 128))
-    assert embeddings.shape == (2, 32)
+    targets, states = pretraining_model().targets(torch.randn(2, 64, 128))
+    assert states.shape == (2, 32, 32)
     assert targets.shape == (2, 32, 32)
     torch.testing.assert_close(targets.mean(-1), torch.zeros(2, 32), atol=1e-5, rtol=0)
     torch.testing.assert_close(targets.var(-1, unbiased=False), torch.ones(2, 32), atol=1e-2, rtol=0)
