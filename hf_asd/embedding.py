@@ -106,6 +106,8 @@ class TransformerEncoder:
             ValueError: its weights are not all there, or a pooling or a layer that it does not have.
         """
         model = AutoModel.from_pretrained(encoder).to(processes().device)
+        if model.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
         return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer)
 
     def save_pretrained(self, folder: str | Path):
@@ -143,7 +145,9 @@ class TransformerEncoder:
         return (sums / torch.tensor(owners).bincount()[:, None]).numpy()
 
     def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
-        features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        # EAT's log energies are computed where the model is.
+        where = {"device": self.model.device} if isinstance(self.feature_extractor, EatFeatureExtractor) else {}
+        features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt", **where)
         inputs = features[self.model.main_input_name].to(self.model.device)
         if self.is_classifier:
             return self.model(inputs).embeddings.float().cpu()

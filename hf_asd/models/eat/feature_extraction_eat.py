@@ -114,6 +114,7 @@ class EatFeatureExtractor(SequenceFeatureExtractor):
         raw_speech: np.ndarray | torch.Tensor | list[np.ndarray],
         sampling_rate: int | None = None,
         return_tensors: str | None = None,
+        device: str | torch.device = "cpu",
         **kwargs,
     ) -> BatchFeature:
         """
@@ -125,6 +126,8 @@ class EatFeatureExtractor(SequenceFeatureExtractor):
                 Rate of the recordings in Hz; it is checked against the extractor's.
             return_tensors (`str`, *optional*):
                 `"pt"` or `"np"`.
+            device (`str` or `torch.device`, *optional*, defaults to `"cpu"`):
+                Where the log energies are computed, and stay.
 
         Returns:
             `BatchFeature` with `input_values` of shape `(clips, frames, feature_size)`, float32. `frames` is the
@@ -141,6 +144,7 @@ class EatFeatureExtractor(SequenceFeatureExtractor):
         clips = [torch.as_tensor(clip, dtype=torch.float32) for clip in raw_speech] if len(raw_speech) else []
         if clips and clips[0].ndim == 0:
             clips = [torch.as_tensor(raw_speech, dtype=torch.float32)]
+        clips = [clip.to(device) for clip in clips]
         shapes = {tuple(clip.shape) for clip in clips if clip.ndim != 1 or len(clip) < FRAME_SAMPLES}
         if not clips or shapes:
             raise ValueError(
@@ -154,7 +158,7 @@ class EatFeatureExtractor(SequenceFeatureExtractor):
             log_mels = [self.log_mel(clip[None])[0] for clip in clips]
         longest = max(len(log_mel) for log_mel in log_mels)
         frames = -(-longest // self.patch_size) * self.patch_size
-        filled = torch.full((len(clips), frames, self.feature_size), self.padding_value)
+        filled = torch.full((len(clips), frames, self.feature_size), self.padding_value, device=device)
         for row, log_mel in enumerate(log_mels):
             filled[row, : len(log_mel)] = log_mel
         if self.do_normalize:
