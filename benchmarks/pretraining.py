@@ -6,11 +6,11 @@ What a step of pre-training costs, and how much of it lies outside the encoder.
 
 EAT-base with random weights, clips of 10 s in WAV files, 16 masks a clip, everything as in training: a step goes from
 the files to the teacher that has followed. Outside of the encoder are decoding, filter bank, masks, mask tokens,
-decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's blocks, forward and
-backward. Parts are timed by themselves, in turn with the whole step; given are medians and their ratio to the step.
+decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's blocks, forward
+and backward. Parts are timed by themselves, in turn with the whole step; given are medians and their ratio to the step.
 
-Model FLOP utilisation counts the multiplications and additions of matrix products, convolutions and attention (PyTorch's
-counter), those of gradient checkpointing never, against the GPU's dense peak in bf16 (--peak, in TFLOP/s).
+Model FLOP utilisation counts the multiplications and additions of matrix products, convolutions and attention
+(PyTorch's counter) against the GPU's dense peak in bf16 (--peak, in TFLOP/s).
 """
 
 import argparse
@@ -74,11 +74,8 @@ def utilisation(name: str, step, clips: int):
     torch.cuda.reset_peak_memory_stats()
     spent = statistics.median(seconds(step) for _ in range(10))
     peak = args.peak or next((tflops for key, tflops in PEAKS.items() if key in torch.cuda.get_device_name()), None)
-    share = (
-        f"{100 * counter.get_total_flops() / spent / (peak * 1e12):.1f} % of {peak} TFLOP/s"
-        if peak
-        else "no peak known"
-    )
+    reached = counter.get_total_flops() / spent / 1e12
+    share = f"{100 * reached / peak:.1f} % of {peak} TFLOP/s" if peak else f"unknown, {reached:.1f} TFLOP/s"
     memory = torch.cuda.max_memory_allocated() / 2**30
     print(f"{name}: {clips / spent:.1f} clips/s, MFU {share}, peak memory {memory:.1f} GiB")
 
@@ -158,7 +155,7 @@ with tempfile.TemporaryDirectory() as folder:
     medians["masks and the rest of the batch"] -= medians["filter bank"]
     step = medians.pop("step")
     print(
-        f"{args.clips} clips a step, {args.clips / step:.3f} clips/s on {device.type}, {torch.get_num_threads()} threads"
+        f"{args.clips} clips a step, {args.clips / step:.3f} clips/s, {device.type}, {torch.get_num_threads()} threads"
     )
     for name, spent in medians.items():
         print(f"  {100 * spent / step:5.1f} %  {name}")
@@ -170,9 +167,8 @@ with tempfile.TemporaryDirectory() as folder:
         del model, optimizer, inputs, tokens, grid
         torch.cuda.empty_cache()
         names = {number: str(number) for number in range(100)}
-        classifier = AttributeClassifier(AttributeClassifierConfig(encoder_config=EatConfig(), id2label=names)).to(
-            device
-        )
+        config = AttributeClassifierConfig(encoder_config=EatConfig(), id2label=names)
+        classifier = AttributeClassifier(config).to(device)
         compile_blocks([*classifier.encoder.layers], True)
         optimizer = optimizer_of(classifier)
         values = torch.randn(args.clips, 992, 128, device=device)
