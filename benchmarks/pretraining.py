@@ -7,7 +7,7 @@ What a step of pre-training costs, and how much of it lies outside the encoder.
 EAT-base with random weights, clips of 10 s in WAV files, 16 masks a clip, everything as in training: a step goes from
 the files to the teacher that has followed. Outside of the encoder are decoding, filter bank, masks, mask tokens,
 decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's blocks, forward
-and backward. Parts are timed by themselves, in turn with the whole step; given are medians and their ratio to the step.
+and backward. Parts are timed by themselves, in turn with the whole step; given are ratios of medians.
 
 Model FLOP utilisation counts the multiplications and additions of matrix products, convolutions and attention
 (PyTorch's counter) against the GPU's dense peak in bf16 (--peak, in TFLOP/s).
