@@ -244,7 +244,7 @@ def test_encoders_that_fine_tuning_has_no_crops_for_are_refused(clips, tmp_path)
         finetune(clips, tmp_path / "waves", FinetuneConfig(batch_size=4), tmp_path / "run")
     ASTModel(ASTConfig(**TINY, max_length=64)).save_pretrained(tmp_path / "ast")
     ASTFeatureExtractor(max_length=64).save_pretrained(tmp_path / "ast")
-    with pytest.raises(ValueError, match="crop_seconds is 1.0; the length of an AST is fixed, and accepted is 0.64"):
+    with pytest.raises(ValueError, match="crop_seconds is 1.0; this AST hears at most 0.64 s"):
         finetune(clips, tmp_path / "ast", FinetuneConfig(batch_size=4, crop_seconds=1.0), tmp_path / "run")
     options = FinetuneConfig(batch_size=4, crop_seconds=0.64, max_steps=1)
     tuned = AutoModel.from_pretrained(finetune(clips, tmp_path / "ast", options, tmp_path / "run"))
