@@ -125,14 +125,12 @@ class BeatsAttention(nn.Module):
             for projection in (self.q_proj, self.k_proj, self.v_proj)
         )
         update, reset = self.gate(query).unflatten(-1, (2, 4)).sum(-1).sigmoid().split(1, dim=-1)
-        bias = (update * (reset * self.gate_scale - 1) + 2) * position_bias
+        bias = ((update * (reset * self.gate_scale - 1) + 2) * position_bias).to(query.dtype)
         if heard is not None:
             bias = bias.masked_fill(~heard[:, None, None], torch.finfo(bias.dtype).min)
         attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
         dropout = self.config.attention_dropout if self.training else 0.0
-        output, weights = attention(
-            self, query, key, value, bias.to(query.dtype), dropout=dropout, scaling=self.scaling, **kwargs
-        )
+        output, weights = attention(self, query, key, value, bias, dropout=dropout, scaling=self.scaling, **kwargs)
         return self.out_proj(output.reshape(clips, tokens, size)), weights
 
 
