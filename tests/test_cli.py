@@ -149,6 +149,8 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     stages = ["data", "pretrain", "embed", "cluster", "finetune", "fit", "score", "evaluate", "report"]
     assert sorted(folders) == sorted(stages)
     assert (folders["fit"] / "detector" / "README.md").is_file()
+    report = (folders["report"] / "report.html").read_text()
+    assert report.count("Clusters of normal recordings") == 1 and 'alt="Dendrogram"' in report  # valve hides its own
     submission = {file.name for file in (folders["score"] / "submission").iterdir()}
     assert "anomaly_score_fan_section_00_test.csv" in submission
     scored = read_table(folders["score"] / "test.parquet")
