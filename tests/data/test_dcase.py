@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_asd.data.dcase import is_noise_only, load_attribute_truth, load_dcase, reveal_attributes
+from hf_asd.data.dcase import is_noise_only, load_attribute_truth, load_dcase
 from hf_asd.data.factory import FactoryConfig, write_factory
-from hf_asd.data.schema import attribute_label
+from hf_asd.data.schema import attribute_label, reveal_attributes
 
 
 NAME = re.compile(r"section_00_(source|target)_(train|test)_(normal|anomaly)_(\d{4})_(.*)\.wav")
