@@ -311,6 +311,7 @@ def finetune(
         batches = batches_of(rows.select(held), collator, frames, config.batch_size)
         stopping = EarlyStopping(batches, config.patience, config.save_steps, output_dir)
         rows = rows.select(kept)
+        check_rows(rows, config.batch_size)
     weights = balance_weights(rows["label"][:])
     if config.balance == "weights":
         rows = rows.add_column("weight", weights.tolist())
