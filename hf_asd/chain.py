@@ -17,10 +17,10 @@ from .clustering import assign_pseudo_attributes, cluster_quality
 from .clustering.describe import cluster_report, describe_clusters
 from .clustering.names import write_names
 from .data.audio import drop_bad_audio
-from .data.dcase import load_attribute_truth, load_dcase, reveal_attributes
+from .data.dcase import load_attribute_truth, load_dcase
 from .data.factory import write_factory
 from .data.folder import load_folder
-from .data.schema import attribute_label, read_table, write_table
+from .data.schema import attribute_label, read_table, reveal_attributes, write_table
 from .detection import AnomalyDetector, DetectorConfig
 from .distributed import from_main, processes
 from .embedding import SpectralStatistics, TransformerEncoder, embed

@@ -62,9 +62,17 @@ class EarlyStopping(TrainerCallback):
         self.patience = patience
         self.every = every
         self.folder = Path(folder)
+        self.stopped = False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # A run that had stopped and was killed before its export stops again; the Trainer takes one step all the same.
+        earlier = {step: loss for step, loss in self.losses().items() if step <= state.global_step}
+        self.stopped = from_main(self.enough(earlier))
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
-        if state.global_step % self.every:
+        if self.stopped:
+            control.should_training_stop = True
+        if self.stopped or state.global_step % self.every:
             return
         losses = {step: loss for step, loss in self.losses().items() if step < state.global_step}
         losses[state.global_step] = held_out_loss(model, self.batches)
@@ -77,9 +85,12 @@ class EarlyStopping(TrainerCallback):
             partial = self.folder / "held_out_losses.json.partial"
             partial.write_text(json.dumps(losses))
             os.replace(partial, self.folder / "held_out_losses.json")
-        best = min(losses, key=losses.get)
-        if from_main(sum(step > best for step in losses) >= self.patience):
+        if from_main(self.enough(losses)):
             control.should_training_stop = True
+
+    def enough(self, losses: dict[int, float]) -> bool:
+        """Whether so many checks have passed since the lowest loss."""
+        return bool(losses) and sum(step > min(losses, key=losses.get) for step in losses) >= self.patience
 
     def losses(self) -> dict[int, float]:
         """Loss by step, as far as checked."""
