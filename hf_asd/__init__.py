@@ -1,8 +1,8 @@
 """
 Anomalous sound detection with the HuggingFace stack.
 
-Importing the package registers its models with `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`; everything else
-is imported when it is first asked for.
+Importing the package registers its models with `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`, and the pipeline
+`"anomalous-sound-detection"`; everything else is imported when it is first asked for.
 """
 
 from importlib import import_module
@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
+from .pipelines import AnomalousSoundDetectionPipeline
 
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ _LAZY = {
     "write_report": "report",
 }
 __all__ = [
+    "AnomalousSoundDetectionPipeline",
     "AttributeClassifier",
     "AttributeClassifierConfig",
     "EatConfig",

@@ -3,12 +3,16 @@
 import hashlib
 import json
 import os
+import platform
+import time
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from datasets import DatasetDict
 
 from . import __version__
+from .card import record_evaluation, record_recipe, render_model_card
 from .clustering import assign_pseudo_attributes, cluster_quality
 from .data.audio import drop_bad_audio
 from .data.dcase import load_attribute_truth, load_dcase
@@ -20,7 +24,6 @@ from .distributed import from_main, processes
 from .embedding import SpectralStatistics, TransformerEncoder, embed
 from .evaluation import evaluate_scores, format_table, write_submission
 from .finetuning import finetune
-from .hub import render_model_card
 from .pretraining import pretrain
 from .recipe import Recipe
 from .report import write_report
@@ -78,9 +81,11 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
             folder.mkdir(parents=True, exist_ok=True)
         state.wait_for_everyone()
         if not done:
+            started = time.monotonic()
             if stage in DISTRIBUTED or state.is_main_process:
                 RUN[stage](recipe, folder, folders)
             if state.is_main_process:
+                made_from |= {"seconds": round(time.monotonic() - started, 1), "device": _device()}
                 _write_json(mark, made_from)  # last: a folder without it is not finished
             state.wait_for_everyone()
         folders[stage] = folder
@@ -210,7 +215,23 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
         channel=recipe.data.channel,
     )
-    render_model_card(folders["fit"] / "detector", detector, evaluation)
+    detector_folder = folders["fit"] / "detector"
+    record_evaluation(
+        detector_folder,
+        read_table(folders["score"] / "test.parquet"),
+        recipe.data.year,
+        resamples=recipe.evaluate.resamples,
+        confidence=recipe.evaluate.confidence,
+        baselines=evaluation["baselines"],
+    )
+    stages = {name: json.loads((path / "stage.json").read_text()) for name, path in folders.items()}
+    compute = {
+        name: {"seconds": told["seconds"], "device": told["device"]}
+        for name, told in stages.items()
+        if name in ("pretrain", "embed", "cluster", "finetune", "fit") and "seconds" in told
+    }
+    record_recipe(detector_folder, asdict(recipe), compute)
+    render_model_card(detector_folder, detector)
 
 
 RUN = {
@@ -252,6 +273,12 @@ def summary(folders: dict[str, Path]) -> str:
     if "report" in folders:
         lines += ["", f"detector: {folders['fit'] / 'detector'}", f"report:   {folders['report'] / 'report.html'}"]
     return "\n".join(lines)
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} processor, PyTorch threads: {torch.get_num_threads()}"
 
 
 def _write_json(path: Path, content: object):

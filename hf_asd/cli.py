@@ -53,11 +53,11 @@ def fit(args: argparse.Namespace):
         raise ValueError(f"unknown options: {' '.join(args.overrides)}; see hf-asd fit --help.")
     if args.output is None:
         raise ValueError("--output is missing; give the folder that the detector is written to.")
+    from .card import render_model_card
     from .data.audio import drop_bad_audio
     from .data.folder import load_folder
     from .detection import AnomalyDetector
     from .embedding import embed
-    from .hub import render_model_card
     from .report import write_report
 
     channel = _channel(args.channel)
@@ -119,7 +119,7 @@ def score(args: argparse.Namespace) -> int:
     from .data.folder import load_folder
     from .detection import AnomalyDetector
 
-    detector = AnomalyDetector.from_pretrained(args.detector)
+    detector = AnomalyDetector.from_pretrained(args.detector, revision=args.revision)
     splits = [
         rows
         for path in args.recordings
@@ -155,6 +155,37 @@ def score(args: argparse.Namespace) -> int:
     anomalies = sum(line["is_anomaly"] for line in lines)
     print(f"{anomalies} of {len(lines)} recordings are anomalous, {len(skipped)} skipped")
     return 1 if anomalies and args.fail_on_anomaly else 0
+
+
+def compact(args: argparse.Namespace):
+    """Writes a detector with a smaller memory bank, and what that costs in score where labelled clips are given."""
+    from .data.schema import read_table
+    from .detection.compact import compact_folder
+
+    test = None if args.test is None else read_table(args.test)
+    told = compact_folder(
+        args.detector, args.output, dtype=args.dtype, num_references=args.num_references, test=test, year=args.year
+    )
+    print(f"detector: {args.output}, memory bank {told['bytes'][0]} -> {told['bytes'][1]} bytes")
+    if "official_score" in told:
+        before, after = told["official_score"]
+        print(f"official score {args.year}: {100 * before:.2f} -> {100 * after:.2f} %")
+
+
+def push(args: argparse.Namespace):
+    """Publishes a detector on the Hub."""
+    from .card import push_detector
+
+    options = {"license": args.license, "private": not args.public, "revision": args.revision}
+    print(f"detector: {push_detector(args.detector, args.repo, **options)}")
+
+
+def push_metric(args: argparse.Namespace):
+    """Publishes the metrics as Spaces, for evaluate.load."""
+    from .metrics.publish import push_metrics
+
+    for repo_id in push_metrics(args.names or None, namespace=args.namespace, private=args.private):
+        print(f'evaluate.load("{repo_id}")')
 
 
 def convert(args: argparse.Namespace):
@@ -279,7 +310,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=fit, takes_overrides=True)
 
     command = commands.add_parser("score", help="score recordings with a detector")
-    command.add_argument("detector", type=Path, help="folder that `hf-asd fit --output` wrote")
+    command.add_argument("detector", help="folder that `hf-asd fit --output` wrote, or a detector's id on the Hub")
+    command.add_argument("--revision", help="branch, tag or commit on the Hub")
     command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of them")
     command.add_argument("--csv", type=Path, help="also write the result to this file")
     command.add_argument("--machine", help="which machine the recordings are of, when the detector knows several")
@@ -292,6 +324,31 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("-h", "--help", action=_RecipeHelp)
         command.add_argument("recipe", type=Path, help="folder with a recipe.yaml, or a YAML file")
         command.set_defaults(run=run, takes_overrides=True)
+
+    command = commands.add_parser("compact", help="make a detector's memory bank smaller")
+    command.add_argument("detector", type=Path, help="folder of the detector")
+    command.add_argument("--output", type=Path, required=True, help="folder for the smaller one")
+    command.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the embeddings")
+    command.add_argument(
+        "--num-references", type=int, help="most normal clips kept a machine and domain (default: all)"
+    )
+    command.add_argument("--test", type=Path, help="a recipe's score-*/test.parquet, to measure what it costs")
+    command.add_argument("--year", type=int, default=2025, help="whose official score is measured (default: 2025)")
+    command.set_defaults(run=compact)
+
+    command = commands.add_parser("push", help="publish a detector on the Hub")
+    command.add_argument("detector", type=Path, help="folder of the detector")
+    command.add_argument("repo", help="ORG/NAME; made where it is not there")
+    command.add_argument("--license", help="of the recordings it was fitted on, such as cc-by-nc-sa-4.0")
+    command.add_argument("--public", action="store_true", help="let everybody see it (default: only you)")
+    command.add_argument("--revision", help="branch to push to (default: main)")
+    command.set_defaults(run=push)
+
+    command = commands.add_parser("push-metric", help="publish pauc and dcase_score as Spaces for evaluate.load")
+    command.add_argument("names", nargs="*", metavar="NAME", help="pauc, dcase_score (default: both)")
+    command.add_argument("--namespace", help="user or organisation (default: you)")
+    command.add_argument("--private", action="store_true", help="let only you see them")
+    command.set_defaults(run=push_metric)
 
     command = commands.add_parser("convert", help="convert a published checkpoint (.pt) of EAT or BEATs")
     command.add_argument("checkpoint", type=Path, help="the file")

@@ -17,7 +17,7 @@ from .data.schema import read_table, write_table
 from .distributed import processes
 from .models.eat import EatFeatureExtractor
 from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
-from .models.pooling import check_pooling, pool
+from .models.pooling import check_pooling, embedding_size, pool
 
 
 STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9)}
@@ -39,6 +39,7 @@ class SpectralStatistics:
             raise ValueError(f"statistics is {statistics!r}; accepted are {', '.join(STATISTICS)}.")
         self.statistics = statistics
         self.feature_extractor = EatFeatureExtractor(do_normalize=False)
+        self.dimensions = self.feature_extractor.feature_size * len(STATISTICS[statistics] or (1,))
 
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
         """
@@ -85,7 +86,11 @@ class TransformerEncoder:
                 f"layer is {layer}, but an attribute classifier was trained on the output of its last block; leave "
                 "layer out."
             )
-        check_pooling(model.config.encoder_config if self.is_classifier else model.config, pooling)
+        shape, pooled = (
+            (model.config.encoder_config, model.config.pooling) if self.is_classifier else (model.config, pooling)
+        )
+        check_pooling(shape, pooling)
+        self.dimensions = embedding_size(shape, pooled)
         self.layer = None if layer is None else keep_blocks(model, layer)
         self.model = model.eval()
         self.feature_extractor = feature_extractor

@@ -185,6 +185,7 @@ def finetune(
 
     Raises:
         ValueError: a clip without a class, a single class, fewer recordings than a batch, or an unknown option.
+        HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         TrainingError: the loss is not finite.
         BadAudioError: a recording cannot be used.
 
@@ -246,4 +247,4 @@ def finetune(
     trainer.train_on()
     if config.lora is not None:
         trainer.merge_lora(model.encoder, config.lora)
-    return trainer.export(folder, model, "", extractor)
+    return trainer.export(folder, model, "", extractor, "finetune", encoder)

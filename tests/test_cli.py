@@ -35,6 +35,7 @@ def test_fit_and_score_a_folder(own_machine, capsys):
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
     assert {file.name for file in detector.iterdir()} == {
         "README.md",
+        "config.json",
         "detector.json",
         "memory_bank.safetensors",
         "report.html",
@@ -148,7 +149,12 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     folders = {folder.name.rsplit("-", 1)[0]: folder for folder in (tmp_path / "runs").iterdir()}
     stages = ["data", "pretrain", "embed", "cluster", "finetune", "fit", "score", "evaluate", "report"]
     assert sorted(folders) == sorted(stages)
-    assert (folders["fit"] / "detector" / "README.md").is_file()
+    detector = folders["fit"] / "detector"
+    published = {"README.md", "config.json", "detector.json", "memory_bank.safetensors", "encoder"}
+    published |= {"evaluation.json", "scores.parquet", "recipe.yaml", "compute.json"}
+    assert {file.name for file in detector.iterdir()} == published
+    card = (detector / "README.md").read_text()
+    assert "| finetune | " in card and "## Measured" in card and "of 6 normal ones" in card
     submission = {file.name for file in (folders["score"] / "submission").iterdir()}
     assert "anomaly_score_fan_section_00_test.csv" in submission
     scored = read_table(folders["score"] / "test.parquet")

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import soxr
@@ -13,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from ..data.audio import SAMPLING_RATE, read_audio
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
+from ..hub import checksums, fetch, hub_id, read_manifest
+from .heard import describe_training
 from .memory_bank import MINIMUM_CLIPS, MemoryBank, build_memory_bank, make_backend
 
 
@@ -101,6 +104,9 @@ class AnomalyDetector:
         self.config = config or DetectorConfig()
         self.encoder = encoder or SpectralStatistics(self.config.statistics)
         self.machines = machines or {}
+        # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
+        self.heard, self.base_model = {}, None
+        self.bank_dtype = torch.float32  # of the embeddings on disk
 
     @classmethod
     def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
@@ -117,7 +123,9 @@ class AnomalyDetector:
             if config.layer is not None:
                 raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
             return cls(None, config)
-        return cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
+        detector = cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
+        detector.base_model = hub_id(encoder)
+        return detector
 
     @property
     def backend(self) -> str:
@@ -147,6 +155,7 @@ class AnomalyDetector:
                 f"{anomalies} of {len(rows)} training clips are marked as anomalies; fit takes normal clips only."
             )
         rows = self._embedded(rows, output_dir)
+        self.heard = describe_training(rows)
         names = np.array(rows["machine"][:])
         self.machines = {}
         for machine in sorted(set(names.tolist())):
@@ -188,13 +197,14 @@ class AnomalyDetector:
         return concatenate_datasets([rows, Dataset.from_dict(plain, features=SCORE_FEATURES)], axis=1)
 
     def __call__(
-        self, audio: str | Path | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+        self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
     ) -> dict:
         """
         Decides about one recording.
 
         Args:
-            audio (`str`, `Path` or `np.ndarray`): a file, or mono samples of shape `(samples,)` with full scale at 1.
+            audio (`str`, `Path`, `bytes` or `np.ndarray`): a file, a file's content, or mono samples of shape
+                `(samples,)` with full scale at 1.
             sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with an array.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
 
@@ -205,15 +215,49 @@ class AnomalyDetector:
             BadAudioError: the recording cannot be used.
             ValueError: the machine is not known, or an array comes without its rate.
         """
-        if isinstance(audio, np.ndarray):
-            if sampling_rate is None:
-                raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
-            samples = soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE)
-        else:
-            samples = read_audio(audio, channel=self.config.channel)
-        bank = self.machines[self._known(machine)]
-        result = bank.score(torch.from_numpy(self.encoder([samples])))
-        return {**{name: values[:1].tolist()[0] for name, values in result.items()}, "threshold": bank.threshold}
+        return self.decide([self.read(audio, sampling_rate)], [machine])[0]
+
+    def read(self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None) -> np.ndarray:
+        """One recording as the encoder takes it: float32 of shape `(samples,)`, 16 kHz. Args as for a call."""
+        if isinstance(audio, bytes):
+            return read_audio({"path": None, "bytes": audio}, channel=self.config.channel)
+        if not isinstance(audio, np.ndarray):
+            return read_audio(audio, channel=self.config.channel)
+        if sampling_rate is None:
+            raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
+        if audio.ndim != 1 or not np.issubdtype(audio.dtype, np.floating):
+            raise ValueError(
+                f"the array has the shape {audio.shape} and dtype {audio.dtype}; accepted are mono samples of shape "
+                "(samples,) as floats with full scale at 1 (16-bit samples divided by 32768)."
+            )
+        return soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE)
+
+    def decide(self, clips: list[np.ndarray], machines: list[str | None]) -> list[dict]:
+        """
+        Decides about samples that [`~AnomalyDetector.read`] gave, one dictionary a clip as of a call.
+
+        Args:
+            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
+            machines (`list[str]`): which machine each is; `None` where the detector knows one.
+        """
+        banks = [self.machines[self._known(machine)] for machine in machines]
+        embeddings = torch.from_numpy(self.encoder(clips))
+        return [
+            {name: values.tolist()[0] for name, values in bank.score(embedding[None]).items()}
+            | {"threshold": bank.threshold}
+            for bank, embedding in zip(banks, embeddings, strict=True)
+        ]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder computes; memory banks stay on the CPU."""
+        return self.encoder.model.device if isinstance(self.encoder, TransformerEncoder) else torch.device("cpu")
+
+    def to(self, device: str | torch.device) -> "AnomalyDetector":
+        """Moves the encoder to a device; spectral statistics stay on the CPU."""
+        if isinstance(self.encoder, TransformerEncoder):
+            self.encoder.model.to(device)
+        return self
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """
@@ -241,7 +285,7 @@ class AnomalyDetector:
             }
             tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
             for domain, embeddings in bank.embeddings.items():
-                tensors[f"{machine}/{domain}"] = embeddings.contiguous()
+                tensors[f"{machine}/{domain}"] = embeddings.to(self.bank_dtype).contiguous()
         config = asdict(self.config)
         if isinstance(self.encoder, TransformerEncoder):
             self.encoder.save_pretrained(folder / "encoder")
@@ -249,11 +293,16 @@ class AnomalyDetector:
             config["layer"] = self.encoder.layer
         save_file(tensors, folder / "memory_bank.safetensors.partial")
         os.replace(folder / "memory_bank.safetensors.partial", folder / "memory_bank.safetensors")
+        # Tells transformers' pipeline what this is; all the rest is in detector.json.
+        (folder / "config.json").write_text(json.dumps({"model_type": "anomaly_detector"}), encoding="utf-8")
         content = {
             "format_version": FORMAT_VERSION,
             "encoder": "encoder" if isinstance(self.encoder, TransformerEncoder) else None,
             "config": config,
             "machines": machines,
+            "heard": self.heard,
+            "base_model": self.base_model,
+            "files": checksums(folder),
         }
         # Last, because it is what from_pretrained looks for.
         (folder / "detector.json.partial").write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -261,28 +310,26 @@ class AnomalyDetector:
         return folder
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> "AnomalyDetector":
+    def from_pretrained(
+        cls, detector: str | Path, revision: str | None = None, token: str | None = None, **download
+    ) -> "AnomalyDetector":
         """
         Loads a detector that [`~AnomalyDetector.save_pretrained`] wrote; it gives the same scores to the last bit.
 
         Args:
-            folder (`str` or `Path`): the folder.
+            detector (`str` or `Path`): its folder, or its id on the Hub.
+            revision (`str`, *optional*): branch, tag or commit on the Hub.
+            token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
+            download: further options of `huggingface_hub.snapshot_download`, such as `cache_dir` or `force_download`.
 
         Raises:
-            FileNotFoundError: the folder holds no detector.
-            ValueError: it was written in a format that this version does not know.
+            FileNotFoundError: there is no such folder, or it holds no detector.
+            HubError: the Hub refuses, cannot be reached, or holds something else there.
+            ValueError: a file is missing, truncated or changed, the memory bank does not fit the encoder, or it was
+                written in a format that this version does not know.
         """
-        folder = Path(folder)
-        if not (folder / "detector.json").is_file():
-            raise FileNotFoundError(
-                f"{folder}: holds no detector.json; give the folder that `hf-asd fit --output` wrote."
-            )
-        content = json.loads((folder / "detector.json").read_text(encoding="utf-8"))
-        if content["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"{folder}: has format version {content['format_version']}, this version of hf_asd reads "
-                f"{FORMAT_VERSION}; upgrade hf_asd or fit the detector again."
-            )
+        folder = fetch(detector, revision, token, **download)
+        content = read_manifest(folder, FORMAT_VERSION)
         config = DetectorConfig(**content["config"])
         encoder = None
         if content["encoder"] is not None:
@@ -290,9 +337,18 @@ class AnomalyDetector:
                 folder / content["encoder"], config.pooling, layer=config.layer
             )
         detector = cls(encoder, config)
+        detector.heard, detector.base_model = content["heard"], content["base_model"]
         tensors = load_file(folder / "memory_bank.safetensors")
         for machine, told in content["machines"].items():
-            embeddings = {domain: tensors[f"{machine}/{domain}"] for domain in told["clip_ids"]}
+            embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in told["clip_ids"]}
+            detector.bank_dtype = tensors[f"{machine}/{next(iter(embeddings))}"].dtype
+            for domain, bank in embeddings.items():
+                expected = (len(told["clip_ids"][domain]), detector.encoder.dimensions)
+                if bank.shape != expected:
+                    raise ValueError(
+                        f"{folder}: the memory bank of {machine}, {domain} domain, has the shape {tuple(bank.shape)}, "
+                        f"but the encoder and the listed clips make {expected}. The files are of different detectors."
+                    )
             detector.machines[machine] = MemoryBank(
                 embeddings=embeddings,
                 clip_ids=told["clip_ids"],
@@ -305,6 +361,48 @@ class AnomalyDetector:
                 false_alarm_rate=told["false_alarm_rate"],
             )
         return detector
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        scored: Dataset | None = None,
+        year: int = 2025,
+        license: str | None = None,
+        private: bool | None = True,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """
+        Publishes the whole detector with its card, in one commit. What `save_pretrained` wrote and a recipe filled
+        with scores is published by [`~hf_asd.card.push_detector`] (`hf-asd push`).
+
+        Args:
+            repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of the detector is replaced.
+            scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labelled test clips; the
+                card tells its official scores, and the scores are published.
+            year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
+            license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
+                `"cc-by-nc-sa-4.0"`.
+            private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
+                memory bank and the clips' names tell something about the machines.
+            revision (`str`, *optional*): branch to push to.
+            token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
+
+        Returns:
+            `str`: the repository's full id.
+
+        Raises:
+            HubError: the Hub refuses or cannot be reached, or the repository holds something else.
+            ValueError: nothing was fitted yet, or the test clips lack labels.
+        """
+        from ..card import push_detector, record_evaluation
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            if scored is not None:
+                record_evaluation(folder, scored, year)
+            return push_detector(folder, repo_id, license=license, private=private, revision=revision, token=token)
 
     def _embedded(self, rows: Dataset, output_dir: str | Path | None) -> Dataset:
         if "embedding" in rows.column_names:

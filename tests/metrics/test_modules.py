@@ -1,18 +1,13 @@
-"""The `evaluate` modules: loaded offline from the repository and from the installed package."""
+"""The `evaluate` modules, loaded from the repository and from the installed package."""
 
-import os
 from pathlib import Path
 
+import evaluate
 import numpy as np
 import pytest
 
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-
-import evaluate  # noqa: E402
-
-from hf_asd.metrics import METRICS, load_metric  # noqa: E402
-from hf_asd.metrics.functional import pauc, score_table  # noqa: E402
+from hf_asd.metrics import METRICS, load_metric
+from hf_asd.metrics.functional import pauc, score_table
 
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from hf_asd.metrics import functional
+from hf_asd.metrics.functional import pauc
 
 
 _DESCRIPTION = """
@@ -56,4 +56,4 @@ class PAUC(evaluate.Metric):
         )
 
     def _compute(self, prediction_scores, references, max_fpr=0.1):
-        return {"pauc": functional.pauc(references, prediction_scores, max_fpr)}
+        return {"pauc": pauc(references, prediction_scores, max_fpr)}

@@ -1,0 +1,133 @@
+"""The transformers pipeline `"anomalous-sound-detection"`: recordings in, decisions out."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from transformers import AutoConfig, Pipeline, PreTrainedConfig
+from transformers.pipelines import PIPELINE_REGISTRY
+
+
+TASK = "anomalous-sound-detection"
+URL_PREFIXES = ("http://", "https://")
+
+
+class AnomalyDetectorConfig(PreTrainedConfig):
+    """What makes `pipeline(model=...)` take a detector's repository for one; all it says lies in `detector.json`."""
+
+    model_type = "anomaly_detector"
+
+
+class DetectorLoader:
+    """Stands where a pipeline expects a model class: loads an [`AnomalyDetector`]."""
+
+    @classmethod
+    def from_pretrained(cls, detector: str, revision: str | None = None, token: str | None = None, **others):
+        # Others are options of transformers models, such as dtype: a detector has the one it was fitted with.
+        from .detection import AnomalyDetector
+
+        return AnomalyDetector.from_pretrained(detector, revision=revision, token=token)
+
+
+class AnomalousSoundDetectionPipeline(Pipeline):
+    """
+    Decides about recordings.
+
+    Args:
+        model ([`AnomalyDetector`] or `str`): a fitted detector, its folder, or its id on the Hub.
+        kwargs: of `transformers.Pipeline`. `batch_size` clips share a forward pass where they are equally long.
+
+    Example:
+
+    ```python
+    >>> import hf_asd
+    >>> from transformers import pipeline
+
+    >>> listen = pipeline("anomalous-sound-detection", model="me/asd-my-fan")
+    >>> listen(["monday.wav", "tuesday.wav"], batch_size=8)
+    [{'anomaly_score': 2.4, 'p_value': 0.41, 'is_anomaly': False, 'nearest_clip_id': ..., 'threshold': 3.1}, ...]
+    ```
+    """
+
+    _load_processor = _load_image_processor = _load_video_processor = False
+    _load_feature_extractor = _load_tokenizer = False
+
+    def __init__(self, model, device=None, **kwargs):
+        if isinstance(model, str | Path):
+            model = DetectorLoader.from_pretrained(str(model))
+        if device is not None:
+            model.to(device)
+        super().__init__(model=model, device=model.device, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}: {', '.join(self.model.machines)} on {self.device}"
+
+    def _sanitize_parameters(self, machine=None, sampling_rate=None, allow_urls=None):
+        given = {"machine": machine, "sampling_rate": sampling_rate, "allow_urls": allow_urls}
+        return {name: value for name, value in given.items() if value is not None}, {}, {}
+
+    def __call__(self, inputs, **kwargs):
+        """
+        Args:
+            inputs (`str`, `Path`, `bytes`, `np.ndarray`, `dict`, or a list, generator or dataset of them): a file, a
+                file's content, mono samples of shape `(samples,)` with full scale at 1, or a dictionary with `array`
+                (or `raw`) and `sampling_rate`, or with `path` or `bytes`, and where wanted `machine`.
+            machine (`str`, *optional*): which machine it is; needed when the detector knows several.
+            sampling_rate (`int`, *optional*): rate of samples in Hz; needed with arrays.
+            allow_urls (`bool`, *optional*, defaults to `False`): whether `http(s)://` addresses are fetched.
+            batch_size (`int`, *optional*, defaults to 1): recordings a forward pass.
+
+        Returns:
+            `dict`, or a list or generator of them: `anomaly_score`, `p_value`, `is_anomaly`, `nearest_clip_id` and
+            `threshold`.
+
+        Raises:
+            BadAudioError: a recording cannot be used.
+            ValueError: the machine is not known, an array comes without its rate, or an address that was not allowed.
+        """
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, inputs, machine=None, sampling_rate=None, allow_urls=False):
+        if isinstance(inputs, dict):
+            machine = inputs.get("machine", machine)
+            samples = inputs.get("array", inputs.get("raw"))
+            if samples is not None:
+                sampling_rate = inputs.get("sampling_rate", sampling_rate)
+                inputs = np.asarray(samples)
+            else:
+                inputs = inputs.get("bytes") or inputs["path"]
+        if isinstance(inputs, str) and inputs.startswith(URL_PREFIXES):
+            if not allow_urls:
+                raise ValueError(
+                    f"{inputs} is an address on the network, and nothing is fetched unasked; give a file, or "
+                    "allow_urls=True."
+                )
+            inputs = _download(inputs)
+        return {"samples": self.model.read(inputs, sampling_rate), "machine": machine}
+
+    def _forward(self, model_inputs):
+        return self.model.decide([model_inputs["samples"]], [model_inputs["machine"]])[0]
+
+    def postprocess(self, model_outputs):
+        return model_outputs
+
+    def get_iterator(self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params):
+        # The one of transformers pads: here only clips of one length share a forward pass.
+        inputs = iter(inputs)
+        while batch := list(islice(inputs, batch_size)):
+            prepared = [self.preprocess(one, **preprocess_params) for one in batch]
+            yield from self.model.decide([one["samples"] for one in prepared], [one["machine"] for one in prepared])
+
+
+def _download(address: str) -> bytes:
+    from huggingface_hub import get_session
+
+    response = get_session().get(address, follow_redirects=True, timeout=60)
+    response.raise_for_status()
+    return response.content
+
+
+AutoConfig.register(AnomalyDetectorConfig.model_type, AnomalyDetectorConfig)
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, pipeline_class=AnomalousSoundDetectionPipeline, pt_model=DetectorLoader, type="audio"
+)
