@@ -13,7 +13,7 @@ from .data.schema import write_table
 from .detection import AnomalyDetector
 from .embedding import SpectralStatistics
 from .evaluation import evaluate_scores
-from .hub import MANIFEST, publishable, push_files
+from .hub import MANIFEST, hub_id, publishable, push_files
 from .metrics.functional import term_names
 
 
@@ -84,6 +84,8 @@ def record_recipe(folder: str | Path, recipe: dict, compute: dict | None = None)
     """
     recipe = {name: section for name, section in recipe.items() if name != "output_dir"}
     recipe["data"] = recipe["data"] | {"path": recipe["data"]["path"] and Path(recipe["data"]["path"]).name}
+    if encoder := recipe["pretrain"]["encoder"]:
+        recipe["pretrain"] = recipe["pretrain"] | {"encoder": hub_id(encoder) or Path(encoder).name}
     for stage in ("pretrain", "finetune"):
         training = {name: value for name, value in recipe[stage]["training"].items() if name != "hub_token"}
         recipe[stage] = recipe[stage] | {"training": training}
@@ -187,7 +189,7 @@ def model_card(
     rates = sorted({rate for machine in machines for rate in machine["heard"]["sampling_rates"]})
     domains = sorted({domain for machine in machines for domain in machine["heard"]["domains"]} - {"unknown"})
     title = f"Anomalous sound detector: {', '.join(detector.machines)}"
-    base_model = _base_model(recipe)
+    base_model = detector.base_model or (recipe and hub_id(recipe["pretrain"]["encoder"]))
     card_data = ModelCardData(
         library_name="hf-asd",
         pipeline_tag="audio-classification",
@@ -240,16 +242,13 @@ def _backend(detector: AnomalyDetector) -> str:
     config = detector.config
     if detector.backend == "deviations":
         return "largest standardised deviation from the normal recordings, joined with the nearest neighbour"
-    backend = f"cosine distance to the nearest {config.num_neighbours} normal recording(s)"
+    nearest = "nearest normal recording"
+    if config.num_neighbours > 1:
+        nearest = f"{config.num_neighbours} nearest normal recordings, their mean"
+    backend = f"cosine distance to the {nearest}"
     if config.density_neighbours:
         backend += f", divided by the local density among {config.density_neighbours} neighbours"
     return backend
-
-
-def _base_model(recipe: dict | None) -> str | None:
-    """The Hub id of the encoder that a recipe goes on with; a folder is of no use to others."""
-    encoder = None if recipe is None else recipe["pretrain"]["encoder"]
-    return encoder if encoder is not None and encoder.count("/") == 1 and not Path(encoder).exists() else None
 
 
 def _results(evaluation: dict) -> list[EvalResult]:

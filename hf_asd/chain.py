@@ -297,7 +297,7 @@ def summary(folders: dict[str, Path]) -> str:
 def _device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} threads, {platform.machine()}"
+    return f"{platform.machine()} processor, PyTorch threads: {torch.get_num_threads()}"
 
 
 def _write_json(path: Path, content: object):

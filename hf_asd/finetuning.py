@@ -94,6 +94,11 @@ class FinetuneConfig:
                 "train_blocks is 0, which leaves the encoder as it is, so that detection would compare what it "
                 "compared before; give projection_size, and detect_on 'projection'."
             )
+        if self.train_blocks == 0 and self.training.get("push_to_hub"):
+            raise ValueError(
+                "training.push_to_hub publishes an encoder that has learned; with train_blocks 0 it stays as it was. "
+                "Publish the detector (hf-asd push)."
+            )
         if self.train_blocks is not None and self.lora is not None:
             raise ValueError("lora learns beside a frozen encoder, train_blocks in it; give one of the two.")
 
@@ -188,6 +193,7 @@ def finetune(
     Raises:
         ValueError: a clip without a class, a single class, fewer recordings than a batch, an unknown option, or an
             encoder that takes no spectrograms of that length.
+        HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         TrainingError: the loss is not finite.
         BadAudioError: a recording cannot be used.
 
@@ -304,4 +310,4 @@ def finetune(
         stopping.restore_best(model)
     if config.lora is not None:
         trainer.merge_lora(model.encoder, config.lora)
-    return trainer.export(folder, model, "", extractor)
+    return trainer.export(folder, model, "", extractor, "finetune", encoder)

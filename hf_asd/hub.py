@@ -20,7 +20,8 @@ from huggingface_hub.errors import (
 
 
 MANIFEST = "detector.json"
-LOADED = (MANIFEST, "config.json", "memory_bank.safetensors", "encoder/*")
+ENCODER_MARK = "model.safetensors"  # a detector has it one folder deeper
+LOADED = (MANIFEST, "config.json", "*.safetensors", "encoder/*")
 BORN_WITH = {".gitattributes", "README.md"}  # what the Hub itself puts into a new repository
 # Nothing that runs code when it is read. Reports stay at home: they hold sound of the recordings.
 PUBLISHED = (".md", ".json", ".safetensors", ".yaml", ".parquet")
@@ -35,7 +36,8 @@ def explained(repo_id: str | None) -> Iterator[None]:
     """Turns what `huggingface_hub` raises into a [`HubError`] that says what to do."""
     try:
         yield
-    except (OfflineModeIsEnabled, EntryNotFoundError, HTTPError, HFValidationError) as error:
+    except (OfflineModeIsEnabled, EntryNotFoundError, HTTPError, HFValidationError, RuntimeError) as error:
+        # A RuntimeError is what `huggingface_hub` makes of an upload to LFS that failed.
         raise HubError(f"{repo_id}: {_reason(error)}") from error
 
 
@@ -65,6 +67,11 @@ def _reason(error: Exception) -> str:
             "of your own."
         )
     return f"the Hub at {constants.ENDPOINT} did not answer as expected: {error}"
+
+
+def hub_id(name: str | Path | None) -> str | None:
+    """The name, if it is an id on the Hub: a folder of this machine means nothing to others."""
+    return str(name) if name is not None and str(name).count("/") == 1 and not Path(name).exists() else None
 
 
 def fetch(detector: str | Path, revision: str | None = None, token: str | None = None, **download) -> Path:
@@ -161,6 +168,19 @@ def publishable(folder: str | Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in files}
 
 
+def check_same_kind(api: HfApi, repo_id: str, mark: str, repo_type: str = "model") -> None:
+    """
+    Raises:
+        HubError: the repository is not empty and lacks the file that tells what it holds.
+    """
+    there = set(api.list_repo_files(repo_id, repo_type=repo_type)) - BORN_WITH
+    if there and mark not in there:
+        raise HubError(
+            f"{repo_id}: is there already and holds something else ({', '.join(sorted(there)[:5])}). Choose another "
+            "name; a repository that is there is only replaced by a new version of the same thing."
+        )
+
+
 def push_files(
     repo_id: str,
     files: Callable[[str], dict[str, Path | bytes]],
@@ -196,12 +216,7 @@ def push_files(
     api, repo_type = HfApi(token=token), repo.get("repo_type", "model")
     with explained(repo_id):
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True, **repo).repo_id
-        there = set(api.list_repo_files(repo_id, repo_type=repo_type)) - BORN_WITH
-        if there and mark not in there:
-            raise HubError(
-                f"{repo_id}: is there already and holds something else ({', '.join(sorted(there)[:5])}). Choose "
-                "another name; a repository that is there is only replaced by a new version of the same thing."
-            )
+        check_same_kind(api, repo_id, mark, repo_type)
         if revision is not None:
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         new = files(repo_id)

@@ -123,6 +123,7 @@ class PretrainingTrainer(SeededTrainer):
 
     def __init__(self, *args, config: PretrainConfig, **kwargs):
         super().__init__(*args, **kwargs)
+        self.config = config
         self.utterance_weight = config.utterance_weight
         if config.utterance_reduction == "sum":
             self.utterance_weight *= self.clip_sampler.step_clips * config.masks_per_clip
@@ -210,6 +211,7 @@ def pretrain(
         TrainingError: the loss is not finite or the teacher has collapsed.
         ValueError: fewer recordings than a batch, an encoder that is no EAT, an unknown training option, or weights
             that are not one positive number a dataset.
+        HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         BadAudioError: a recording cannot be used.
 
     References:
@@ -268,4 +270,4 @@ def pretrain(
     trainer.train_on()
     if config.lora is not None:
         trainer.merge_lora(model.eat, config.lora)
-    return trainer.export(encoder, model.eat, "eat.", extractor)
+    return trainer.export(encoder, model.eat, "eat.", extractor, "pretrain", config.encoder)

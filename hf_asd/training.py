@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
+from huggingface_hub import HfApi
 from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from .batching import ClipSampler, CroppedClips, crop_lengths, loader_workers
 from .distributed import from_main, processes, use_cpu
+from .encoder_card import push_encoder
+from .hub import ENCODER_MARK, check_same_kind, explained
 from .lora import LoraOptions, merge_lora, trainable_share
 
 
@@ -43,9 +46,15 @@ def training_arguments(output_dir: str | Path, options: dict, **defaults) -> Tra
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
             raise ValueError(f"training.{name} is no option of transformers' TrainingArguments; did you mean {near}?")
+    if options.get("hub_strategy", "end") != "end":
+        raise ValueError(
+            f"training.hub_strategy is {options['hub_strategy']!r}; accepted is 'end': only what was trained to its "
+            "end is published."
+        )
     return TrainingArguments(
         output_dir=str(output_dir),
         **{
+            "hub_strategy": "end",
             "save_strategy": "steps",
             "save_total_limit": 2,
             "logging_steps": 50,
@@ -131,6 +140,13 @@ class SeededTrainer(Trainer):
             )
         return loss
 
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """As the Trainer's, before anything is trained; what the Hub refuses is said plainly."""
+        with explained(self.args.hub_model_id):
+            super().init_hf_repo(token, private)
+            if self.is_world_process_zero():
+                check_same_kind(HfApi(token=self.args.hub_token), self.hub_model_id, ENCODER_MARK)
+
     def train_on(self) -> None:
         """Trains from the newest checkpoint, or from the start where there is none."""
         folder = self.args.output_dir
@@ -148,15 +164,24 @@ class SeededTrainer(Trainer):
             export(adapter, encoder.save_pretrained)
         merge_lora(encoder)
 
-    def export(self, folder: Path, model: PreTrainedModel, prefix: str, feature_extractor) -> Path:
+    def export(
+        self,
+        folder: Path,
+        model: PreTrainedModel,
+        prefix: str,
+        feature_extractor,
+        stage: str,
+        source: str | Path | None,
+    ) -> Path:
         """
-        Writes what was learned, by one process while the others wait.
+        Writes what was learned, by one process while the others wait, and publishes it where the arguments say so.
 
         Args:
             folder (`Path`): must not exist.
             model (`PreTrainedModel`): the trained model or a part of it, with its original layers.
             prefix (`str`): where that part is, such as `"eat."`.
             feature_extractor (`FeatureExtractionMixin`): written beside it.
+            stage, source: as for [`~hf_asd.encoder_card.push_encoder`].
 
         Returns:
             `Path`: the folder.
@@ -169,6 +194,8 @@ class SeededTrainer(Trainer):
             def save(partial: Path):
                 model.save_pretrained(partial, state_dict=weights)
                 feature_extractor.save_pretrained(partial)
+                if self.args.push_to_hub:
+                    push_encoder(partial, self, stage, source)
 
             export(folder, save)
         self.accelerator.wait_for_everyone()

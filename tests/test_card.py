@@ -87,7 +87,7 @@ def test_recipe_licence_and_compute_are_told_and_nobody_s_folders(detector, tmp_
     card = model_card(folder, detector, "me/asd", on_hub=True, license="cc-by-nc-sa-4.0")
     assert card.data.license == "cc-by-nc-sa-4.0"
     assert card.data.base_model == "worstchan/EAT-base_epoch30_pretrain"
-    assert "| finetune | 1.5 | 2 threads, x86_64 |" in card.text and "`cc-by-nc-sa-4.0`" in card.text
+    assert "| finetune | 1.5 min | 2 threads, x86_64 |" in card.text and "`cc-by-nc-sa-4.0`" in card.text
     written = (folder / "recipe.yaml").read_text()
     assert "dcase2025" in written and "jo" not in written and "hf_secret" not in written
 

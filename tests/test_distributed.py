@@ -12,6 +12,9 @@ import soundfile
 import torch
 from transformers import AutoModel
 
+from hf_asd.cli import main
+from hf_asd.data.schema import read_table
+
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 WORK = """
@@ -137,3 +140,34 @@ def test_every_process_has_all_embeddings_in_the_dataset_s_order(runs):
     assert len(one) == 16 and len(np.unique(one, axis=0)) == 16
     for rank in (0, 1):
         np.testing.assert_array_equal(np.load(runs[1] / f"embeddings-{rank}.npy"), one)
+
+
+RECIPE = """
+factory: {machines: [fan, valve], num_source_train: 10, num_target_train: 2, num_test: 3, clip_seconds: 2.0}
+pretrain:
+  model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, decoder_layers: 1}
+  datasets: [{path: CLIPS, weight: 0.5}]
+  crop_seconds: 1
+  masks_per_clip: 2
+  batch_size: 2
+  max_steps: 4
+  save_steps: 2
+cluster: {num_clusters: 3}
+finetune: {crop_seconds: 1, batch_size: 2, max_steps: 4, save_steps: 2}
+evaluate: {resamples: 20}
+"""
+
+
+def test_two_processes_run_a_recipe_and_one_finds_it_done(clips, tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("CLIPS", str(clips)))
+    command = ["run", str(tmp_path), "--output_dir", str(tmp_path / "runs")]
+    output = launch(2, "-m", "hf_asd", *command)
+    assert output.count("official score 2025") == 1 and output.count("report: ") == 2  # the stage and its file
+    stages = {folder.name.rsplit("-", 1)[0] for folder in (tmp_path / "runs").iterdir()}
+    assert len(stages) == len(list((tmp_path / "runs").iterdir())) == 9
+    (table,) = (tmp_path / "runs").glob("pretrain-*/dataset-0.parquet")
+    assert len(read_table(table)) == 16
+    assert main(command) == 0
+    again = capsys.readouterr().out
+    assert again.count("as before") == 9
+    assert again.split("official score 2025")[1] == output.split("official score 2025")[1]

@@ -17,6 +17,7 @@ from hf_asd.models.attribute_classifier.heads import LOSSES
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 OPTIONS = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
+HEAD = {"projection_size": 8, "detect_on": "projection"}
 OPTIONS |= {"time_mask": 8, "frequency_mask": 8, "training": {"disable_tqdm": True}}
 
 
@@ -187,6 +188,7 @@ def test_a_head_alone_learns_on_features_that_are_computed_once(clips, encoder, 
         ({"mixup": -1.0}, "mixup is -1.0"),
         ({"validation": 1.0}, "validation is 1.0"),
         ({"train_blocks": 1, "lora": LoraOptions()}, "give one of the two"),
+        ({"train_blocks": 0, **HEAD, "training": {"push_to_hub": True}}, "with train_blocks 0 it stays as it was"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ..data.audio import SAMPLING_RATE, read_audio
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
-from ..hub import checksums, fetch, read_manifest
+from ..hub import checksums, fetch, hub_id, read_manifest
 from .heard import describe_training
 from .memory_bank import MINIMUM_CLIPS, MemoryBank, build_memory_bank, make_backend
 
@@ -104,7 +104,9 @@ class AnomalyDetector:
         self.config = config or DetectorConfig()
         self.encoder = encoder or SpectralStatistics(self.config.statistics)
         self.machines = machines or {}
-        self.heard = {}  # by machine what it was fitted on, for the card
+        # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
+        self.heard, self.base_model = {}, None
+        self.bank_dtype = torch.float32  # of the embeddings on disk
 
     @classmethod
     def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
@@ -121,7 +123,9 @@ class AnomalyDetector:
             if config.layer is not None:
                 raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
             return cls(None, config)
-        return cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
+        detector = cls(TransformerEncoder.from_pretrained(encoder, config.pooling, layer=config.layer), config)
+        detector.base_model = hub_id(encoder)
+        return detector
 
     @property
     def backend(self) -> str:
@@ -281,7 +285,7 @@ class AnomalyDetector:
             }
             tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
             for domain, embeddings in bank.embeddings.items():
-                tensors[f"{machine}/{domain}"] = embeddings.contiguous()
+                tensors[f"{machine}/{domain}"] = embeddings.to(self.bank_dtype).contiguous()
         config = asdict(self.config)
         if isinstance(self.encoder, TransformerEncoder):
             self.encoder.save_pretrained(folder / "encoder")
@@ -297,6 +301,7 @@ class AnomalyDetector:
             "config": config,
             "machines": machines,
             "heard": self.heard,
+            "base_model": self.base_model,
             "files": checksums(folder),
         }
         # Last, because it is what from_pretrained looks for.
@@ -332,10 +337,11 @@ class AnomalyDetector:
                 folder / content["encoder"], config.pooling, layer=config.layer
             )
         detector = cls(encoder, config)
-        detector.heard = content["heard"]
+        detector.heard, detector.base_model = content["heard"], content["base_model"]
         tensors = load_file(folder / "memory_bank.safetensors")
         for machine, told in content["machines"].items():
-            embeddings = {domain: tensors[f"{machine}/{domain}"] for domain in told["clip_ids"]}
+            embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in told["clip_ids"]}
+            detector.bank_dtype = tensors[f"{machine}/{next(iter(embeddings))}"].dtype
             for domain, bank in embeddings.items():
                 expected = (len(told["clip_ids"][domain]), detector.encoder.dimensions)
                 if bank.shape != expected:

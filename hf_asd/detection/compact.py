@@ -1,0 +1,176 @@
+"""Smaller memory banks: fewer references, or references in half precision; what that costs is measured."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset, Features, List, Value
+
+from ..embedding import embeddings_of
+from .detector import SCORE_FEATURES, AnomalyDetector
+from .threshold import threshold_from
+
+
+FOLDS = 5
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+def k_centre_rows(bank: torch.Tensor, count: int) -> list[int]:
+    """
+    References chosen so that none lies far from the next chosen one: the one nearest to the mean, and then, one by
+    one, the farthest from all chosen ones (T. Gonzalez 1985; the core set of PatchCore, K. Roth et al. 2022).
+
+    Args:
+        bank (`torch.Tensor` of shape `(references, dimensions)`): float32.
+        count (`int`): how many.
+
+    Returns:
+        `list[int]`: rows of the bank in rising order; all of them where there are no more than `count`.
+    """
+    if len(bank) <= count:
+        return list(range(len(bank)))
+    chosen = [int((bank - bank.mean(0)).square().sum(1).argmin())]
+    distances = torch.full((len(bank),), torch.inf)
+    while len(chosen) < count:
+        distances = torch.minimum(distances, (bank - bank[chosen[-1]]).square().sum(1))
+        chosen.append(int(distances.argmax()))
+    return sorted(chosen)
+
+
+def compact(detector: AnomalyDetector, dtype: str = "float32", num_references: int | None = None) -> AnomalyDetector:
+    """
+    A detector with a smaller memory bank and the same encoder.
+
+    Thresholds and p-values are made anew. Where clips are dropped their own scores would mislead: the kept ones are
+    those that lie far from all others. So every normal clip is scored by a bank of the same size that was chosen
+    without it, one fifth of the clips at a time.
+
+    Args:
+        detector ([`AnomalyDetector`]): a fitted one; it stays as it is.
+        dtype (`"float32"` or `"float16"`, *optional*, defaults to `"float32"`): of the embeddings on disk. The new
+            detector scores with the rounded ones, so it gives the same bits before and after saving.
+        num_references (`int`, *optional*): most clips kept a machine and domain, chosen by [`k_centre_rows`]; all by
+            default.
+
+    Returns:
+        [`AnomalyDetector`].
+
+    Raises:
+        ValueError: an unknown dtype, fewer references than a machine needs, or embeddings that float16 cannot hold.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; accepted are {', '.join(DTYPES)}.")
+    if num_references is not None and num_references < 1:
+        raise ValueError(f"num_references is {num_references}; accepted is 1 or more.")
+    rows = _rows(detector, DTYPES[dtype])
+    kept = _chosen(rows, num_references)
+    small = AnomalyDetector(detector.encoder, detector.config).fit(rows.select(kept))
+    small.heard, small.base_model, small.bank_dtype = detector.heard, detector.base_model, DTYPES[dtype]
+    if len(kept) == len(rows):
+        return small
+    scores = np.empty(len(rows))
+    for fold in range(FOLDS):
+        held_out = np.arange(fold, len(rows), FOLDS)
+        others = np.setdiff1d(np.arange(len(rows)), held_out)
+        chosen = others[_chosen(rows.select(others), num_references)]
+        part = AnomalyDetector(detector.encoder, detector.config).fit(rows.select(chosen))
+        scores[held_out] = part.score(rows.select(held_out))["anomaly_score"][:]
+    machines, order = np.array(rows["machine"][:]), np.concatenate([kept, np.setdiff1d(np.arange(len(rows)), kept)])
+    for machine, bank in small.machines.items():
+        # The kept clips come first, in the order of the bank.
+        bank.normal_scores = scores[order[machines[order] == machine]]
+        rate = detector.config.false_alarm_rate
+        bank.threshold, bank.false_alarm_rate = threshold_from(bank.normal_scores, rate)
+    return small
+
+
+def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
+    """The clips of all memory banks, their embeddings rounded."""
+    names, embeddings = [], []
+    for machine, bank in detector.machines.items():
+        for domain, references in bank.embeddings.items():
+            rounded = references.to(dtype).float()
+            if not rounded.isfinite().all():
+                raise ValueError(f"{machine}: has embeddings above what {dtype} can hold; keep float32.")
+            names += [(machine, domain, "normal", clip_id) for clip_id in bank.clip_ids[domain]]
+            embeddings.append(rounded.numpy())
+    embeddings = np.concatenate(embeddings)
+    features = Features({name: Value("string") for name in ("machine", "domain", "condition", "clip_id")})
+    columns = dict(zip(features, map(list, zip(*names, strict=True)), strict=True)) | {"embedding": embeddings}
+    features["embedding"] = List(Value("float32"), length=embeddings.shape[1])
+    return Dataset.from_dict(columns, features=features)
+
+
+def _chosen(rows: Dataset, num_references: int | None) -> np.ndarray:
+    """The rows that are kept, in rising order: centres of each machine's and domain's clips."""
+    if num_references is None:
+        return np.arange(len(rows))
+    vectors, groups = embeddings_of(rows), {}
+    for row, group in enumerate(zip(rows["machine"], rows["domain"], strict=True)):
+        groups.setdefault(group, []).append(row)
+    return np.sort(
+        np.concatenate([np.array(group)[k_centre_rows(vectors[group], num_references)] for group in groups.values()])
+    )
+
+
+def compact_folder(
+    folder: str | Path,
+    output: str | Path,
+    *,
+    dtype: str = "float32",
+    num_references: int | None = None,
+    test: Dataset | None = None,
+    year: int = 2025,
+) -> dict:
+    """
+    [`compact`] from folder to folder, with a card that tells what it costs.
+
+    Args:
+        folder (`str` or `Path`): of the detector.
+        output (`str` or `Path`): folder for the smaller one; must not be the same.
+        dtype, num_references: as for [`compact`].
+        test (`datasets.Dataset`, *optional*): labelled test clips, for the loss in score; an `embedding` column of the
+            same detector is used where there is one.
+        year (`int`, *optional*, defaults to 2025): whose official score is measured, 2020 to 2026.
+
+    Returns:
+        `dict`: `dtype`, and before and after `references` and `bytes` of the memory bank; with test clips also
+        `official_score`, its `difference`, and the difference's `confidence_interval` (paired bootstrap) and
+        `confidence`.
+
+    Raises:
+        ValueError: as for [`compact`], the folders are the same, or a test clip lacks its condition or domain.
+    """
+    from ..card import record_evaluation, render_model_card
+    from ..evaluation import compare_scores
+
+    folder, output = Path(folder), Path(output)
+    if folder.resolve() == output.resolve():
+        raise ValueError(f"output is {output}, the detector's own folder; give another one.")
+    full = AnomalyDetector.from_pretrained(folder)
+    small = compact(full, dtype, num_references)
+    small.save_pretrained(output)
+    told = {
+        "dtype": dtype,
+        "references": [_references(detector) for detector in (full, small)],
+        "bytes": [(path / "memory_bank.safetensors").stat().st_size for path in (folder, output)],
+    }
+    for name in ("recipe.yaml", "compute.json"):
+        if (folder / name).is_file():
+            shutil.copy(folder / name, output / name)
+    if test is not None:
+        fresh = test.remove_columns([name for name in SCORE_FEATURES if name in test.column_names])
+        before, after = full.score(fresh), small.score(fresh)
+        found = compare_scores(before, after, year)
+        told["official_score"] = [found[system]["official_score"] for system in ("a", "b")]
+        told |= {name: found[name] for name in ("difference", "confidence_interval", "confidence")}
+        record_evaluation(output, after, year)
+    (output / "compact.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    render_model_card(output, small)
+    return told
+
+
+def _references(detector: AnomalyDetector) -> int:
+    return sum(len(bank) for machine in detector.machines.values() for bank in machine.embeddings.values())
