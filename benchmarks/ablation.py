@@ -206,8 +206,11 @@ class AutoEncoder(nn.Sequential):
         super().__init__(*layers, nn.Linear(128, inputs))
 
 
-def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frames: int = 5, steps: int = 1500):
-    """A machine's reconstruction error, as in the baseline of DCASE Task 2 (own implementation, its sizes)."""
+def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frames: int = 5) -> Dataset:
+    """
+    A machine's reconstruction error, as in the baseline of DCASE Task 2 (own implementation, its sizes; five times as
+    many steps as fine-tuning takes).
+    """
     extractor = EatFeatureExtractor(do_normalize=False)
 
     def stacked(row: dict) -> torch.Tensor:
@@ -223,7 +226,7 @@ def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frame
         mean, std = vectors.mean(0), vectors.std(0).clamp_min(1e-3)  # a band below the first bin is constant
         model = AutoEncoder(vectors.shape[1]).train()
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        for _ in range(steps):
+        for _ in range(5 * recipe.finetune.max_steps):
             batch = (vectors[torch.randint(len(vectors), (256,))] - mean) / std
             optimizer.zero_grad()
             nn.functional.mse_loss(model(batch), batch).backward()

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from datasets import DatasetDict
 
 from . import __version__
 from .card import record_evaluation, record_recipe, render_model_card
@@ -16,10 +17,12 @@ from .clustering import assign_pseudo_attributes, cluster_quality
 from .clustering.describe import cluster_report, describe_clusters
 from .clustering.names import write_names
 from .data.audio import drop_bad_audio
-from .data.dcase import load_attribute_truth, load_dcase, reveal_attributes
+from .data.dcase import load_attribute_truth, load_dcase
 from .data.factory import write_factory
-from .data.schema import attribute_label, read_table, write_table
+from .data.folder import load_folder
+from .data.schema import attribute_label, read_table, reveal_attributes, write_table
 from .detection import AnomalyDetector, DetectorConfig
+from .distributed import from_main, processes
 from .embedding import SpectralStatistics, TransformerEncoder, embed
 from .evaluation import evaluate_scores, format_table, write_submission
 from .finetuning import finetune
@@ -40,6 +43,8 @@ UPSTREAM = {
     "evaluate": ("data", "cluster", "score"),
     "report": ("cluster", "fit", "evaluate"),
 }
+# Stages that all processes work on; the others are done by one while the rest wait.
+DISTRIBUTED = ("pretrain", "embed", "finetune", "fit", "score")
 BASELINES = {
     "spectral statistics": DetectorConfig(statistics="quantiles"),
     "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
@@ -64,6 +69,7 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
     """
     if last not in UPSTREAM:
         raise ValueError(f"last is {last!r}; accepted are {', '.join(UPSTREAM)}.")
+    state = processes()
     folders = {}
     for stage in list(UPSTREAM)[: list(UPSTREAM).index(last) + 1]:
         made_from = {"stage": stage, "version": __version__, **_options(recipe, stage)}
@@ -71,15 +77,19 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
         digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()
         folder = Path(recipe.output_dir) / f"{stage}-{digest[:8]}"
         mark = folder / "stage.json"
-        if mark.is_file():
-            print(f"{stage}: as before, {folder}", flush=True)
-        else:
-            print(f"{stage}: {folder}", flush=True)
+        done = from_main(mark.is_file())
+        if state.is_main_process:
+            print(f"{stage}: {'as before, ' if done else ''}{folder}", flush=True)
             folder.mkdir(parents=True, exist_ok=True)
+        state.wait_for_everyone()
+        if not done:
             started = time.monotonic()
-            RUN[stage](recipe, folder, folders)
-            made_from |= {"seconds": round(time.monotonic() - started, 1), "device": _device()}
-            _write_json(mark, made_from)  # last: a folder without it is not finished
+            if stage in DISTRIBUTED or state.is_main_process:
+                RUN[stage](recipe, folder, folders)
+            if state.is_main_process:
+                made_from |= {"seconds": round(time.monotonic() - started, 1), "device": _device()}
+                _write_json(mark, made_from)  # last: a folder without it is not finished
+            state.wait_for_everyone()
         folders[stage] = folder
     return folders
 
@@ -87,6 +97,8 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
 def _options(recipe: Recipe, stage: str) -> dict:
     if stage != "data":
         options = {"options": asdict(getattr(recipe, stage)), "channel": recipe.data.channel}
+        if stage == "pretrain":
+            options["files"] = [_fingerprint(source.path) for source in recipe.pretrain.datasets]
         if stage == "cluster" and recipe.cluster.names_file is not None:
             options["names"] = Path(recipe.cluster.names_file).read_text(encoding="utf-8-sig")
         return options
@@ -100,10 +112,15 @@ def _revealed(recipe: Recipe) -> dict[str, dict[str, str]]:
 def _data_options(recipe: Recipe) -> dict:
     if recipe.factory is not None:
         return {"options": asdict(recipe.factory) | {"num_workers": None}, "on_bad_audio": recipe.data.on_bad_audio}
-    root = Path(recipe.data.path)
+    return {"options": asdict(recipe.data), "files": _fingerprint(recipe.data.path)}
+
+
+def _fingerprint(folder: str) -> str:
+    """Names, sizes and times of all files in a folder."""
+    root = Path(folder)
     files = sorted(file for file in root.rglob("*") if file.is_file())
     listing = [(file.relative_to(root).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return {"options": asdict(recipe.data), "files": hashlib.sha256(json.dumps(listing).encode()).hexdigest()}
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
 def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -119,7 +136,18 @@ def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 
 
 def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
-    pretrain(read_table(folders["data"] / "train.parquet"), recipe.pretrain, folder, recipe.data.channel)
+    rows, weights = [read_table(folders["data"] / "train.parquet")], [1.0]
+    for number, source in enumerate(recipe.pretrain.datasets):
+        table = folder / f"dataset-{number}.parquet"
+        if processes().is_main_process and not table.is_file():
+            own = source.year is None
+            found = load_folder(source.path, on_bad_audio=None) if own else load_dcase(source.path, source.year)
+            found = DatasetDict(train=found["train"])
+            write_table(drop_bad_audio(found, recipe.data.on_bad_audio, recipe.data.channel)[0]["train"], table)
+        processes().wait_for_everyone()
+        rows.append(read_table(table))
+        weights.append(source.weight)
+    pretrain(rows, recipe.pretrain, folder, recipe.data.channel, weights)
 
 
 def _embed(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -128,7 +156,8 @@ def _embed(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     )
     rows = read_table(folders["data"] / "train.parquet")
     embedded = embed(rows, encoder, folder / "parts", recipe.data.channel)
-    write_table(embedded, folder / "train.parquet")
+    if processes().is_main_process:
+        write_table(embedded, folder / "train.parquet")
 
 
 def _cluster(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -150,15 +179,18 @@ def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         folders["finetune"] / "encoder", recipe.fit.pooling, layer=recipe.fit.layer, clean_up=recipe.fit.clean_up
     )
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
-    AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
-    write_table(embedded, folder / "train.parquet")
+    if processes().is_main_process:
+        AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
+        write_table(embedded, folder / "train.parquet")
 
 
 def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     test = read_table(folders["data"] / "test.parquet")
+    main = processes().is_main_process
     scored = AnomalyDetector.from_pretrained(folders["fit"] / "detector").score(test, folder / "parts")
-    write_table(scored, folder / "test.parquet")
-    write_submission(scored, folder / "submission", recipe.data.year)
+    if main:
+        write_table(scored, folder / "test.parquet")
+        write_submission(scored, folder / "submission", recipe.data.year)
     if recipe.score.baselines:
         train = read_table(folders["data"] / "train.parquet")
         for name, config in BASELINES.items():
@@ -166,7 +198,9 @@ def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
             parts = folder / name
             detector = AnomalyDetector(SpectralStatistics(config.statistics), config)
             detector.fit(train, parts / "train", with_reasons=False)
-            write_table(detector.score(test, parts / "test").remove_columns("embedding"), parts / "test.parquet")
+            scored = detector.score(test, parts / "test").remove_columns("embedding")
+            if main:
+                write_table(scored, parts / "test.parquet")
 
 
 def _evaluate(recipe: Recipe, folder: Path, folders: dict[str, Path]):

@@ -322,10 +322,11 @@ def clusters(args: argparse.Namespace):
 
 def _run_recipe(path: Path, last: str, overrides: list[str]):
     from .chain import run_recipe, summary
+    from .distributed import processes
     from .recipe import load_recipe
 
     folders = run_recipe(load_recipe(path, overrides), last)
-    if "evaluate" in folders:
+    if "evaluate" in folders and processes().is_main_process:
         print(f"\n{summary(folders)}")
 
 

@@ -1,14 +1,19 @@
 """Early stopping on normal training clips that were held out; test data is never at hand."""
 
 import json
+import math
 import os
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
+
+from .batching import ClipCollator, CroppedClips, Draw, crop_lengths
+from .distributed import from_main, processes
 
 
 def hold_out(labels: list[int], share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,9 +62,17 @@ class EarlyStopping(TrainerCallback):
         self.patience = patience
         self.every = every
         self.folder = Path(folder)
+        self.stopped = False
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        # A run that had stopped and was killed before its export stops again; the Trainer takes one step all the same.
+        earlier = {step: loss for step, loss in self.losses().items() if step <= state.global_step}
+        self.stopped = from_main(self.enough(earlier))
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
-        if state.global_step % self.every:
+        if self.stopped:
+            control.should_training_stop = True
+        if self.stopped or state.global_step % self.every:
             return
         losses = {step: loss for step, loss in self.losses().items() if step < state.global_step}
         losses[state.global_step] = held_out_loss(model, self.batches)
@@ -72,9 +85,12 @@ class EarlyStopping(TrainerCallback):
             partial = self.folder / "held_out_losses.json.partial"
             partial.write_text(json.dumps(losses))
             os.replace(partial, self.folder / "held_out_losses.json")
-        best = min(losses, key=losses.get)
-        if sum(step > best for step in losses) >= self.patience:
+        if from_main(self.enough(losses)):
             control.should_training_stop = True
+
+    def enough(self, losses: dict[int, float]) -> bool:
+        """Whether so many checks have passed since the lowest loss."""
+        return bool(losses) and sum(step > min(losses, key=losses.get) for step in losses) >= self.patience
 
     def losses(self) -> dict[int, float]:
         """Loss by step, as far as checked."""
@@ -89,30 +105,35 @@ class EarlyStopping(TrainerCallback):
 
 @torch.no_grad()
 def held_out_loss(model: torch.nn.Module, batches: list[dict]) -> float:
-    """Mean loss a clip, without dropout and augmentation; an adaptive scale stays as it is."""
+    """
+    Mean loss a clip, without dropout and augmentation; an adaptive scale stays as it is. Processes share the batches.
+    """
     training = model.training
     model.eval()
     device = next(model.parameters()).device
-    total = 0.0
-    for batch in batches:
+    losses = []
+    for batch in batches[processes().process_index :: processes().num_processes]:
         loss = model(batch["input_values"].to(device), labels=batch["labels"].to(device)).loss
-        total += loss.item() * len(batch["labels"])
+        losses.append(loss.item() * len(batch["labels"]))
     model.train(training)
-    return total / sum(len(batch["labels"]) for batch in batches)
+    # Summed without rounding, so that the order does not matter.
+    return math.fsum(gather_object(losses)) / sum(len(batch["labels"]) for batch in batches)
 
 
-def batches_of(rows: Dataset, collate, frames: int, batch_size: int) -> list[dict]:
+def batches_of(
+    rows: Dataset, collate: ClipCollator, frames: int, batch_size: int, channel: int | str = 0
+) -> list[dict]:
     """
-    Held-out clips as batches, the first `frames` frames of each.
+    Held-out clips as batches, of each always the same crop; clips of like length share a batch, as in training.
 
     Args:
         rows (`datasets.Dataset`): with `audio` and `label`.
-        collate (`Callable`): rows -> a batch of `input_values`, `(clips, all_frames, mel_bins)`, and `labels`.
-        frames (`int`): as in training.
+        collate ([`~hf_asd.batching.ClipCollator`]): clips -> a batch.
+        frames (`int`): the longest crop, as in training.
         batch_size (`int`): clips a batch.
+        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
     """
-    batches = []
-    for start in range(0, len(rows), batch_size):
-        batch = collate([rows[row] for row in range(start, min(start + batch_size, len(rows)))])
-        batches.append({"input_values": batch["input_values"][:, :frames].clone(), "labels": batch["labels"]})
-    return batches
+    lengths, clips = crop_lengths(rows, frames), CroppedClips(rows, channel)
+    order = lengths.argsort(kind="stable")
+    chosen = [order[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return [collate([clips[Draw(row, 0, int(lengths[batch[0]]))] for row in batch.tolist()]) for batch in chosen]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset, Features, List, Value, concatenate_datasets
 from tqdm.auto import tqdm
 from transformers import ASTFeatureExtractor, AutoModel
@@ -14,8 +15,10 @@ from transformers import ASTFeatureExtractor, AutoModel
 from .data.audio import SAMPLING_RATE, read_audio
 from .data.schema import read_table, write_table
 from .description import SOUNDS, describe, summarise
+from .distributed import processes
 from .models.eat import EatFeatureExtractor
 from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
+from .models.filter_bank import FilterBankExtractor
 from .models.pooling import check_pooling, clean, embedding_size, patch_grid, pool
 
 
@@ -133,8 +136,9 @@ class TransformerEncoder:
             OSError: there is no such encoder.
             ValueError: its weights are not all there, or a pooling or a layer that it does not have.
         """
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = AutoModel.from_pretrained(encoder).to(device)
+        model = AutoModel.from_pretrained(encoder).to(processes().device)
+        if model.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
         return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer, clean_up)
 
     def save_pretrained(self, folder: str | Path):
@@ -197,7 +201,9 @@ class TransformerEncoder:
         return np.array_split(clip, math.ceil(len(clip) / longest))
 
     def _inputs(self, parts: list[np.ndarray]) -> torch.Tensor:
-        features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        # EAT's and BEATs' log energies are computed where the model is.
+        where = {"device": self.model.device} if isinstance(self.feature_extractor, FilterBankExtractor) else {}
+        features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt", **where)
         return features[self.model.main_input_name].to(self.model.device)
 
     def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
@@ -234,7 +240,8 @@ def embed(
     allow_silence: bool = False,
 ) -> Dataset:
     """
-    Adds an `embedding` column.
+    Adds an `embedding` column. Under `torchrun` or `accelerate launch` each process embeds its share of the rows, and
+    all of them get the whole column.
 
     Args:
         dataset (`datasets.Dataset`): rows of the schema; only `audio` and `clip_id` are read.
@@ -251,31 +258,41 @@ def embed(
         BadAudioError: a recording cannot be used; finished parts in `output_dir` stay.
         ValueError: `output_dir` holds embeddings of other recordings.
     """
+    state = processes()
     if output_dir is not None:
-        _claim(Path(output_dir), dataset)
-    parts = []
-    with tqdm(total=len(dataset), desc="embedding", unit="clip") as progress:
-        for start in range(0, len(dataset), SHARD_ROWS):
+        with state.main_process_first():
+            _claim(Path(output_dir), dataset)
+    starts = range(0, len(dataset), SHARD_ROWS)
+    own = starts[state.process_index :: state.num_processes]
+    parts = {}
+    total = sum(min(SHARD_ROWS, len(dataset) - start) for start in own)
+    with tqdm(total=total, desc="embedding", unit="clip", disable=not state.is_local_main_process) as progress:
+        for start in own:
             rows = dataset.select(range(start, min(start + SHARD_ROWS, len(dataset))))
             file = None if output_dir is None else Path(output_dir) / f"embeddings-{start:08d}.parquet"
             if file is not None and file.exists():
+                parts[start] = embeddings_of(read_table(file)).numpy()
                 progress.update(len(rows))
             else:
-                part = _embed_rows(rows, encoder, channel, allow_silence, progress)
+                parts[start] = _embed_rows(rows, encoder, channel, allow_silence, progress)
                 if file is not None:
-                    write_table(part, file)
-            parts.append(part if file is None else read_table(file))
-    return concatenate_datasets([dataset, concatenate_datasets(parts)], axis=1)
+                    write_table(_column(parts[start]), file)
+    # Every process gets the parts of all.
+    parts = dict(gather_object(list(parts.items())))
+    return concatenate_datasets([dataset, _column(np.concatenate([parts[start] for start in starts]))], axis=1)
 
 
-def _embed_rows(rows: Dataset, encoder, channel: int | str, allow_silence: bool, progress: tqdm) -> Dataset:
+def _embed_rows(rows: Dataset, encoder, channel: int | str, allow_silence: bool, progress: tqdm) -> np.ndarray:
     embeddings = []
     batch_size = 32  # clips decoded at a time; the encoder splits them further
     for batch in rows.select_columns("audio").iter(batch_size):
         clips = [read_audio(audio, channel=channel, allow_silence=allow_silence) for audio in batch["audio"]]
         embeddings.append(encoder(clips))
         progress.update(len(batch["audio"]))
-    embeddings = np.concatenate(embeddings)
+    return np.concatenate(embeddings)
+
+
+def _column(embeddings: np.ndarray) -> Dataset:
     features = Features({"embedding": List(Value("float32"), length=embeddings.shape[1])})
     return Dataset.from_dict({"embedding": embeddings}, features=features)
 

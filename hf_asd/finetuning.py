@@ -1,6 +1,5 @@
 """Attribute classification: the encoder is fine-tuned to tell machines and their (true or pseudo) attributes apart."""
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,16 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModel, PreTrainedModel, set_seed
+from transformers import AutoModel, set_seed
 
-from .class_balance import BALANCES, BalancedSampler, balance_weights, mixup
+from .augmentation import AugmentingCollator
+from .batching import ClipCollator, frames_of
+from .class_balance import BALANCES, balance_weights
+from .distributed import from_main, processes
 from .early_stopping import EarlyStopping, batches_of, hold_out
-from .encoder_card import push_encoder
 from .head_training import train_head
+from .lora import LoraOptions, add_lora
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from .models.attribute_classifier.heads import LOSSES
-from .models.encoder import blocks_of, load_feature_extractor
-from .training import ClipCollator, SeededTrainer, check_rows, export, frames_of, random_crops, training_arguments
+from .models.encoder import blocks_of, freeze_below, load_feature_extractor
+from .models.pooling import AST, num_bands
+from .training import SeededTrainer, compile_blocks, export, training_arguments
 
 
 @dataclass
@@ -41,7 +44,7 @@ class FinetuneConfig:
     detect_on: str = field(
         default="encoder", metadata={"help": "what detection compares: the pooled encoder or the projection"}
     )
-    crop_seconds: float = field(default=10.0, metadata={"help": "length of the crops; shorter clips are repeated"})
+    crop_seconds: float = field(default=10.0, metadata={"help": "longest crop; no longer than a step's shortest clip"})
     time_mask: int = field(default=80, metadata={"help": "SpecAugment: most frames hidden a clip; 0 for none"})
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup's Beta distribution; 0 for none"})
@@ -69,6 +72,12 @@ class FinetuneConfig:
     warmup: float = field(default=0.1, metadata={"help": "share of the steps in which the learning rate rises"})
     weight_decay: float = field(default=0.01, metadata={"help": "of AdamW; none on biases and norms"})
     save_steps: int = field(default=500, metadata={"help": "steps between checkpoints"})
+    compile: bool | None = field(
+        default=None, metadata={"help": "torch.compile of the blocks; by default where there is a GPU"}
+    )
+    lora: LoraOptions | None = field(
+        default=None, metadata={"help": "small matrices learn beside the frozen encoder: rank, alpha, dropout"}
+    )
     seed: int = field(default=0, metadata={"help": "of the head's weights, order, crops and masks"})
     training: dict = field(default_factory=dict, metadata={"help": "any of transformers' TrainingArguments, verbatim"})
 
@@ -85,6 +94,13 @@ class FinetuneConfig:
                 "train_blocks is 0, which leaves the encoder as it is, so that detection would compare what it "
                 "compared before; give projection_size, and detect_on 'projection'."
             )
+        if self.train_blocks == 0 and self.training.get("push_to_hub"):
+            raise ValueError(
+                "training.push_to_hub publishes an encoder that has learned; with train_blocks 0 it stays as it was. "
+                "Publish the detector (hf-asd push)."
+            )
+        if self.train_blocks is not None and self.lora is not None:
+            raise ValueError("lora learns beside a frozen encoder, train_blocks in it; give one of the two.")
 
 
 def attribute_classes(dataset: Dataset) -> list[str]:
@@ -114,64 +130,12 @@ def attribute_classes(dataset: Dataset) -> list[str]:
     return [f"{machine}: {name}" for machine, name in zip(machines, classes, strict=True)]
 
 
-def spec_augment(
-    input_values: torch.Tensor, time_mask: int, frequency_mask: int, generator: torch.Generator
-) -> torch.Tensor:
-    """
-    Hides one stretch of time and one of mel bands a clip, each of random length, behind the clip's mean.
-
-    Args:
-        input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`): float32.
-        time_mask (`int`), frequency_mask (`int`): largest lengths in frames and mel bands.
-        generator (`torch.Generator`): on the CPU.
-
-    Returns:
-        `torch.Tensor` of the same shape.
-
-    References:
-        D. S. Park et al. 2019, "SpecAugment", section 2.
-    """
-    clips, *sizes = input_values.shape
-    hidden = torch.zeros(input_values.shape, dtype=torch.bool)
-    for axis, (size, longest) in enumerate(zip(sizes, (time_mask, frequency_mask), strict=True)):
-        lengths = (torch.rand(clips, 1, generator=generator) * (min(longest, size) + 1)).long()
-        starts = (torch.rand(clips, 1, generator=generator) * (size - lengths + 1)).long()
-        position = torch.arange(size)
-        stretch = (position >= starts) & (position < starts + lengths)
-        hidden |= stretch[:, :, None] if axis == 0 else stretch[:, None, :]
-    return torch.where(hidden.to(input_values.device), input_values.mean((1, 2), keepdim=True), input_values)
-
-
-def random_gain(input_values: torch.Tensor, gain_db: float, std: float, generator: torch.Generator) -> torch.Tensor:
-    """
-    Makes clips louder or softer: how loud a machine is depends on the microphone's distance as well.
-
-    Args:
-        input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`): normalised log energies, float32.
-        gain_db (`float`): largest gain either way in dB.
-        std (`float`): of the feature extractor's normalisation `(x - mean) / (2 std)`.
-        generator (`torch.Generator`): on the CPU.
-
-    Returns:
-        `torch.Tensor` of the same shape.
-    """
-    gains = gain_db * (2 * torch.rand(len(input_values), 1, 1, generator=generator) - 1)
-    return input_values + (gains * math.log(10) / 10 / (2 * std)).to(input_values.device)
-
-
 class FinetuningTrainer(SeededTrainer):
-    """Draws crops and masks in the step; the head learns at its own rate."""
+    """The head learns at its own rate."""
 
-    def __init__(self, *args, config: FinetuneConfig, frames: int, weights: np.ndarray, **kwargs):
+    def __init__(self, *args, config: FinetuneConfig, **kwargs):
         super().__init__(*args, **kwargs)
         self.config = config
-        self.frames = frames
-        self.weights = weights
-
-    def _get_train_sampler(self, train_dataset=None):
-        if self.config.balance == "sampling":
-            return BalancedSampler(self.weights, self.args.seed)
-        return super()._get_train_sampler(train_dataset)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
@@ -191,18 +155,12 @@ class FinetuningTrainer(SeededTrainer):
         return self.optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        generator = self.generator()
-        crops = random_crops(inputs["input_values"], inputs["num_frames"], self.frames, generator)
-        crops = random_gain(crops, self.config.gain_db, self.data_collator.feature_extractor.std, generator)
-        crops = spec_augment(crops, self.config.time_mask, self.config.frequency_mask, generator)
         labels = inputs["labels"]
-        if self.config.mixup:
-            crops, partners, shares = mixup(crops, self.config.mixup, generator)
-        outputs = model(crops, labels=labels)
+        outputs = model(inputs["input_values"], labels=labels)
         losses = self.model.head.loss(outputs.similarities, labels)
         if self.config.mixup:
-            shares, other = shares.to(losses.device), labels[partners.to(labels.device)]
-            losses = shares * losses + (1 - shares) * self.model.head.loss(outputs.similarities, other)
+            shares, others = inputs["shares"], labels[inputs["partners"]]
+            losses = shares * losses + (1 - shares) * self.model.head.loss(outputs.similarities, others)
         if self.config.balance == "weights":
             losses = losses * inputs["weights"]
         loss = self.checked(losses.mean())
@@ -233,8 +191,8 @@ def finetune(
         `Path`: `<output_dir>/encoder`, an [`AttributeClassifier`] and its feature extractor.
 
     Raises:
-        ValueError: a clip without a class, a single class, fewer recordings than a batch, an unknown option;
-            or `push_to_hub` with `train_blocks` 0.
+        ValueError: a clip without a class, a single class, fewer recordings than a batch, an unknown option, or an
+            encoder that takes no spectrograms of that length.
         HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         TrainingError: the loss is not finite.
         BadAudioError: a recording cannot be used.
@@ -243,9 +201,8 @@ def finetune(
         Fang et al., arXiv 2509.12845; the margin: J. Deng et al. 2019, "ArcFace".
     """
     folder = Path(output_dir) / "encoder"
-    if folder.is_dir():
+    if from_main(folder.is_dir()):
         return folder
-    check_rows(dataset, config.batch_size)
     classes = attribute_classes(dataset)
     names = sorted(set(classes))
     if len(names) < 2:
@@ -255,6 +212,11 @@ def finetune(
         )
     set_seed(config.seed)
     pretrained = AutoModel.from_pretrained(encoder, dtype=torch.float32)
+    if num_bands(pretrained.config) is None:
+        raise ValueError(
+            f"{encoder} is a {pretrained.config.model_type}, which takes samples; fine-tuning crops and masks "
+            "spectrograms, and accepts EAT, BEATs and AST."
+        )
     extractor = load_feature_extractor(encoder)
     number = {name: index for index, name in enumerate(names)}
     model = AttributeClassifier(
@@ -272,7 +234,13 @@ def finetune(
         )
     )
     model.encoder.load_state_dict(pretrained.state_dict())
+    if config.lora is not None:
+        add_lora(model.encoder, config.lora, encoder)
     frames = frames_of(config.crop_seconds, pretrained.config.patch_size)
+    if pretrained.config.model_type == AST and frames > pretrained.config.max_length:
+        raise ValueError(
+            f"crop_seconds is {config.crop_seconds}; this AST hears at most {pretrained.config.max_length / 100} s."
+        )
     arguments = training_arguments(
         output_dir,
         config.training,
@@ -284,7 +252,6 @@ def finetune(
         warmup_steps=config.warmup,
         weight_decay=config.weight_decay,
         save_steps=config.save_steps,
-        dataloader_drop_last=True,
         seed=config.seed,
     )
     labels = [number[name] for name in classes]
@@ -294,29 +261,38 @@ def finetune(
                 "training.push_to_hub is on and train_blocks is 0, so the encoder stays what it was; publish the "
                 "detector (hf-asd push), or train at least one block."
             )
-        steps = config.max_steps if config.max_steps > 0 else round(config.epochs * len(labels) / config.batch_size)
+        step_clips = config.batch_size * processes().num_processes
+        steps = config.max_steps if config.max_steps > 0 else max(1, int(config.epochs * len(labels)) // step_clips)
         train_head(
-            model,
+            model.to(processes().device),
             dataset,
             labels,
             balance_weights(labels) if config.balance != "none" else np.ones(len(labels)),
             extractor,
             output_dir,
             steps=steps,
-            batch_size=config.batch_size,
+            step_clips=step_clips,
             learning_rate=config.head_learning_rate,
             weight_decay=config.weight_decay,
             seed=config.seed,
             channel=channel,
         )
-        return export(folder, lambda folder: _save(folder, model, extractor))
+
+        def save(partial: Path):
+            model.save_pretrained(partial)
+            extractor.save_pretrained(partial)
+
+        if processes().is_main_process:
+            export(folder, save)
+        processes().wait_for_everyone()
+        return folder
     if config.train_blocks is not None:
         freeze_below(model.encoder, config.train_blocks)
     rows = dataset.select_columns("audio").add_column("label", labels)
-    collator, stopping = ClipCollator(extractor, frames, channel), None
+    stopping = None
     if config.patience:
         kept, held = hold_out(labels, config.validation, config.seed)
-        batches = batches_of(rows.select(held), collator, frames, config.batch_size)
+        batches = batches_of(rows.select(held), ClipCollator(extractor), frames, config.batch_size, channel)
         stopping = EarlyStopping(batches, config.patience, config.save_steps, output_dir)
         rows = rows.select(kept)
     weights = balance_weights(rows["label"][:])
@@ -325,40 +301,18 @@ def finetune(
     trainer = FinetuningTrainer(
         model=model,
         args=arguments,
-        train_dataset=rows,
-        data_collator=collator,
-        config=config,
+        dataset=rows,
         frames=frames,
-        weights=weights,
+        channel=channel,
+        weights=weights if config.balance == "sampling" else None,
+        data_collator=AugmentingCollator(extractor, config),
         callbacks=[stopping] if stopping else None,
+        config=config,
     )
+    compile_blocks([*blocks_of(model.encoder)], config.compile)
     trainer.train_on()
     if stopping:
         stopping.restore_best(model)
-
-    def save(folder: Path):
-        _save(folder, model, extractor)
-        if arguments.push_to_hub:
-            push_encoder(folder, trainer, "finetune", encoder)
-
-    return export(folder, save) if arguments.should_save else folder
-
-
-def _save(folder: Path, model: AttributeClassifier, extractor):
-    model.save_pretrained(folder)
-    extractor.save_pretrained(folder)
-
-
-def freeze_below(encoder: PreTrainedModel, blocks: int):
-    """
-    Leaves only an encoder's last blocks to learn; embeddings, earlier blocks and what lies outside of blocks stay.
-
-    Raises:
-        ValueError: it has fewer blocks.
-    """
-    all_blocks = blocks_of(encoder)
-    if not 0 < blocks <= len(all_blocks):
-        raise ValueError(f"train_blocks is {blocks}; this encoder has {len(all_blocks)} blocks.")
-    encoder.requires_grad_(False)
-    for block in all_blocks[-blocks:]:
-        block.requires_grad_(True)
+    if config.lora is not None:
+        trainer.merge_lora(model.encoder, config.lora)
+    return trainer.export(folder, model, "", extractor, "finetune", encoder)

@@ -7,6 +7,7 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from .batching import ClipSampler
 from .embedding import TransformerEncoder, embed, embeddings_of
 from .models.attribute_classifier import AttributeClassifier
 
@@ -20,23 +21,24 @@ def train_head(
     output_dir: str | Path,
     *,
     steps: int,
-    batch_size: int,
+    step_clips: int,
     learning_rate: float,
     weight_decay: float,
     seed: int,
     channel: int | str = 0,
 ):
     """
-    Trains projection and head of a classifier behind its frozen encoder, in place.
+    Trains projection and head of a classifier behind its frozen encoder, in place. Several processes share the
+    computing of features; then each learns the same from all of them.
 
     Args:
         model ([`AttributeClassifier`]): with a projection, which is what detection will compare.
         dataset (`datasets.Dataset`): rows with `audio` and `clip_id`.
         labels (`list[int]`): the class of every row.
-        weights (`np.ndarray` of shape `(rows,)`): how often each row is drawn.
+        weights (`np.ndarray` of shape `(rows,)`): how often a pass hears each row.
         feature_extractor (`FeatureExtractionMixin`): of the encoder.
         output_dir (`str` or `Path`): keeps the features; a later call computes none again.
-        steps (`int`), batch_size (`int`), learning_rate (`float`, highest of a cosine), weight_decay (`float`, of
+        steps (`int`), step_clips (`int`), learning_rate (`float`, highest of a cosine), weight_decay (`float`, of
             AdamW), seed (`int`, of the order): how.
         channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
     """
@@ -47,10 +49,9 @@ def train_head(
     learned = [*model.projection.parameters(), *model.head.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = np.random.default_rng(seed)
+    sampler = ClipSampler(np.ones(len(features), dtype=np.int64), step_clips, steps, seed, weights)
     model.train()
-    for _ in tqdm(range(steps), desc="training the head"):
-        batch = torch.from_numpy(generator.choice(len(features), batch_size, p=weights / weights.sum()))
+    for batch in tqdm(torch.tensor([draw.row for draw in sampler]).split(step_clips), desc="training the head"):
         loss = model(pooled=features[batch], labels=classes[batch]).loss
         optimizer.zero_grad()
         loss.backward()

@@ -1,30 +1,39 @@
 """Domain-adaptive pre-training: an audio transformer goes on learning on machine sounds, without any label."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import AutoConfig, TrainerCallback, set_seed
 
-from .encoder_card import push_encoder
+from .batching import ClipCollator, frames_of
+from .distributed import from_main
+from .health import effective_rank, output_spread
+from .lora import LoraOptions, add_lora
 from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from .models.eat.pretraining_eat import inverse_block_masks, teacher_decay
 from .models.encoder import load_feature_extractor
-from .training import (
-    ClipCollator,
-    SeededTrainer,
-    TrainingError,
-    check_rows,
-    export,
-    frames_of,
-    random_crops,
-    training_arguments,
-)
+from .training import SeededTrainer, TrainingError, compile_blocks, training_arguments
 
 
-# Normalised targets have a spread near 1; data2vec calls a tenth of it a collapse.
-COLLAPSED_SPREAD = 0.1
+HEALTH_CLIPS = 16  # at least so many embeddings are looked at, of earlier steps where a batch has fewer
+# A healthy teacher's outputs differ by a third of their size or more and its embeddings use several directions. Where
+# it followed at once (a decay of 0), outputs became the same, or embeddings came to lie on a line, a rank of 1.
+COLLAPSED_SPREAD = 0.01
+COLLAPSED_RANK = 1.3
+CERTAIN = 3  # measurements in a row
+
+
+@dataclass
+class PretrainingData:
+    """Recordings to pre-train on besides those of the recipe."""
+
+    path: str = field(metadata={"help": "a DCASE folder, or a folder of own recordings"})
+    year: int | None = field(default=None, metadata={"help": "the challenge's year; none: a folder of own recordings"})
+    weight: float = field(default=1.0, metadata={"help": "how often a pass hears each of its clips"})
 
 
 @dataclass
@@ -38,11 +47,17 @@ class PretrainConfig:
         default=None, metadata={"help": "id on the Hub or folder of the EAT encoder to go on with; none: from scratch"}
     )
     model: dict = field(default_factory=dict, metadata={"help": "from scratch: options of EatConfig"})
-    crop_seconds: float = field(default=10.0, metadata={"help": "length of the crops; shorter clips are repeated"})
+    datasets: list[PretrainingData] = field(
+        default_factory=list, metadata={"help": "further recordings to hear: a list of {path, year, weight}"}
+    )
+    crop_seconds: float = field(default=10.0, metadata={"help": "longest crop; no longer than a step's shortest clip"})
     mask_ratio: float = field(default=0.8, metadata={"help": "share of patches that the student does not see"})
     mask_block: int = field(default=5, metadata={"help": "patches along the side of a visible block"})
     masks_per_clip: int = field(default=16, metadata={"help": "masks drawn for every clip of a batch"})
     utterance_weight: float = field(default=1.0, metadata={"help": "weight of the loss of the CLS token"})
+    utterance_reduction: str = field(
+        default="mean", metadata={"help": "that loss over the clips and masks of a step: mean, or EAT's sum"}
+    )
     epochs: float = field(default=10.0, metadata={"help": "passes over the recordings"})
     max_steps: int = field(default=-1, metadata={"help": "steps; overrules epochs when positive"})
     batch_size: int = field(default=12, metadata={"help": "clips a step and device"})
@@ -52,12 +67,20 @@ class PretrainConfig:
     teacher_decay_start: float = field(default=0.9998, metadata={"help": "how much of itself the teacher keeps"})
     teacher_decay_end: float = field(default=0.99999, metadata={"help": "the same at the end of training"})
     save_steps: int = field(default=500, metadata={"help": "steps between checkpoints"})
+    compile: bool | None = field(
+        default=None, metadata={"help": "torch.compile of the blocks; by default where there is a GPU"}
+    )
+    lora: LoraOptions | None = field(
+        default=None, metadata={"help": "go on with small matrices beside the frozen weights: rank, alpha, dropout"}
+    )
     seed: int = field(default=0, metadata={"help": "of weights, order, crops and masks"})
     training: dict = field(default_factory=dict, metadata={"help": "any of transformers' TrainingArguments, verbatim"})
 
     def __post_init__(self):
         if not 0 < self.mask_ratio < 1:
             raise ValueError(f"mask_ratio is {self.mask_ratio}; accepted is a share between 0 and 1.")
+        if self.utterance_reduction not in ("mean", "sum"):
+            raise ValueError(f"utterance_reduction is {self.utterance_reduction!r}; accepted are mean and sum.")
         if not 0 <= self.teacher_decay_start <= self.teacher_decay_end <= 1:
             raise ValueError(
                 f"teacher_decay_start is {self.teacher_decay_start} and teacher_decay_end {self.teacher_decay_end}; "
@@ -65,33 +88,88 @@ class PretrainConfig:
             )
         if self.encoder is not None and self.model:
             raise ValueError("model is for an encoder from scratch; an encoder to go on with has its own shape.")
+        if self.encoder is None and self.lora is not None:
+            raise ValueError("lora goes on with an encoder; name one with encoder.")
+
+
+class PretrainingCollator(ClipCollator):
+    """
+    Draws what the student sees of every clip.
+
+    Args:
+        feature_extractor ([`~hf_asd.models.eat.EatFeatureExtractor`]): of the encoder.
+        config ([`PretrainConfig`]): of the masks.
+    """
+
+    def __init__(self, feature_extractor, config: PretrainConfig):
+        super().__init__(feature_extractor)
+        self.config = config
+
+    def __call__(self, clips: list[dict]) -> dict[str, torch.Tensor]:
+        """As [`ClipCollator`], with `visible` (int64, `(clips, masks, visible)`)."""
+        batch = super().__call__(clips)
+        patch_size = self.feature_extractor.patch_size
+        steps, bands = (length // patch_size for length in batch["input_values"].shape[1:])
+        visible = []
+        for seed in batch["draws"].tolist():
+            generator = torch.Generator().manual_seed(seed)
+            masks, share, block = self.config.masks_per_clip, self.config.mask_ratio, self.config.mask_block
+            visible.append(inverse_block_masks(masks, steps, bands, share, block, generator))
+        return {**batch, "visible": torch.stack(visible)}
 
 
 class PretrainingTrainer(SeededTrainer):
-    """Draws crops and masks in the step, watches the teacher, and lets it follow."""
+    """Watches the teacher."""
 
-    def __init__(self, *args, config: PretrainConfig, frames: int, **kwargs):
+    def __init__(self, *args, config: PretrainConfig, **kwargs):
         super().__init__(*args, **kwargs)
         self.config = config
-        self.frames = frames
+        self.utterance_weight = config.utterance_weight
+        if config.utterance_reduction == "sum":
+            self.utterance_weight *= self.clip_sampler.step_clips * config.masks_per_clip
+        self.embeddings = deque(maxlen=max(HEALTH_CLIPS, self.args.per_device_train_batch_size))
+        self.health = {}
+        self.times_collapsed = 0
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        generator = self.generator()
-        shape = self.accelerator.unwrap_model(model).config
-        crops = random_crops(inputs["input_values"], inputs["num_frames"], self.frames, generator)
-        steps, bands = self.frames // shape.patch_size, shape.num_mel_bins // shape.patch_size
-        rows = len(crops) * self.config.masks_per_clip
-        visible = inverse_block_masks(rows, steps, bands, self.config.mask_ratio, self.config.mask_block, generator)
-        visible = visible.unflatten(0, (len(crops), -1)).to(crops.device)
-        outputs = model(crops, visible, generator, self.config.utterance_weight)
-        if outputs.target_spread < COLLAPSED_SPREAD:
-            raise TrainingError(
-                f"The teacher has collapsed at step {self.state.global_step}: its targets have a spread of "
-                f"{outputs.target_spread.item():.3f}, below {COLLAPSED_SPREAD}, so every clip looks alike. Lower "
-                "learning_rate, raise teacher_decay_start or warmup, or check that the recordings differ at all."
-            )
+        outputs = model(**inputs, utterance_weight=self.utterance_weight)
         loss = self.checked(outputs.loss)
+        embeddings = outputs.teacher_states.mean(1)
+        # Around the step's own mean: the teacher moves between steps.
+        self.embeddings.extend((embeddings - embeddings.mean(0)).detach())
+        if self.accelerator.sync_gradients and (self.state.global_step + 1) % self.state.logging_steps == 0:
+            self.watch(outputs)
         return (loss, outputs) if return_outputs else loss
+
+    @torch.no_grad()
+    def watch(self, outputs) -> None:
+        """
+        Measures the teacher's health, for the log.
+
+        Raises:
+            TrainingError: it has collapsed, and was so at the last measurements already.
+        """
+        values = (outputs.frame_loss, outputs.utterance_loss, outputs.agreement)
+        values = [self.accelerator.reduce(value, "mean").item() for value in values]
+        self.health = dict(zip(("frame_loss", "utterance_loss", "agreement"), values, strict=True))
+        targets, states = self.accelerator.gather((outputs.targets, outputs.teacher_states))
+        embeddings = self.accelerator.gather(torch.stack(tuple(self.embeddings)))
+        self.health["target_variance"] = targets.flatten(0, 1).var(0).mean().item()
+        self.health["output_spread"] = spread = output_spread(states).item()
+        self.health["effective_rank"] = rank = effective_rank(embeddings).item()
+        collapsed = spread < COLLAPSED_SPREAD or rank < COLLAPSED_RANK
+        self.times_collapsed = self.times_collapsed + 1 if collapsed else 0
+        if self.times_collapsed == CERTAIN:
+            raise TrainingError(
+                f"The teacher has collapsed by step {self.state.global_step + 1}: its outputs for different patches "
+                f"and clips differ by {spread:.2g} of their size, and the embeddings of {len(embeddings)} clips have "
+                f"an effective rank of {rank:.2f}. {CERTAIN} times in a row that was below {COLLAPSED_SPREAD} or "
+                f"below {COLLAPSED_RANK}: clips look alike to it. Lower learning_rate, raise teacher_decay_start or "
+                "warmup, or check that the recordings differ at all. The checkpoints before it are kept."
+            )
+
+    def log(self, logs: dict, *args, **kwargs):
+        super().log({**logs, **self.health} if "loss" in logs else logs, *args, **kwargs)
 
 
 class _TeacherFollows(TrainerCallback):
@@ -103,18 +181,27 @@ class _TeacherFollows(TrainerCallback):
         model.update_teacher(teacher_decay(state.global_step, start, end, state.max_steps))
 
 
-def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, channel: int | str = 0) -> Path:
+def pretrain(
+    dataset: Dataset | list[Dataset],
+    config: PretrainConfig,
+    output_dir: str | Path,
+    channel: int | str = 0,
+    weights: list[float] | None = None,
+) -> Path:
     """
-    Goes on pre-training an encoder on recordings of machines; nothing about them is read but their sound.
+    Goes on pre-training an encoder on recordings of machines; nothing about them is read but their sound, and that
+    from disk when its turn comes.
 
     A second call with the same folder goes on where the first stopped and ends with the same weights, to the bit, as
     one that was never stopped (on the same hardware).
 
     Args:
-        dataset (`datasets.Dataset`): training clips; only `audio` is read.
+        dataset (`datasets.Dataset` or a list of them): training clips of any length; only `audio` is read.
         config ([`PretrainConfig`]): how.
         output_dir (`str` or `Path`): checkpoints, and in the end `encoder/`.
         channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
+        weights (`list[float]`, *optional*): for each dataset how often a pass hears each of its clips; once by
+            default, 0.5 for every second pass.
 
     Returns:
         `Path`: `<output_dir>/encoder`, an encoder and its feature extractor as `AutoModel` and `AutoFeatureExtractor`
@@ -122,7 +209,8 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
 
     Raises:
         TrainingError: the loss is not finite or the teacher has collapsed.
-        ValueError: fewer recordings than a batch, an encoder that is no EAT, or an unknown training option.
+        ValueError: fewer recordings than a batch, an encoder that is no EAT, an unknown training option, or weights
+            that are not one positive number a dataset.
         HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         BadAudioError: a recording cannot be used.
 
@@ -131,9 +219,12 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
         machine sounds: Fang et al., arXiv 2509.12845.
     """
     encoder = Path(output_dir) / "encoder"
-    if encoder.is_dir():
+    if from_main(encoder.is_dir()):
         return encoder
-    check_rows(dataset, config.batch_size)
+    parts = dataset if isinstance(dataset, list) else [dataset]
+    weights = [1.0] * len(parts) if weights is None else weights
+    if len(weights) != len(parts) or min(weights) <= 0:
+        raise ValueError(f"weights are {weights}; accepted is one positive number for each of {len(parts)} datasets.")
     set_seed(config.seed)
     if config.encoder is None:
         student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
@@ -144,6 +235,9 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
             raise ValueError(f"{config.encoder} is a {kind}; accepted are EAT encoders.")
         model = EatForPreTraining.from_pretrained(config.encoder, dtype=torch.float32)
         extractor = load_feature_extractor(config.encoder)
+    if config.lora is not None:
+        add_lora(model.eat, config.lora, config.encoder)
+        model.start_teacher()
     frames = frames_of(config.crop_seconds, model.config.patch_size)
     arguments = training_arguments(
         output_dir,
@@ -159,24 +253,21 @@ def pretrain(dataset: Dataset, config: PretrainConfig, output_dir: str | Path, c
         adam_beta2=0.95,
         max_grad_norm=4.0,
         save_steps=config.save_steps,
-        dataloader_drop_last=True,
         seed=config.seed,
     )
     trainer = PretrainingTrainer(
         model=model,
         args=arguments,
-        train_dataset=dataset.select_columns("audio"),
-        data_collator=ClipCollator(extractor, frames, channel),
+        dataset=concatenate_datasets([part.select_columns("audio") for part in parts]),
+        weights=np.repeat(weights, [len(part) for part in parts]),
+        frames=frames,
+        channel=channel,
+        data_collator=PretrainingCollator(extractor, config),
         callbacks=[_TeacherFollows(config)],
         config=config,
-        frames=frames,
     )
+    compile_blocks([*model.eat.layers, *model.teacher.layers, model.decoder], config.compile)
     trainer.train_on()
-
-    def save(folder: Path):
-        model.eat.save_pretrained(folder)
-        extractor.save_pretrained(folder)
-        if arguments.push_to_hub:
-            push_encoder(folder, trainer, "pretrain", config.encoder)
-
-    return export(encoder, save) if arguments.should_save else encoder
+    if config.lora is not None:
+        trainer.merge_lora(model.eat, config.lora)
+    return trainer.export(encoder, model.eat, "eat.", extractor, "pretrain", config.encoder)

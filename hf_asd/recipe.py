@@ -4,7 +4,7 @@ import difflib
 import types
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -161,6 +161,11 @@ def build(config_class: type, values: dict, where: str = ""):
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
             raise ValueError(f"{option} is no option, did you mean {near[0]}? Accepted are {', '.join(known)}.")
+        if get_origin(hints[name]) is list and hasattr(get_args(hints[name])[0], "__dataclass_fields__"):
+            built[name] = [
+                build(get_args(hints[name])[0], item, f"{option}[{number}]") for number, item in enumerate(value or [])
+            ]
+            continue
         section = next((kind for kind in _kinds(hints[name]) if hasattr(kind, "__dataclass_fields__")), None)
         if section is not None and (value is not None or types.NoneType not in _kinds(hints[name])):
             if not isinstance(value, dict | None):

@@ -1,7 +1,6 @@
 """What pre-training and fine-tuning share: batches of recordings, arguments, and a run that goes on exactly."""
 
 import difflib
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -12,11 +11,15 @@ import numpy as np
 import torch
 from datasets import Dataset
 from huggingface_hub import HfApi
-from transformers import Trainer, TrainingArguments
+from torch import nn
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
-from .data.audio import SAMPLING_RATE, read_audio
+from .batching import ClipSampler, CroppedClips, crop_lengths, loader_workers
+from .distributed import from_main, processes, use_cpu
+from .encoder_card import push_encoder
 from .hub import ENCODER_MARK, check_same_kind, explained
-from .models.filter_bank import FRAME_SAMPLES, HOP_SAMPLES
+from .lora import LoraOptions, merge_lora, trainable_share
 
 
 class TrainingError(ValueError):
@@ -58,112 +61,82 @@ def training_arguments(output_dir: str | Path, options: dict, **defaults) -> Tra
             "report_to": "none",
             # The collator needs columns that no model takes.
             "remove_unused_columns": False,
+            "ddp_find_unused_parameters": False,
+            "use_cpu": use_cpu(),
+            # On a CPU half precision is slower than none.
+            "bf16": processes().device.type == "cuda" and torch.cuda.is_bf16_supported(),
             "dataloader_pin_memory": torch.cuda.is_available(),
+            "dataloader_num_workers": loader_workers(processes().num_processes),
+            "dataloader_drop_last": True,
             **defaults,
             **options,
         },
     )
 
 
-class ClipCollator:
+def compile_blocks(blocks: list[nn.Module], wanted: bool | None) -> None:
     """
-    Rows -> a batch of log-mel spectrograms, whole recordings; crops are drawn later, in the training step.
+    Compiles a model's blocks, each by itself: blocks of one shape are compiled once.
 
     Args:
-        feature_extractor ([`~hf_asd.models.eat.EatFeatureExtractor`]): of the model that is trained.
-        minimum_frames (`int`): shorter recordings are repeated until they have as many.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
+        blocks (`list[nn.Module]`): changed in place; names of weights stay.
+        wanted (`bool`, *optional*): by default where there is a GPU; on a CPU it costs more than it brings.
     """
-
-    def __init__(self, feature_extractor, minimum_frames: int, channel: int | str = 0):
-        self.feature_extractor = feature_extractor
-        self.minimum_samples = (minimum_frames - 1) * HOP_SAMPLES + FRAME_SAMPLES
-        self.channel = channel
-
-    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            rows (`list[dict]`): with `audio`, and `label` and `weight` where there are any.
-
-        Returns:
-            `dict`: `input_values` (float32, `(clips, frames, mel_bins)`, the shorter ones filled up), `num_frames`
-            (int64, `(clips,)`, those that come from the recording), and `labels` (int64) and `weights` (float32)
-            where rows have them.
-        """
-        clips = [read_audio(row["audio"], channel=self.channel) for row in rows]
-        clips = [np.resize(clip, max(len(clip), self.minimum_samples)) for clip in clips]
-        features = self.feature_extractor(clips, sampling_rate=SAMPLING_RATE, return_tensors="pt")
-        frames = [(len(clip) - FRAME_SAMPLES) // HOP_SAMPLES + 1 for clip in clips]
-        batch = {"input_values": features["input_values"], "num_frames": torch.tensor(frames)}
-        if "label" in rows[0]:
-            batch["labels"] = torch.tensor([row["label"] for row in rows])
-        if "weight" in rows[0]:
-            batch["weights"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
-        return batch
-
-
-def frames_of(crop_seconds: float, patch_size: int = 16) -> int:
-    """
-    Frames of a crop: a multiple of `patch_size`, at least one patch.
-
-    Raises:
-        ValueError: `crop_seconds` is shorter than a patch.
-    """
-    frames = int(crop_seconds * SAMPLING_RATE / HOP_SAMPLES) // patch_size * patch_size
-    if frames < patch_size:
-        raise ValueError(
-            f"crop_seconds is {crop_seconds}; accepted are {patch_size * HOP_SAMPLES / SAMPLING_RATE} up."
-        )
-    return frames
-
-
-def random_crops(
-    input_values: torch.Tensor, num_frames: torch.Tensor, frames: int, generator: torch.Generator
-) -> torch.Tensor:
-    """
-    One crop a clip, anywhere in its recording.
-
-    Args:
-        input_values (`torch.Tensor` of shape `(clips, all_frames, mel_bins)`): float32.
-        num_frames (`torch.Tensor` of shape `(clips,)`): frames that come from the recording, int64.
-        frames (`int`): length of the crops.
-        generator (`torch.Generator`): on the CPU.
-
-    Returns:
-        `torch.Tensor` of shape `(clips, frames, mel_bins)`.
-    """
-    free = (num_frames.cpu() - frames).clamp_min(0)
-    starts = (torch.rand(len(free), generator=generator) * (free + 1)).long()
-    return torch.stack(
-        [clip[start : start + frames] for clip, start in zip(input_values, starts.tolist(), strict=True)]
-    )
+    if wanted or (wanted is None and processes().device.type == "cuda"):
+        for block in blocks:
+            block.compile()
 
 
 class SeededTrainer(Trainer):
     """
-    A Trainer whose every random draw depends on the seed, the step and the process alone, so that a run that was
-    killed and goes on from a checkpoint ends with the same bits as one that was not.
+    A Trainer that hears what a [`~hf_asd.batching.ClipSampler`] says, so that a run that was killed and goes on from a
+    checkpoint ends with the same bits as one that was not, and several processes hear what one would.
+
+    Args:
+        dataset (`datasets.Dataset`): rows with `audio`, and `label` where there is one.
+        frames (`int`): the longest crop.
+        channel (`int` or `"mean"`): as for [`~hf_asd.data.audio.read_audio`].
+        weights (`np.ndarray` of shape `(rows,)`, *optional*): how often a pass hears each row; once by default.
+        kwargs: of `Trainer`. Where `args` gives no steps, its epochs are passes over the recordings.
+
+    Raises:
+        ValueError: fewer clips in all passes than a step takes.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._drawn = (-1, 0)  # the step that was drawn for last, and how many batches of it
+    def __init__(
+        self,
+        dataset: Dataset,
+        frames: int,
+        channel: int | str,
+        weights: np.ndarray | None = None,
+        **kwargs,
+    ):
+        arguments = kwargs["args"]
+        step_clips = arguments.train_batch_size * arguments.world_size * arguments.gradient_accumulation_steps
+        heard = len(dataset) if weights is None else weights.sum()
+        if heard < step_clips:
+            raise ValueError(
+                f"there are {heard:.0f} recordings, fewer than one batch (batch_size is "
+                f"{arguments.per_device_train_batch_size}, a step takes {step_clips}); lower batch_size or add "
+                "recordings."
+            )
+        if arguments.max_steps < 0:
+            arguments.max_steps = max(1, int(arguments.num_train_epochs * heard) // step_clips)
+        self.clip_sampler = ClipSampler(
+            crop_lengths(dataset, frames), step_clips, arguments.max_steps, arguments.seed, weights
+        )
+        self._writing = False
+        super().__init__(train_dataset=CroppedClips(dataset, channel), **kwargs)
 
-    def generator(self) -> torch.Generator:
-        """The generator of this training step (with gradient accumulation, of this batch of it)."""
-        step, batches = self._drawn
-        batches = batches + 1 if step == self.state.global_step else 0
-        self._drawn = (self.state.global_step, batches)
-        words = [self.args.seed, self.state.global_step, batches, self.args.process_index]
-        seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator().manual_seed(seed)
+    def _get_train_sampler(self, train_dataset=None) -> ClipSampler:
+        return self.clip_sampler
 
     def checked(self, loss: torch.Tensor) -> torch.Tensor:
         """The loss, unless it is no number any more."""
-        if not torch.isfinite(loss.detach()):
+        if not torch.isfinite(loss.detach()).all():
             raise TrainingError(
-                f"The loss is {loss.item()} at step {self.state.global_step}. Lower the learning rate, or train in "
-                "float32 where half precision is on. The checkpoints before it are kept."
+                f"The loss is {loss.mean().item()} at step {self.state.global_step}. Lower the learning rate, or "
+                "train in float32 where half precision is on. The checkpoints before it are kept."
             )
         return loss
 
@@ -175,28 +148,78 @@ class SeededTrainer(Trainer):
                 check_same_kind(HfApi(token=self.args.hub_token), self.hub_model_id, ENCODER_MARK)
 
     def train_on(self) -> None:
-        """Trains from the newest whole checkpoint, or from the start where there is none."""
-        checkpoint = last_whole_checkpoint(self.args.output_dir)
-        if checkpoint is not None:
+        """Trains from the newest checkpoint, or from the start where there is none."""
+        folder = self.args.output_dir
+        checkpoint = from_main(get_last_checkpoint(folder) if os.path.isdir(folder) else None)
+        if checkpoint is not None and self.args.should_save:
             print(f"goes on from {checkpoint}", flush=True)
+        if self.args.should_save:
+            print(trainable_share(self.model), flush=True)
         self.train(resume_from_checkpoint=checkpoint)
 
+    def merge_lora(self, encoder: PreTrainedModel, options: LoraOptions) -> None:
+        """Merges LoRA for the export, and keeps it by itself where the options say so."""
+        adapter = Path(self.args.output_dir) / "adapter"
+        if options.keep_adapter and self.args.should_save and not adapter.exists():
+            export(adapter, encoder.save_pretrained)
+        merge_lora(encoder)
 
-def last_whole_checkpoint(folder: str | Path) -> str | None:
-    """
-    The newest checkpoint that was written to its end; one that a kill cut short is passed over.
+    def export(
+        self,
+        folder: Path,
+        model: PreTrainedModel,
+        prefix: str,
+        feature_extractor,
+        stage: str,
+        source: str | Path | None,
+    ) -> Path:
+        """
+        Writes what was learned, by one process while the others wait, and publishes it where the arguments say so.
 
-    Args:
-        folder (`str` or `Path`): `output_dir` of the run.
-    """
-    steps = {}
-    for checkpoint in Path(folder).glob("checkpoint-*"):
-        try:
-            # The Trainer writes this file last.
-            steps[json.loads((checkpoint / "trainer_state.json").read_text())["global_step"]] = str(checkpoint)
-        except (OSError, json.JSONDecodeError):
-            continue
-    return steps[max(steps)] if steps else None
+        Args:
+            folder (`Path`): must not exist.
+            model (`PreTrainedModel`): the trained model or a part of it, with its original layers.
+            prefix (`str`): where that part is, such as `"eat."`.
+            feature_extractor (`FeatureExtractionMixin`): written beside it.
+            stage, source: as for [`~hf_asd.encoder_card.push_encoder`].
+
+        Returns:
+            `Path`: the folder.
+        """
+        # Gathered from all processes where each holds a share of the weights.
+        state = self.accelerator.get_state_dict(self.model_wrapped)
+        if self.args.should_save:
+            weights = {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+
+            def save(partial: Path):
+                model.save_pretrained(partial, state_dict=weights)
+                feature_extractor.save_pretrained(partial)
+                if self.args.push_to_hub:
+                    push_encoder(partial, self, stage, source)
+
+            export(folder, save)
+        self.accelerator.wait_for_everyone()
+        return folder
+
+    def _save_checkpoint(self, model, trial):
+        """As the Trainer's, but a checkpoint gets its name when all of it is written: a kill leaves none by halves."""
+        self._writing = True
+        partial = Path(self._get_output_dir(trial))
+        if self.args.should_save:
+            shutil.rmtree(partial, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+        self._writing = False
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            (written,) = partial.iterdir()
+            shutil.rmtree(partial.with_name(written.name), ignore_errors=True)
+            os.replace(written, partial.with_name(written.name))
+            partial.rmdir()
+            rotate_checkpoints(self.args.output_dir, save_total_limit=self.args.save_total_limit, use_mtime=False)
+
+    def _get_output_dir(self, trial) -> str:
+        return os.path.join(self.args.output_dir, "checkpoint.partial") if self._writing else self.args.output_dir
 
 
 def export(folder: str | Path, save: Callable[[Path], None]) -> Path:
@@ -217,15 +240,3 @@ def export(folder: str | Path, save: Callable[[Path], None]) -> Path:
     save(partial)
     os.replace(partial, folder)
     return folder
-
-
-def check_rows(dataset: Dataset, batch_size: int) -> None:
-    """
-    Raises:
-        ValueError: there is nothing to train on, or less than one batch.
-    """
-    if len(dataset) < batch_size:
-        raise ValueError(
-            f"there are {len(dataset)} recordings, fewer than one batch (batch_size is {batch_size}); "
-            "lower batch_size or add recordings."
-        )

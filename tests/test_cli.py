@@ -178,6 +178,8 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     assert {file.name for file in detector.iterdir()} == published
     card = (detector / "README.md").read_text()
     assert "| finetune | " in card and "## Measured" in card and "of 6 normal ones" in card
+    report = (folders["report"] / "report.html").read_text()
+    assert report.count("Clusters of normal recordings") == 1 and 'alt="Dendrogram"' in report  # valve hides its own
     submission = {file.name for file in (folders["score"] / "submission").iterdir()}
     assert "anomaly_score_fan_section_00_test.csv" in submission
     scored = read_table(folders["score"] / "test.parquet")

@@ -7,13 +7,17 @@ import torch
 from transformers import AutoModel
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatModel, FinetuneConfig, TransformerEncoder, finetune, load_folder
-from hf_asd.class_balance import BalancedSampler, balance_weights, mixup
+from hf_asd.augmentation import mixup
+from hf_asd.batching import ClipSampler
+from hf_asd.class_balance import balance_weights
 from hf_asd.early_stopping import hold_out
+from hf_asd.lora import LoraOptions
 from hf_asd.models.attribute_classifier.heads import LOSSES
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 OPTIONS = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
+HEAD = {"projection_size": 8, "detect_on": "projection"}
 OPTIONS |= {"time_mask": 8, "frequency_mask": 8, "training": {"disable_tqdm": True}}
 
 
@@ -54,23 +58,25 @@ def test_all_classes_weigh_the_same():
     labels = [0] * 990 + [1] * 10
     found = balance_weights(labels)
     assert found.mean() == pytest.approx(1) and found[:990].sum() == pytest.approx(found[990:].sum())
-    sampler = BalancedSampler(found, seed=0)
-    drawn = list(sampler)
-    assert len(drawn) == 1000 and 400 < sum(row >= 990 for row in drawn) < 600
-    assert list(sampler) == drawn
-    sampler.set_epoch(1)
-    assert list(sampler) != drawn
+    drawn = [draw.row for draw in ClipSampler(np.full(1000, 16), step_clips=10, steps=100, seed=0, weights=found)]
+    assert sum(row >= 990 for row in drawn) == pytest.approx(500, abs=30)
 
 
-def test_mixup_keeps_half_of_a_clip_or_more():
+def test_mixup_keeps_half_of_a_clip_or_more_and_pairs_that_no_even_batch_parts():
     values = torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(0))
-    mixed, partners, shares = mixup(values, 0.5, torch.Generator().manual_seed(1))
+    draws = torch.arange(50)
+    mixed, partners, shares = mixup(values, draws, 0.5)
     assert shares.min() >= 0.5 and shares.max() <= 1 and shares.std() > 0.05
     for clip in range(50):
         torch.testing.assert_close(
             mixed[clip], shares[clip] * values[clip] + (1 - shares[clip]) * values[partners[clip]]
         )
-    assert torch.equal(mixed, mixup(values, 0.5, torch.Generator().manual_seed(1))[0])
+    assert (partners != torch.arange(50)).all() and torch.equal(partners[partners], torch.arange(50))
+    halves = [mixup(values[half], draws[half], 0.5)[0] for half in (slice(0, 24), slice(24, 50))]
+    assert torch.equal(torch.cat(halves), mixed)
+    odd, partners, _ = mixup(values[:3], draws[:3], 0.5)
+    assert partners.tolist() == [1, 0, 2]
+    torch.testing.assert_close(odd[2], values[2])
 
 
 def test_clips_are_held_out_class_by_class():
@@ -114,6 +120,14 @@ def test_every_option_together_resumes_to_the_same_bits(clips, encoder, tmp_path
     assert losses[0] == losses[1] and len(json.loads(losses[0])) == 3
 
 
+def test_early_stopping_gives_the_best_lora_back(clips, encoder, tmp_path):
+    options = OPTIONS | {"max_steps": 40, "learning_rate": 0.5, "head_learning_rate": 1.0, "warmup": 0.0}
+    options |= {"patience": 1, "validation": 0.25, "save_steps": 1, "lora": LoraOptions(rank=2)}
+    finetuned = finetune(clips, encoder, FinetuneConfig(**options), tmp_path / "run")
+    assert {name.split(".")[0] for name in changed(encoder, finetuned)} <= {"layers"}
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+
+
 @pytest.mark.parametrize("balance", ["none", "sampling", "weights"])
 def test_balance_changes_what_is_learned(balance, clips, encoder, tmp_path):
     folder = finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"balance": balance}), tmp_path / balance)
@@ -130,8 +144,13 @@ def test_early_stopping_ends_training_and_gives_the_best_weights_back(clips, enc
     losses = {int(k): v for k, v in json.loads((tmp_path / "run" / "held_out_losses.json").read_text()).items()}
     best = min(losses, key=losses.get)
     assert max(losses) == best + 2 < 40
-    once = FinetuneConfig(**options | {"max_steps": best, "validation": 0.25})
-    assert len(changed(encoder, folder)) > 0 and once.patience == 0
+    assert changed(encoder, folder)
+    # Killed between the end of training and the export: it ends where it had ended.
+    folder.rename(tmp_path / "first")
+    again = finetune(clips, encoder, config, tmp_path / "run")
+    assert max(json.loads((tmp_path / "run" / "held_out_losses.json").read_text()), key=int) == str(best + 2)
+    a, b = weights(tmp_path / "first"), weights(again)
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_only_the_last_blocks_learn_where_asked(clips, encoder, tmp_path):
@@ -168,6 +187,8 @@ def test_a_head_alone_learns_on_features_that_are_computed_once(clips, encoder, 
         ({"balance": "all"}, "balance is 'all'; accepted are none, sampling, weights"),
         ({"mixup": -1.0}, "mixup is -1.0"),
         ({"validation": 1.0}, "validation is 1.0"),
+        ({"train_blocks": 1, "lora": LoraOptions()}, "give one of the two"),
+        ({"train_blocks": 0, **HEAD, "training": {"push_to_hub": True}}, "with train_blocks 0 it stays as it was"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

@@ -3,8 +3,10 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from datasets import Dataset
 
-from hf_asd import AnomalyDetector, load_folder, write_report
+from hf_asd import AnomalyDetector, ClusteringConfig, assign_pseudo_attributes, load_folder, write_report
+from hf_asd.clustering.describe import cluster_report
 from hf_asd.metrics.functional import score_table
 
 
@@ -111,3 +113,21 @@ def test_report_of_recordings_that_nobody_labelled(folder, tmp_path):
 def test_a_report_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a report needs train"):
         write_report(tmp_path / "report.html", title="")
+
+
+@pytest.mark.parametrize("num_clusters", [1, 3])
+def test_clusters_are_drawn_and_can_be_heard(folder, tmp_path, num_clusters):
+    dataset = load_folder(folder)
+    train = AnomalyDetector()._embedded(dataset["train"], None)
+    hidden = Dataset.from_list([row | {"attribute_label": None} for row in train.to_list()])
+    config = ClusteringConfig(num_clusters=num_clusters)
+    rows = assign_pseudo_attributes(hidden, config)
+    found = cluster_report(rows, config)
+    assert len(found["fan"]["clusters"]) == num_clusters and 0 <= found["fan"]["stability"] <= 1
+    assert (found["fan"]["silhouette"] is None) == (num_clusters == 1)
+    path = write_report(tmp_path / "report.html", title="Fan", train=rows, clusters=found)
+    assert_self_contained(path)
+    assert path.read_text().count("<audio") == num_clusters
+    text = visible_text(path)
+    assert "Clusters of normal recordings" in text and "cluster=0" in text
+    assert ("Mean silhouette" in text) == (num_clusters == 3)

@@ -90,8 +90,8 @@ def build_dendrogram(points: np.ndarray, method: str = "ward", exact_clips: int 
     leaves = kmeans.fit_predict(plane)
     used, leaves = np.unique(leaves, return_inverse=True)
     weights = np.bincount(leaves).astype(np.float64)
-    members = csr_array((np.ones(count), (leaves, np.arange(count))), shape=(len(used), count))
-    centroids = (members @ points) / weights[:, None]
+    members = csr_array((np.ones(count, points.dtype), (leaves, np.arange(count))), shape=(len(used), count))
+    centroids = (members @ points).astype(np.float64) / weights[:, None]
     return Dendrogram(weighted_ward(centroids, weights), centroids, weights, leaves)
 
 

@@ -1,7 +1,7 @@
 """How many clusters: chosen from the embeddings alone."""
 
 import numpy as np
-from sklearn.utils.extmath import randomized_svd
+from scipy.linalg import eigh
 
 from .dendrogram import Dendrogram
 
@@ -40,9 +40,16 @@ def choose_num_clusters(dendrogram: Dendrogram, max_clusters: int) -> int:
 def leading_components(points: np.ndarray, weights: np.ndarray, components: int = 50) -> np.ndarray:
     """Weighted principal components, of shape `(leaves, components)` or fewer."""
     mean = weights @ points / weights.sum()
-    centred = np.sqrt(weights)[:, None] * (points - mean)
-    _, _, axes = randomized_svd(centred, min(components, *points.shape), random_state=0)
-    return (points - mean) @ axes.T
+    centred = points - mean
+    scaled = np.sqrt(weights)[:, None] * centred
+    count, dimensions = points.shape
+    products = scaled.T @ scaled if dimensions <= count else scaled @ scaled.T
+    most = len(products) - 1
+    axes = eigh(products, subset_by_index=(max(0, most - components + 1), most))[1]
+    if dimensions > count:
+        axes = scaled.T @ axes
+        axes /= np.linalg.norm(axes, axis=0).clip(1e-12)
+    return centred @ axes
 
 
 def information_criterion(points: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> float:

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, Features, Value, concatenate_datasets
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -95,7 +96,8 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
     """
     config = config or ClusteringConfig()
     needed = ["machine", "domain", "attribute_label", "embedding"]
-    columns = dataset.select_columns(needed).with_format("numpy")
+    # As Arrow: the embeddings of many clips are clustered where they lie, not copied into Python objects.
+    columns = dataset.select_columns(needed).with_format("arrow")
     assigned = columns.map(
         _assign,
         batched=True,
@@ -112,26 +114,29 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
     return concatenate_datasets([dataset, assigned.with_format(None)], axis=1)
 
 
-def _assign(rows: dict, options: dict, names: dict, version: int) -> dict:
+def _assign(rows: pa.Table, options: dict, names: dict, version: int) -> pa.Table:
     config = ClusteringConfig(**options)
-    machines, domains = (np.asarray(rows[column]).astype(str) for column in ("machine", "domain"))
-    hidden = np.array([label is None for label in rows["attribute_label"]], dtype=bool)
+    machines, domains = (np.array(rows[column].to_pylist(), dtype=str) for column in ("machine", "domain"))
+    hidden = rows["attribute_label"].is_null().to_numpy()
+    embeddings = rows["embedding"].combine_chunks().flatten().to_numpy().reshape(len(rows), -1)
     pseudo = np.full(len(machines), None, dtype=object)
     confidence = np.full(len(machines), None, dtype=object)
     for machine in np.unique(machines[hidden]):
         chosen = np.flatnonzero(hidden & (machines == machine))
-        clusters, sure = cluster_machine(rows["embedding"][chosen], domains[chosen], config, machine)
+        own = embeddings if len(chosen) == len(embeddings) else embeddings[chosen]
+        clusters, sure = cluster_machine(own, domains[chosen], config, machine)
         sizes = np.bincount(clusters).tolist()
-        own = {cluster: told for (name, cluster), told in names.items() if name == machine}
-        if own and [own[cluster][1] for cluster in sorted(own)] != sizes:
+        told = {cluster: row for (name, cluster), row in names.items() if name == machine}
+        if told and [told[cluster][1] for cluster in sorted(told)] != sizes:
             raise ValueError(
                 f"{config.names_file}: was written for other clusters of {machine}; now they have {sizes} clips. "
                 "Write it again with hf-asd clusters, and edit its names."
             )
         for cluster in range(len(sizes)):
-            pseudo[chosen[clusters == cluster]] = own[cluster][0] if own else NAME.format(cluster)
+            pseudo[chosen[clusters == cluster]] = told[cluster][0] if told else NAME.format(cluster)
         confidence[chosen] = sure.tolist()
-    return {"pseudo_attribute": pseudo.tolist(), "pseudo_attribute_confidence": confidence.tolist()}
+    columns = {"pseudo_attribute": pseudo.tolist(), "pseudo_attribute_confidence": confidence.tolist()}
+    return pa.Table.from_pydict(columns, schema=COLUMNS.arrow_schema)
 
 
 def cluster_machine(
@@ -171,7 +176,7 @@ def clustered_space(embeddings: np.ndarray, config: ClusteringConfig) -> np.ndar
     """Embeddings as they are clustered: of unit length, as principal components, whitened, as the config says."""
     points = np.asarray(embeddings, dtype=np.float32)
     if config.normalize:
-        points = points / np.linalg.norm(points, axis=1, keepdims=True).clip(1e-12)
+        points = points / np.sqrt(np.einsum("nd,nd->n", points, points))[:, None].clip(1e-12)
     if config.pca_components is not None:
         components = min(config.pca_components, len(points), points.shape[1])
         solver = "covariance_eigh" if len(points) > points.shape[1] else "full"

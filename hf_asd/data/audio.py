@@ -131,6 +131,25 @@ def clipped_share(samples: np.ndarray) -> float:
     return float(lengths[lengths >= CLIPPED_RUN].sum() / len(samples))
 
 
+def duration(audio: dict | str | Path) -> float:
+    """
+    A recording's length in seconds, from its header alone.
+
+    Args:
+        audio (`dict` or `str` or `Path`): as for [`read_audio`].
+
+    Raises:
+        BadAudioError: as [`read_audio`] says it of a file that cannot be read or is too short.
+    """
+    name, source = (audio["path"], audio.get("bytes")) if isinstance(audio, dict) else (str(audio), None)
+    try:
+        seconds = soundfile.info(io.BytesIO(source) if source else name).duration
+    except (soundfile.LibsndfileError, OSError):
+        seconds = 0.0
+    # Reading says what is wrong.
+    return seconds if seconds >= MINIMUM_SECONDS else len(read_audio(audio)) / SAMPLING_RATE
+
+
 def drop_bad_audio(
     dataset: DatasetDict, on_bad_audio: str = "error", channel: int | str = 0, allow_silence: bool = False
 ) -> tuple[DatasetDict, list[str]]:

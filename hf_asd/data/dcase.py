@@ -10,11 +10,11 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import soundfile
-from datasets import Dataset, DatasetDict, Features, IterableDatasetDict, concatenate_datasets
+from datasets import Dataset, DatasetDict, IterableDatasetDict
 from datasets.table import MemoryMappedTable
 
 from .records import years_of
-from .schema import attribute_label, dataset_from_rows
+from .schema import dataset_from_rows
 
 
 YEARS = range(2020, 2027)
@@ -137,7 +137,7 @@ def is_noise_only(clip_id: str) -> bool:
 def load_attribute_truth(path: str | Path) -> dict[str, dict[str, str]]:
     """
     The true attributes of machines whose attributes are hidden: for evaluation, or for training where somebody hands
-    them over ([`reveal_attributes`]).
+    them over ([`~hf_asd.data.schema.reveal_attributes`]).
 
     Args:
         path (`str` or `Path`): one such table, or a folder (or one of its parents) with tables
@@ -173,41 +173,6 @@ def load_attribute_truth(path: str | Path) -> dict[str, dict[str, str]]:
             "<machine>/attributes_00_<split>_correspondence.csv, there or in a subfolder."
         )
     return truth
-
-
-def reveal_attributes(dataset: Dataset, truth: dict[str, dict[str, str]]) -> Dataset:
-    """
-    Gives rows their true attributes where they are hidden.
-
-    Args:
-        dataset (`datasets.Dataset`): rows of the schema.
-        truth (`dict[str, dict[str, str]]`): `clip_id` -> attributes, as of [`load_attribute_truth`].
-
-    Returns:
-        `datasets.Dataset`: the same rows; those whose `clip_id` is in `truth` have its `attributes` and
-        `attribute_label`.
-
-    Raises:
-        ValueError: the truth is of no clip whose attributes are hidden.
-    """
-    hidden = [label is None for label in dataset["attribute_label"][:]]
-    found = [clip_id if none else None for clip_id, none in zip(dataset["clip_id"], hidden, strict=True)]
-    if not any(clip_id in truth for clip_id in found):
-        raise ValueError(
-            f"the true attributes are of {len(truth)} clips such as {next(iter(truth))}, and of none of the "
-            f"{sum(hidden)} clips whose attributes are hidden."
-        )
-
-    columns = {"attributes": dataset["attributes"][:], "attribute_label": dataset["attribute_label"][:]}
-    for place, clip_id in enumerate(found):
-        if clip_id in truth:
-            pairs = sorted(truth[clip_id].items())
-            columns["attributes"][place] = [{"key": key, "value": value} for key, value in pairs]
-            columns["attribute_label"][place] = attribute_label(truth[clip_id])
-    features = Features({column: dataset.features[column] for column in columns})
-    revealed = Dataset.from_dict(columns, features=features)
-    order = dataset.column_names
-    return concatenate_datasets([dataset.remove_columns(list(columns)), revealed], axis=1).select_columns(order)
 
 
 def _machine_folders(path: Path, subset: str | None) -> list[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Audio, Dataset, Features, List, Value
+from datasets import Audio, Dataset, Features, List, Value, concatenate_datasets
 
 
 DOMAINS = ("source", "target", "unknown")
@@ -66,6 +66,41 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
     }
     plain = Features({**FEATURES, "audio": {"bytes": Value("binary"), "path": Value("string")}})
     return Dataset.from_dict(columns, features=plain).cast_column("audio", Audio(decode=False))
+
+
+def reveal_attributes(dataset: Dataset, truth: dict[str, dict[str, str]]) -> Dataset:
+    """
+    Gives rows their true attributes where they are hidden.
+
+    Args:
+        dataset (`datasets.Dataset`): rows of the schema.
+        truth (`dict[str, dict[str, str]]`): `clip_id` -> attributes (see [`~hf_asd.data.dcase.load_attribute_truth`]).
+
+    Returns:
+        `datasets.Dataset`: the same rows; those whose `clip_id` is in `truth` have its `attributes` and
+        `attribute_label`.
+
+    Raises:
+        ValueError: the truth is of no clip whose attributes are hidden.
+    """
+    hidden = [label is None for label in dataset["attribute_label"][:]]
+    found = [clip_id if none else None for clip_id, none in zip(dataset["clip_id"], hidden, strict=True)]
+    if not any(clip_id in truth for clip_id in found):
+        raise ValueError(
+            f"the true attributes are of {len(truth)} clips such as {next(iter(truth))}, and of none of the "
+            f"{sum(hidden)} clips whose attributes are hidden."
+        )
+
+    columns = {"attributes": dataset["attributes"][:], "attribute_label": dataset["attribute_label"][:]}
+    for place, clip_id in enumerate(found):
+        if clip_id in truth:
+            pairs = sorted(truth[clip_id].items())
+            columns["attributes"][place] = [{"key": key, "value": value} for key, value in pairs]
+            columns["attribute_label"][place] = attribute_label(truth[clip_id])
+    features = Features({column: dataset.features[column] for column in columns})
+    revealed = Dataset.from_dict(columns, features=features)
+    order = dataset.column_names
+    return concatenate_datasets([dataset.remove_columns(list(columns)), revealed], axis=1).select_columns(order)
 
 
 def write_table(dataset: Dataset, path: str | Path) -> Path:

@@ -74,3 +74,18 @@ def keep_blocks(model: PreTrainedModel, layer: int) -> int:
     model.config = deepcopy(model.config)  # another model may be built from the same one
     model.config.num_hidden_layers = kept
     return kept
+
+
+def freeze_below(encoder: PreTrainedModel, blocks: int):
+    """
+    Leaves only an encoder's last blocks to learn; embeddings, earlier blocks and what lies outside of blocks stay.
+
+    Raises:
+        ValueError: it has fewer blocks.
+    """
+    all_blocks = blocks_of(encoder)
+    if not 0 < blocks <= len(all_blocks):
+        raise ValueError(f"train_blocks is {blocks}; this encoder has {len(all_blocks)} blocks.")
+    encoder.requires_grad_(False)
+    for block in all_blocks[-blocks:]:
+        block.requires_grad_(True)

@@ -111,6 +111,7 @@ class FilterBankExtractor(SequenceFeatureExtractor):
         sampling_rate: int | None = None,
         return_tensors: str | None = None,
         return_attention_mask: bool = False,
+        device: str | torch.device = "cpu",
         **kwargs,
     ) -> BatchFeature:
         """
@@ -124,6 +125,8 @@ class FilterBankExtractor(SequenceFeatureExtractor):
                 `"pt"` or `"np"`.
             return_attention_mask (`bool`, *optional*, defaults to `False`):
                 Whether to say which frames come from a recording; the model needs it where lengths differ.
+            device (`str` or `torch.device`, *optional*, defaults to `"cpu"`):
+                Where the log energies are computed, and stay.
 
         Returns:
             `BatchFeature` with `input_values` of shape `(clips, frames, feature_size)`, float32, and, if asked for,
@@ -142,6 +145,7 @@ class FilterBankExtractor(SequenceFeatureExtractor):
         clips = [torch.as_tensor(clip, dtype=torch.float32) for clip in raw_speech] if len(raw_speech) else []
         if clips and clips[0].ndim == 0:
             clips = [torch.as_tensor(raw_speech, dtype=torch.float32)]
+        clips = [clip.to(device) for clip in clips]
         minimum = FRAME_SAMPLES + (0 if self.fill_patches else (self.patch_size - 1) * HOP_SAMPLES)
         shapes = {tuple(clip.shape) for clip in clips if clip.ndim != 1 or len(clip) < minimum}
         if not clips or shapes:
@@ -157,13 +161,13 @@ class FilterBankExtractor(SequenceFeatureExtractor):
         frames = max(len(log_mel) for log_mel in log_mels)
         if self.fill_patches:
             frames = -(-frames // self.patch_size) * self.patch_size
-        filled = torch.full((len(clips), frames, self.feature_size), self.padding_value)
+        filled = torch.full((len(clips), frames, self.feature_size), self.padding_value, device=device)
         for row, log_mel in enumerate(log_mels):
             filled[row, : len(log_mel)] = log_mel
         if self.do_normalize:
             filled.sub_(self.mean).div_(2 * self.std)
         features = {"input_values": filled}
         if return_attention_mask:
-            heard = torch.tensor([len(log_mel) for log_mel in log_mels])
-            features["attention_mask"] = (torch.arange(frames) < heard[:, None]).long()
+            heard = torch.tensor([len(log_mel) for log_mel in log_mels], device=device)
+            features["attention_mask"] = (torch.arange(frames, device=device) < heard[:, None]).long()
         return BatchFeature(features).convert_to_tensors(return_tensors)

@@ -12,6 +12,7 @@ import soundfile
 
 from hf_asd.data.dcase import is_noise_only, load_attribute_truth, load_dcase
 from hf_asd.data.factory import FactoryConfig, write_factory
+from hf_asd.data.schema import attribute_label, reveal_attributes
 
 
 NAME = re.compile(r"section_00_(source|target)_(train|test)_(normal|anomaly)_(\d{4})_(.*)\.wav")
@@ -201,8 +202,20 @@ def test_the_factory_loads_and_its_truth_covers_the_hidden_machine(factory):
     assert set(truth) == set(hidden) and {clip_id.split("/")[0] for clip_id in hidden} == {"valve"}
     assert set(truth[hidden[0]]) == {"pat", "pres"}
     assert load_attribute_truth(factory / "ground_truth") == truth
+    assert load_attribute_truth(factory / "ground_truth" / "valve_attributes_00.csv") == truth
     with pytest.raises(FileNotFoundError, match="holds no table of true attributes"):
         load_attribute_truth(factory / "fan")
+
+    told = reveal_attributes(dataset["train"], truth)
+    assert told.features == dataset["train"].features and told["clip_id"] == dataset["train"]["clip_id"]
+    for before, after in zip(dataset["train"], told, strict=True):
+        if before["machine"] == "valve":
+            assert {pair["key"]: pair["value"] for pair in after["attributes"]} == truth[after["clip_id"]]
+            assert after["attribute_label"] == attribute_label(truth[after["clip_id"]])
+        else:
+            assert after == before
+    with pytest.raises(ValueError, match=f"of none of the {TRAIN} clips whose attributes are hidden"):
+        reveal_attributes(dataset["train"], {"fan/train/x": {"speed": "3"}})
 
 
 def test_the_organisers_later_tables_of_true_attributes(tmp_path):

@@ -6,7 +6,16 @@ import pytest
 import soundfile
 import torch
 from golden_recipe import fill_with_waves, golden_clip
-from transformers import AutoFeatureExtractor, AutoModel
+from transformers import (
+    ASTConfig,
+    ASTFeatureExtractor,
+    ASTModel,
+    AutoFeatureExtractor,
+    AutoModel,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+)
 
 from hf_asd import (
     AnomalyDetector,
@@ -222,3 +231,21 @@ def test_a_converted_checkpoint_is_fine_tuned(model, clips, tmp_path):
     for name, weight in tuned.encoder.state_dict().items():
         changed = not torch.equal(weight, model.state_dict()[name])
         assert changed or "k_proj.bias" in name, name
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def test_encoders_that_fine_tuning_has_no_crops_for_are_refused(clips, tmp_path):
+    waves = Wav2Vec2Model(Wav2Vec2Config(**TINY, conv_dim=(16,) * 7, num_conv_pos_embedding_groups=2))
+    waves.save_pretrained(tmp_path / "waves")
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "waves")
+    with pytest.raises(ValueError, match="waves is a wav2vec2, which takes samples"):
+        finetune(clips, tmp_path / "waves", FinetuneConfig(batch_size=4), tmp_path / "run")
+    ASTModel(ASTConfig(**TINY, max_length=64)).save_pretrained(tmp_path / "ast")
+    ASTFeatureExtractor(max_length=64).save_pretrained(tmp_path / "ast")
+    with pytest.raises(ValueError, match="crop_seconds is 1.0; this AST hears at most 0.64 s"):
+        finetune(clips, tmp_path / "ast", FinetuneConfig(batch_size=4, crop_seconds=1.0), tmp_path / "run")
+    options = FinetuneConfig(batch_size=4, crop_seconds=0.64, max_steps=1)
+    tuned = AutoModel.from_pretrained(finetune(clips, tmp_path / "ast", options, tmp_path / "run"))
+    assert type(tuned.encoder) is ASTModel

@@ -183,15 +183,15 @@ def test_pretraining_from_published_weights_resumes_to_the_same_bits(encoder, cl
     options = {"crop_seconds": 0.5, "masks_per_clip": 2, "batch_size": 4, "max_steps": 4, "save_steps": 2}
     config = PretrainConfig(encoder=str(publish(tmp_path / "published", encoder)), **options)
     whole = pretrain(clips, config, tmp_path / "whole")
-    drawn = SeededTrainer.generator
+    checked = SeededTrainer.checked
 
-    def stops(self):
+    def stops(self, loss):
         if self.state.global_step == 3:
             raise KeyboardInterrupt
-        return drawn(self)
+        return checked(self, loss)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SeededTrainer, "generator", stops)
+        patch.setattr(SeededTrainer, "checked", stops)
         pretrain(clips, config, tmp_path / "stopped")
     resumed = AutoModel.from_pretrained(pretrain(clips, config, tmp_path / "stopped"))
     assert_same_weights(resumed, AutoModel.from_pretrained(whole))

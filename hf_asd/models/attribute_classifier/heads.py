@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
+from ...distributed import from_all
+
 
 class Head(nn.Module):
     """
@@ -140,7 +142,8 @@ class SubCentreArcFaceHead(ArcFaceHead):
 
 class AdaptiveHead(Head):
     """
-    A cosine classifier whose scale follows from every batch: no scale and no margin have to be chosen.
+    A cosine classifier whose scale follows from every batch, that of all processes together: no scale and no margin
+    have to be chosen.
 
     With two classes the first scale of the papers would be 0, and with few the later ones can fall below it, which
     ends learning: none here is below 1.
@@ -174,6 +177,7 @@ class AdaptiveHead(Head):
         self._set_scale(others, own)
 
     def _set_scale(self, exponents: torch.Tensor, own: torch.Tensor):
+        exponents, own = from_all(exponents, own)
         log_average = exponents.flatten().logsumexp(0) - math.log(len(exponents))
         median = angle(own).quantile(0.5)
         self.scale.copy_((log_average / median.clamp_max(math.pi / 4).cos()).clamp_min(1.0))

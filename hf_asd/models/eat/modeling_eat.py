@@ -137,15 +137,15 @@ class EatLayer(GradientCheckpointingLayer):
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout)
 
-    def forward(self, hidden_states: torch.Tensor, **kwargs) -> torch.Tensor:
-        return self.with_mlp_output(hidden_states, **kwargs)[0]
-
-    def with_mlp_output(self, hidden_states: torch.Tensor, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, hidden_states: torch.Tensor, with_mlp_output: bool = False, **kwargs
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """The block's output, and what its MLP gave before the residual was added: pre-training predicts that."""
         attended, _ = self.attention(hidden_states, **kwargs)
         hidden_states = self.norm1(hidden_states + self.dropout(attended))
         mlp_output = self.mlp(hidden_states)
-        return self.norm2(hidden_states + self.dropout(mlp_output)), mlp_output
+        hidden_states = self.norm2(hidden_states + self.dropout(mlp_output))
+        return (hidden_states, mlp_output) if with_mlp_output else hidden_states
 
 
 class EatPreTrainedModel(StrictPreTrainedModel):

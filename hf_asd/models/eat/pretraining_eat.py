@@ -59,14 +59,18 @@ class EatForPreTrainingOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `(1,)`): frame loss and weighted utterance loss.
         frame_loss (`torch.FloatTensor` of shape `(1,)`): over masked patches.
         utterance_loss (`torch.FloatTensor` of shape `(1,)`): of the CLS token.
-        target_spread (`torch.FloatTensor` of shape `(1,)`): how far targets of different clips and patches lie apart,
-            mean standard deviation over channels; near 0 when the teacher has collapsed.
+        agreement (`torch.FloatTensor` of shape `(1,)`): mean cosine between the student's predictions of masked
+            patches and the teacher's targets.
+        targets (`torch.FloatTensor` of shape `(clips, patches, hidden_size)`): of the teacher.
+        teacher_states (`torch.FloatTensor` of shape `(clips, patches, hidden_size)`): the teacher's own output.
     """
 
     loss: torch.FloatTensor | None = None
     frame_loss: torch.FloatTensor | None = None
     utterance_loss: torch.FloatTensor | None = None
-    target_spread: torch.FloatTensor | None = None
+    agreement: torch.FloatTensor | None = None
+    targets: torch.FloatTensor | None = None
+    teacher_states: torch.FloatTensor | None = None
 
 
 class EatDecoder(nn.Module):
@@ -94,7 +98,8 @@ class EatForPreTraining(EatPreTrainedModel):
     Student, teacher and decoder.
 
     The teacher is a part of the model so that checkpoints hold it; it gets no gradient and follows the student by
-    [`~EatForPreTraining.update_teacher`].
+    [`~EatForPreTraining.update_teacher`]. Its weights are float32 whatever the student's are: its steps are too small
+    for half precision.
 
     Args:
         config ([`EatConfig`]): the encoder's and the decoder's shape.
@@ -102,7 +107,8 @@ class EatForPreTraining(EatPreTrainedModel):
 
     References:
         W. Chen et al. 2024, "EAT: Self-Supervised Pre-Training with Efficient Audio Transformer", section 3. Both
-        losses are means over rows here; the reference sums the utterance loss over clips and masks.
+        losses are means over rows here; the reference sums the utterance loss over clips and masks, which is
+        `utterance_weight` times their number.
     """
 
     accepts_loss_kwargs = False
@@ -114,7 +120,11 @@ class EatForPreTraining(EatPreTrainedModel):
         self.post_init()
         if student is not None:
             self.eat.load_state_dict(student.state_dict())
-        self.teacher = deepcopy(self.eat).requires_grad_(False)
+        self.start_teacher()
+
+    def start_teacher(self) -> None:
+        """Makes the teacher a copy of the student."""
+        self.teacher = deepcopy(self.eat).requires_grad_(False).float()
 
     @classmethod
     def from_pretrained(cls, source, *args, **kwargs):
@@ -133,65 +143,80 @@ class EatForPreTraining(EatPreTrainedModel):
             slow.lerp_(fast.to(slow.dtype), 1 - decay)
 
     @torch.no_grad()
-    def targets(self, input_values: torch.Tensor) -> torch.Tensor:
+    def targets(self, input_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
         What the student is to predict: outputs of the teacher's MLPs, normalised over the patches of a clip, averaged
         over blocks.
 
         Returns:
-            `torch.Tensor` of shape `(clips, patches, hidden_size)`, float32.
+            `tuple`: the targets, and the teacher's own output of its last block, both of shape
+            `(clips, patches, hidden_size)`, float32.
         """
         hidden_states = self.teacher.with_cls(self.teacher.embeddings(input_values))
         total = 0.0
         first = len(self.teacher.layers) - (self.config.average_top_k_layers or len(self.teacher.layers))
         for number, layer in enumerate(self.teacher.layers):
-            hidden_states, mlp_output = layer.with_mlp_output(hidden_states)
+            hidden_states, mlp_output = layer(hidden_states, with_mlp_output=True)
             if number >= first:
                 total = total + nn.functional.instance_norm(mlp_output[:, 1:].float().transpose(1, 2)).transpose(1, 2)
-        return nn.functional.layer_norm(total / (len(self.teacher.layers) - first), total.shape[-1:])
+        targets = nn.functional.layer_norm(total / (len(self.teacher.layers) - first), total.shape[-1:])
+        return targets, hidden_states[:, 1:].float()
 
     def forward(
         self,
         input_values: torch.Tensor,
         visible: torch.Tensor,
-        generator: torch.Generator,
+        draws: torch.Tensor,
         utterance_weight: float = 1.0,
     ) -> EatForPreTrainingOutput:
         """
         Args:
             input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of the feature extractor.
             visible (`torch.LongTensor` of shape `(clips, masks, visible)`): of [`inverse_block_masks`].
-            generator (`torch.Generator`): on the CPU, for the mask tokens.
+            draws (`torch.LongTensor` of shape `(clips,)`): seeds of the mask tokens.
             utterance_weight (`float`, *optional*, defaults to 1.0): of the utterance loss.
         """
-        targets = self.targets(input_values)
+        targets, teacher_states = self.targets(input_values)
         patches = self.eat.embeddings(input_values)
         clips, count, size = patches.shape
         masks, kept = visible.shape[1:]
-        rows = visible.flatten(0, 1)[..., None].expand(-1, -1, size)
+        rows = visible[..., None].expand(-1, -1, -1, size)
 
-        hidden_states = self.eat.with_cls(patches.repeat_interleave(masks, 0).gather(1, rows))
+        seen = patches[:, None].expand(-1, masks, -1, -1).gather(2, rows)
+        hidden_states = self.eat.with_cls(seen.flatten(0, 1))
         for layer in self.eat.layers:
             hidden_states = layer(hidden_states)
-        cls_token, seen = hidden_states[:, 0], hidden_states[:, 1:]
+        cls_token = hidden_states[:, 0].unflatten(0, (clips, masks)).float()
+        seen = hidden_states[:, 1:].unflatten(0, (clips, masks))
 
-        noise = MASK_NOISE * torch.randn(clips * masks, count, size, generator=generator)
-        grid = noise.to(seen).scatter(1, rows, seen)
+        grid = self.mask_tokens((masks, count, size), draws, seen.device).to(seen.dtype).scatter(2, rows, seen)
         bands = self.config.num_mel_bins // self.config.patch_size
-        predicted = self.decoder(grid.transpose(1, 2).unflatten(2, (-1, bands)))
+        predicted = self.decoder(grid.flatten(0, 1).transpose(1, 2).unflatten(2, (-1, bands)))
+        predicted = predicted.unflatten(0, (clips, masks)).float()
 
         scale = size**-0.5
-        wanted = targets.repeat_interleave(masks, 0)
-        masked = torch.ones(clips * masks, count, device=seen.device).scatter(1, visible.flatten(0, 1), 0.0)
-        distances = (predicted.float() - wanted).square().sum(-1) * scale
-        frame_loss = (distances * masked).sum() / (clips * masks * (count - kept))
-        utterance_loss = ((cls_token.float() - wanted.mean(1)).square().sum(-1) * scale).mean()
+        wanted = targets[:, None]
+        masked = torch.ones(clips, masks, count, device=seen.device).scatter(2, visible, 0.0)
+        masked /= clips * masks * (count - kept)
+        frame_loss = ((predicted - wanted).square().sum(-1) * masked).sum() * scale
+        utterance_loss = (cls_token - wanted.mean(2)).square().sum(-1).mean() * scale
+        with torch.no_grad():
+            agreement = (nn.functional.cosine_similarity(predicted, wanted, dim=-1) * masked).sum()
         return EatForPreTrainingOutput(
             loss=frame_loss + utterance_weight * utterance_loss,
             frame_loss=frame_loss.detach(),
             utterance_loss=utterance_loss.detach(),
-            target_spread=targets.flatten(0, 1).std(0).mean(),
+            agreement=agreement,
+            targets=targets,
+            teacher_states=teacher_states,
         )
+
+    @staticmethod
+    def mask_tokens(shape: tuple[int, ...], draws: torch.Tensor, device: torch.device) -> torch.Tensor:
+        """What stands where the student saw nothing: noise of shape `(clips, *shape)`, drawn clip by clip."""
+        generator = torch.Generator(device)
+        tokens = [torch.randn(shape, generator=generator.manual_seed(seed), device=device) for seed in draws.tolist()]
+        return torch.stack(tokens).mul_(MASK_NOISE)
 
 
 def teacher_decay(step: int, start: float, end: float, steps: int) -> float:

@@ -1,0 +1,33 @@
+"""Several processes (`torchrun`, `accelerate launch`): who does what alone, and who waits."""
+
+import os
+from datetime import timedelta
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather, parse_flag_from_env
+
+
+def processes() -> PartialState:
+    """This process among all of them; alone where nothing launched several."""
+    # What one process does alone, such as checking recordings, may take hours while the others wait.
+    return PartialState(cpu=use_cpu(), timeout=timedelta(days=7))
+
+
+def use_cpu() -> bool:
+    """Whether accelerate has to be told of the CPU: without it, processes that find no GPU do not find each other."""
+    launched = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
+    return launched or parse_flag_from_env("ACCELERATE_USE_CPU")
+
+
+def from_all(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The rows of all processes, those of the first one first; no gradient flows back."""
+    processes()
+    return gather(tuple(tensor.contiguous() for tensor in tensors))
+
+
+def from_main(value):
+    """What the main process found: others may see an older state of the file system that they share."""
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
