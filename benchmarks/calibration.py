@@ -5,7 +5,7 @@ each fresh normal clips of the same machine, for every way to set a threshold.
     python benchmarks/calibration.py [WORK]
 
 Embeddings are drawn: a machine of three operating states of unequal share, heavy-tailed (Student t, 5 degrees of
-freedom), 64 correlated dimensions; with WORK of `benchmarks/scoring_embeddings.py` also of the normal clips of the
+freedom), 64 correlated dimensions; with WORK of `benchmarks/scoring_embeddings.py` they are the normal clips of the
 simulated factories (spectral statistics), from which every installation draws its own.
 
 A fresh clip of each installation raises an alarm or not: 200 draws, whose share lies in the binomial interval given
@@ -44,7 +44,7 @@ def main():
         f"{'clips from':<12}{'preset':<9}{'n':>4}{'threshold':>11}{'asked':>7}{'promised':>10}"
         f"{'first clip':>12}{'interval':>16}{'all clips':>11}  kept"
     )
-    for source in ["drawn"] + ([] if args.work is None else ["factory"]):
+    for source in ["drawn"] if args.work is None else ["factory"]:
         for preset in args.presets:
             for size in args.sizes:
                 measure(args, source, preset, size)

@@ -34,6 +34,7 @@ BACKENDS = {
     "mixture": "likelihood under a Gaussian mixture of the normal recordings",
     "outlier_factor": "local outlier factor among the normal recordings",
 }
+FUSIONS = {"mean": "mean", "min": "lowest", "max": "highest"}
 THRESHOLDS = {
     "conformal": "at the rank among them that a new normal recording exceeds at the stated rate on average",
     "quantile": "their quantile, which new normal recordings exceed more often where there are few",
@@ -275,7 +276,7 @@ def _backend(detector: AnomalyDetector) -> str:
     config = detector.config
     backend = " and ".join(BACKENDS[name] for name in config.backends)
     if len(config.backends) > 1:
-        backend += f"; the {config.fusion} of their z-scores"
+        backend += f"; the {FUSIONS[config.fusion]} of their z-scores"
     if not set(METRICS).isdisjoint(config.backends):
         backend += f"; neighbours averaged: {config.num_neighbours}"
         if config.normalisation in NORMALISATIONS[1:]:

@@ -30,39 +30,43 @@ class Mahalanobis:
         self.deviations /= self.scale
         # The smaller of the two products of the clips tells both the shrinkage and the inverse.
         self.by_clips = len(bank) < bank.shape[1]
-        product = self.deviations @ self.deviations.T if self.by_clips else self.deviations.T @ self.deviations
-        self.shrinkage, self.ridge = _ledoit_wolf(self.deviations, product)
-        self.share = max(1 - self.shrinkage, 1e-12) / len(bank)
-        if self.by_clips:  # by the matrix inversion lemma (M. Woodbury 1950)
-            product.diagonal().add_(self.ridge / self.share)
-        else:
-            product.mul_(self.share).diagonal().add_(self.ridge)
-        self.factor = torch.linalg.cholesky(product)
+        self.product = self.deviations @ self.deviations.T if self.by_clips else self.deviations.T @ self.deviations
+        self.shrinkage, self.ridge = _ledoit_wolf(self.deviations, self.product)
+        self.share = max(1 - self.shrinkage, 1e-12)
+        self.factor = self._factor(self.share / len(bank))
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
-        return self._lengths((queries.to(self.mean.device).double() - self.mean) / self.scale).sqrt()
+        standardised = (queries.to(self.mean.device).double() - self.mean) / self.scale
+        return self._lengths(standardised, self.factor).sqrt()
 
     def leave_one_out(self) -> torch.Tensor:
         """
         The score of each clip of the bank from mean and covariance of the others, in closed form: leaving one out
         changes the covariance by a matrix of rank one (J. Sherman, W. Morrison 1950). The shrinkage of all clips is
-        kept, its multiple of the identity being `n / (n - 1)` of theirs.
+        kept.
 
         Returns:
             `torch.Tensor` of shape `(references,)`, float64.
         """
         n = len(self.deviations)
-        lengths = self._lengths(self.deviations) * (n - 1) / n
+        share = self.share / (n - 1)
+        lengths = self._lengths(self.deviations, self._factor(share))
         # The others' scatter lacks n / (n - 1) of this clip's square, and their mean lies that much farther away.
-        share = self.share * n / (n - 1)
         without = lengths / (1 - share * n / (n - 1) * lengths).clamp_min(1e-12)
         return without.sqrt() * n / (n - 1)
 
-    def _lengths(self, clips: torch.Tensor) -> torch.Tensor:
-        """Squared length of each clip under the inverse of the shrunk covariance."""
+    def _factor(self, share: float) -> torch.Tensor:
+        """Cholesky factor for the covariance `share * scatter + ridge * identity`."""
+        # Of fewer clips than dimensions by the matrix inversion lemma (M. Woodbury 1950).
+        product = self.product.clone() if self.by_clips else share * self.product
+        product.diagonal().add_(self.ridge / share if self.by_clips else self.ridge)
+        return torch.linalg.cholesky(product)
+
+    def _lengths(self, clips: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        """Squared length of each clip under the inverse of the covariance."""
         sides = clips @ self.deviations.T if self.by_clips else clips
-        squares = torch.linalg.solve_triangular(self.factor, sides.T, upper=False).square().sum(0)
+        squares = torch.linalg.solve_triangular(factor, sides.T, upper=False).square().sum(0)
         if not self.by_clips:
             return squares
         return ((clips.square().sum(1) - squares) / self.ridge).clamp_min(0)

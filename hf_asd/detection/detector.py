@@ -266,7 +266,7 @@ class AnomalyDetector:
             BadAudioError: the recording cannot be used.
             ValueError: the machine is not known, or the embedding has no map.
         """
-        bank = torch.cat(list(self.machines[self._known(machine)].embeddings.values()))
+        bank = torch.cat(list(self.machines[self.known_machine(machine)].embeddings.values()))
         return score_map(self.encoder, self.read(audio, sampling_rate)[0], bank)
 
     @property

@@ -132,7 +132,7 @@ def test_mahalanobis_matches_scikit_learn_and_a_refit(rows, dimensions):
     np.testing.assert_allclose(
         backend.score(queries), np.sqrt(fitted.mahalanobis(queries.double().numpy())), rtol=1e-6
     )
-    ridge = backend.ridge * float(backend.scale) ** 2 * rows / (rows - 1)
+    ridge = backend.ridge * float(backend.scale) ** 2
     for row, left_out in enumerate(backend.leave_one_out()):
         others = without(bank, row).double().numpy()
         covariance = (1 - backend.shrinkage) * np.cov(others.T, bias=True) + ridge * np.eye(dimensions)
