@@ -116,6 +116,7 @@ def push_detector(
     repo_id: str,
     *,
     license: str | None = None,
+    dataset: str | None = None,
     private: bool | None = True,
     revision: str | None = None,
     token: str | None = None,
@@ -126,7 +127,14 @@ def push_detector(
 
     Args:
         folder (`str` or `Path`): where [`~hf_asd.AnomalyDetector.save_pretrained`] wrote the detector.
-        repo_id, license, private, revision, token: as for [`~hf_asd.AnomalyDetector.push_to_hub`].
+        repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of a detector is replaced.
+        license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
+            `"cc-by-nc-sa-4.0"`.
+        dataset (`str`, *optional*): id on the Hub of those recordings.
+        private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
+            memory bank and the clips' names tell something about the machines.
+        revision (`str`, *optional*): branch to push to; `main` by default.
+        token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
 
     Returns:
         `str`: the repository's full id.
@@ -141,7 +149,7 @@ def push_detector(
         # The card's lines about its scores load the metric from the same account, where it was published.
         metric = f"{full_id.split('/')[0]}/dcase_score"
         has_metric = HfApi(token=token).repo_exists(metric, repo_type="space")
-        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license}
+        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license, "dataset": dataset}
         card = model_card(folder, detector, full_id, **told)
         return publishable(folder) | {"README.md": str(card).encode()}
 
@@ -157,6 +165,7 @@ def model_card(
     on_hub: bool = False,
     metric: str | None = None,
     license: str | None = None,
+    dataset: str | None = None,
 ) -> ModelCard:
     """
     The card of a detector.
@@ -168,6 +177,7 @@ def model_card(
         on_hub (`bool`, *optional*, defaults to `False`): which of the two it is.
         metric (`str`, *optional*): id of the Space that holds the metric.
         license (`str`, *optional*): of the recordings that it was fitted on.
+        dataset (`str`, *optional*): id on the Hub of those recordings.
 
     Returns:
         `huggingface_hub.ModelCard`.
@@ -197,7 +207,8 @@ def model_card(
         metrics=["roc_auc", "pauc"],
         **({} if license is None else {"license": license}),
         **({} if base_model is None else {"base_model": base_model}),
-        **({} if evaluation is None else {"model_name": title, "eval_results": _results(evaluation)}),
+        **({} if dataset is None else {"datasets": [dataset]}),
+        **({} if evaluation is None else {"model_name": title, "eval_results": _results(evaluation, dataset)}),
     )
     return ModelCard.from_template(
         card_data,
@@ -218,6 +229,7 @@ def model_card(
         terms=[] if evaluation is None else list(term_names(evaluation["year"])),
         metric=metric,
         license=license,
+        dataset=dataset,
         base_model=base_model,
         recipe=recipe,
         compute=compute,
@@ -251,12 +263,12 @@ def _backend(detector: AnomalyDetector) -> str:
     return backend
 
 
-def _results(evaluation: dict) -> list[EvalResult]:
+def _results(evaluation: dict, dataset: str | None) -> list[EvalResult]:
     return [
         EvalResult(
             task_type="audio-classification",
             task_name="anomalous sound detection",
-            dataset_type="machine-recordings",
+            dataset_type=dataset or "machine-recordings",
             dataset_name=machine,
             dataset_config=machine,
             dataset_split="test",

@@ -176,8 +176,8 @@ def push(args: argparse.Namespace):
     """Publishes a detector on the Hub."""
     from .card import push_detector
 
-    options = {"license": args.license, "private": not args.public, "revision": args.revision}
-    print(f"detector: {push_detector(args.detector, args.repo, **options)}")
+    options = {"license": args.license, "dataset": args.dataset, "revision": args.revision}
+    print(f"detector: {push_detector(args.detector, args.repo, private=not args.public, **options)}")
 
 
 def push_metric(args: argparse.Namespace):
@@ -361,6 +361,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("detector", type=Path, help="folder of the detector")
     command.add_argument("repo", help="ORG/NAME; made where it is not there")
     command.add_argument("--license", help="of the recordings it was fitted on, such as cc-by-nc-sa-4.0")
+    command.add_argument("--dataset", help="id on the Hub of those recordings")
     command.add_argument("--public", action="store_true", help="let everybody see it (default: only you)")
     command.add_argument("--revision", help="branch to push to (default: main)")
     command.set_defaults(run=push)

@@ -84,8 +84,9 @@ def test_recipe_licence_and_compute_are_told_and_nobody_s_folders(detector, tmp_
     recipe = {"output_dir": "/home/jo/runs", "data": {"path": "/home/jo/dcase2025"}, "finetune": training}
     recipe["pretrain"] = {"encoder": "worstchan/EAT-base_epoch30_pretrain", "training": {}}
     record_recipe(folder, recipe, {"finetune": {"seconds": 90.0, "device": "2 threads, x86_64"}})
-    card = model_card(folder, detector, "me/asd", on_hub=True, license="cc-by-nc-sa-4.0")
-    assert card.data.license == "cc-by-nc-sa-4.0"
+    card = model_card(folder, detector, "me/asd", on_hub=True, license="cc-by-nc-sa-4.0", dataset="me/dcase")
+    assert card.data.license == "cc-by-nc-sa-4.0" and card.data.datasets == ["me/dcase"]
+    assert "[me/dcase](https://huggingface.co/datasets/me/dcase)" in card.text
     assert card.data.base_model == "worstchan/EAT-base_epoch30_pretrain"
     assert "| finetune | 1.5 min | 2 threads, x86_64 |" in card.text and "`cc-by-nc-sa-4.0`" in card.text
     written = (folder / "recipe.yaml").read_text()

@@ -368,26 +368,18 @@ class AnomalyDetector:
         *,
         scored: Dataset | None = None,
         year: int = 2025,
-        license: str | None = None,
-        private: bool | None = True,
-        revision: str | None = None,
-        token: str | None = None,
+        **options,
     ) -> str:
         """
         Publishes the whole detector with its card, in one commit. What `save_pretrained` wrote and a recipe filled
         with scores is published by [`~hf_asd.card.push_detector`] (`hf-asd push`).
 
         Args:
-            repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of the detector is replaced.
+            repo_id (`str`): `"ORG/NAME"`, as for [`~hf_asd.card.push_detector`].
             scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labelled test clips; the
                 card tells its official scores, and the scores are published.
             year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
-            license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
-                `"cc-by-nc-sa-4.0"`.
-            private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
-                memory bank and the clips' names tell something about the machines.
-            revision (`str`, *optional*): branch to push to.
-            token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
+            options: `license`, `dataset`, `private`, `revision`, `token` of [`~hf_asd.card.push_detector`].
 
         Returns:
             `str`: the repository's full id.
@@ -402,7 +394,7 @@ class AnomalyDetector:
             self.save_pretrained(folder)
             if scored is not None:
                 record_evaluation(folder, scored, year)
-            return push_detector(folder, repo_id, license=license, private=private, revision=revision, token=token)
+            return push_detector(folder, repo_id, **options)
 
     def _embedded(self, rows: Dataset, output_dir: str | Path | None) -> Dataset:
         if "embedding" in rows.column_names:
