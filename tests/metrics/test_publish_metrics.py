@@ -18,6 +18,7 @@ SCORES = [0.1, 0.3, 0.35, 0.2, 0.0, 0.9, 0.4, 0.5, 0.2, 0.8, 0.15, 0.1, 0.6, 0.7
 DOMAINS = ["source", "source", "target", "target"] * 4
 PROGRAM = f"""
 import json, sys
+sys.modules["hf_asd"] = None  # as if it were not installed
 import evaluate
 scores, labels = {SCORES}, {LABELS}
 columns = {{"machine": ["fan"] * 16, "section": ["00"] * 16, "domain": {DOMAINS}}}
@@ -25,11 +26,7 @@ partial = evaluate.load("me/pauc").compute(prediction_scores=scores, references=
 official = evaluate.load("me/dcase_score").compute(
     prediction_scores=scores, references=labels, **columns, year=2025, resamples=50
 )
-assert "hf_asd" not in sys.modules
-try:
-    import hf_asd
-except ImportError:
-    print(json.dumps([partial, official]))
+print(json.dumps([partial, official]))
 """
 
 
