@@ -5,7 +5,6 @@ import math
 import torch
 from torch import nn
 from transformers import initialization as init
-from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -13,7 +12,7 @@ from transformers.utils.generic import can_return_tuple, merge_with_config_defau
 from transformers.utils.output_capturing import capture_outputs
 
 from ..checkpoint import StrictPreTrainedModel
-from ..eat.modeling_eat import eager_attention_forward
+from ..eat.modeling_eat import EatMLP, eager_attention_forward
 from .configuration_beats import BeatsConfig
 
 
@@ -134,17 +133,6 @@ class BeatsAttention(nn.Module):
         return self.out_proj(output.reshape(clips, tokens, size)), weights
 
 
-class BeatsMLP(nn.Module):
-    def __init__(self, config: BeatsConfig):
-        super().__init__()
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.activation = ACT2FN[config.hidden_act]
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.activation(self.fc1(hidden_states)))
-
-
 class BeatsLayer(GradientCheckpointingLayer):
     """
     A block with its norms behind attention and MLP, and with a residual that counts more than they do.
@@ -158,7 +146,7 @@ class BeatsLayer(GradientCheckpointingLayer):
         self.residual_scale = config.residual_scale
         self.attention = BeatsAttention(config)
         self.norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.mlp = BeatsMLP(config)
+        self.mlp = EatMLP(config)
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout)
 
