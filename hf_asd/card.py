@@ -14,7 +14,7 @@ from .detection import AnomalyDetector
 from .detection.neighbours import METRICS, NORMALISATIONS
 from .embedding import SpectralStatistics
 from .evaluation import evaluate_scores
-from .hub import MANIFEST, hub_id, publishable, push_files
+from .hub import MANIFEST, detector_files, hub_id, push_files
 from .metrics.functional import term_names
 
 
@@ -173,7 +173,7 @@ def push_detector(
         has_metric = HfApi(token=token).repo_exists(metric, repo_type="space")
         told = {"on_hub": True, "metric": metric if has_metric else None, "license": license, "dataset": dataset}
         card = model_card(folder, detector, full_id, **told)
-        return publishable(folder) | {"README.md": str(card).encode()}
+        return detector_files(folder) | {"README.md": str(card).encode()}
 
     options = {"private": private, "revision": revision, "token": token}
     return push_files(repo_id, files, mark=MANIFEST, commit_message="Upload detector", **options)

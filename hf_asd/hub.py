@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from huggingface_hub.errors import (
 MANIFEST = "detector.json"
 ENCODER_MARK = "model.safetensors"  # a detector has it one folder deeper
 LOADED = (MANIFEST, "config.json", "*.safetensors", "encoder/*")
+# What was found out about a detector, beside it.
+RECORDS = ("evaluation.json", "scores.parquet", "recipe.yaml", "compute.json", "compact.json")
 BORN_WITH = {".gitattributes", "README.md"}  # what the Hub itself puts into a new repository
 # Nothing that runs code when it is read. Reports stay at home: they hold sound of the recordings.
 PUBLISHED = (".md", ".json", ".safetensors", ".yaml", ".parquet")
@@ -112,7 +115,7 @@ def fetch(detector: str | Path, revision: str | None = None, token: str | None =
 def checksums(folder: str | Path) -> dict[str, dict]:
     """Size in bytes and SHA-256 of each file that a detector is loaded from, by its path below the folder."""
     files = [path for pattern in LOADED for path in sorted(Path(folder).glob(pattern)) if path.name != MANIFEST]
-    return {path.relative_to(folder).as_posix(): _checksum(path) for path in files if path.is_file()}
+    return {path.relative_to(folder).as_posix(): _checksum(path) for path in files if path.suffix in PUBLISHED}
 
 
 def _checksum(path: Path) -> dict:
@@ -168,6 +171,14 @@ def publishable(folder: str | Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in files}
 
 
+def detector_files(folder: str | Path) -> dict[str, Path]:
+    """A detector's files by their path in its folder: what it is loaded from and what was found out about it; nothing
+    else that lies there."""
+    folder = Path(folder)
+    listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    return {name: folder / name for name in (MANIFEST, *listed, *RECORDS) if (folder / name).is_file()}
+
+
 def check_same_kind(api: HfApi, repo_id: str, mark: str, repo_type: str = "model") -> None:
     """
     Raises:
@@ -214,7 +225,10 @@ def push_files(
         HubError: the Hub refuses or cannot be reached, or the repository holds something else; nothing is published.
     """
     api, repo_type = HfApi(token=token), repo.get("repo_type", "model")
-    with explained(repo_id):
+    with explained(repo_id), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="It seems that you are about to commit a data file"
+        )  # scores.parquet
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True, **repo).repo_id
         check_same_kind(api, repo_id, mark, repo_type)
         if revision is not None:

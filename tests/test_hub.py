@@ -88,10 +88,14 @@ def test_revisions_stay_and_what_is_gone_goes(hub, detector, clips, cache):
 
 
 def test_only_what_cannot_run_code_or_be_heard_is_published(hub, folder):
-    for name in ("training_args.bin", "report.html", "model.pt", "notes.txt"):
-        (folder / name).write_bytes(b"x")
     push_detector(folder, "me/asd")
-    assert {name.rsplit(".", 1)[-1] for name in hub.repo("me/asd").files} == {"json", "md", "safetensors"}
+    expected = set(hub.repo("me/asd").files)
+    (folder / "private").mkdir()
+    for name in ("training_args.bin", "report.html", "model.pt", "notes.md", "private/keys.json", "encoder/x.bin"):
+        (folder / name).write_bytes(b"x")
+    AnomalyDetector.from_pretrained(folder).save_pretrained(folder)
+    push_detector(folder, "me/asd")
+    assert set(hub.repo("me/asd").files) == expected
 
 
 def test_an_interrupted_upload_publishes_nothing_and_goes_on(hub, folder):
