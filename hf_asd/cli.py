@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = subparsers.add_parser("fit", help="learn an own machine from a folder of normal recordings")
     command.add_argument("folder", type=Path, help="folder of normal recordings (WAV, FLAC), or a recipe")
+    command.epilog = "Test recordings in test/normal and test/anomaly are scored; the card and push tell the result."
     command.add_argument("--output", type=Path, help="folder for the detector, its card and a report")
     command.add_argument(
         "--encoder", help="id on the Hub or folder of a pretrained encoder; without it spectral statistics are used"
@@ -187,11 +188,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--endpoint", help="a mirror of Zenodo (default: ZENODO_ENDPOINT, else Zenodo)")
     command.set_defaults(run=commands.download)
 
-    command = subparsers.add_parser("evaluate", help="official scores of submission files, or of a recipe")
-    command.add_argument("folder", type=Path, help="folder of submission files, or a recipe")
-    command.add_argument("--truth", type=Path, help="ground truth: the organisers' files or a labelled tree")
+    command = subparsers.add_parser("evaluate", help="official scores of submission files, a detector, or a recipe")
+    command.add_argument("folder", type=Path, help="folder of submission files or of a detector, or a recipe")
+    command.add_argument(
+        "--truth",
+        type=Path,
+        help="ground truth: the organisers' files or a labelled tree; for a detector, a folder of own recordings with "
+        "test/normal and test/anomaly: what is measured is put into the detector's folder and its card",
+    )
     _add_scoring(command)
-    command.set_defaults(run=commands.evaluate, takes_overrides=True)
+    # For a detector: what the recordings allow, 2025 where their domains are known, else 2020.
+    command.set_defaults(run=commands.evaluate, takes_overrides=True, year=None)
 
     command = subparsers.add_parser("compare", help="compare two folders of submission files by a paired bootstrap")
     command.add_argument("a", type=Path, help="first system")

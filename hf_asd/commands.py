@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from .hub import MANIFEST
+
 
 SCORE_COLUMNS = (
     "file",
@@ -24,10 +26,8 @@ SCORE_COLUMNS = (
 
 def fit(args: argparse.Namespace):
     """Learns own machines from a folder of normal recordings, or a recipe up to its detector."""
-    if _is_recipe(args.folder):
-        return _run_recipe(args.folder, "fit", args.overrides)
-    if args.overrides:
-        raise ValueError(f"unknown options: {' '.join(args.overrides)}; see hf-asd fit --help.")
+    if _ran_as_recipe(args):
+        return
     if args.output is None:
         raise ValueError("--output is missing; give the folder that the detector is written to.")
     from .card import render_model_card
@@ -35,6 +35,7 @@ def fit(args: argparse.Namespace):
     from .data.folder import load_folder
     from .detection import AnomalyDetector
     from .embedding import embed
+    from .evaluation import format_table
     from .report import write_report
 
     channel = args.channel
@@ -54,12 +55,15 @@ def fit(args: argparse.Namespace):
     train = embed(dataset["train"], detector.encoder, channel=channel)
     detector.fit(train)
     folder = detector.save_pretrained(args.output)
-    test = detector.score(dataset["test"]) if "test" in dataset and len(dataset["test"]) else None
+    test, evaluation = None, None
+    if "test" in dataset and len(dataset["test"]):
+        test, evaluation = _measure(folder, detector, dataset["test"])
     report = write_report(
         folder / "report.html",
         title=f"{', '.join(detector.machines)}: what is normal",
         train=train,
         test=test,
+        evaluation=evaluation,
         skipped=skipped,
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
         profiles=detector.profiles,
@@ -88,6 +92,13 @@ def fit(args: argparse.Namespace):
                 f"{round(1 / args.false_alarm_rate)} normal recordings or more.",
                 file=sys.stderr,
             )
+    if evaluation is not None:
+        print(format_table(evaluation))
+    elif test is not None and "anomaly" in test["condition"][:]:
+        print(
+            "how well the anomalies are told apart was not measured: that takes normal recordings in test/normal.",
+            file=sys.stderr,
+        )
     print(f"detector: {folder}\nreport:   {report}")
 
 
@@ -238,16 +249,51 @@ def download(args: argparse.Namespace):
 
 
 def evaluate(args: argparse.Namespace):
-    """Official scores of a folder of submission files, or a recipe up to its evaluation."""
-    if _is_recipe(args.folder):
-        return _run_recipe(args.folder, "evaluate", args.overrides)
-    if args.overrides:
-        raise ValueError(f"unknown options: {' '.join(args.overrides)}; see hf-asd evaluate --help.")
+    """Official scores of a folder of submission files or of a detector, or a recipe up to its evaluation."""
+    if _ran_as_recipe(args):
+        return
     if args.truth is None:
         raise ValueError("--truth is missing; give the folder of the ground truth.")
     from .evaluation import evaluate_submission, format_table
 
-    print(format_table(evaluate_submission(args.folder, args.truth, args.year, resamples=args.resamples)))
+    if (args.folder / MANIFEST).is_file():
+        result = _evaluate_detector(args)
+    else:
+        result = evaluate_submission(args.folder, args.truth, args.year or 2025, resamples=args.resamples)
+    print(format_table(result))
+
+
+def _evaluate_detector(args: argparse.Namespace) -> dict:
+    from .card import render_model_card
+    from .data.folder import load_folder
+    from .detection import AnomalyDetector
+
+    detector = AnomalyDetector.from_pretrained(args.folder)
+    found = load_folder(args.truth, channel=detector.config.channel)
+    evaluation = None
+    if "test" in found:
+        _, evaluation = _measure(args.folder, detector, found["test"], args.year, args.resamples)
+    if evaluation is None:
+        raise ValueError(
+            f"{args.truth}: nothing can be measured; it takes normal and anomalous recordings of a machine, in "
+            "test/normal and test/anomaly or told by metadata.csv. The detector must not have learned from them."
+        )
+    render_model_card(args.folder, detector)
+    return evaluation
+
+
+def _measure(folder: Path, detector, test, year: int | None = None, resamples: int = 1000):
+    """Scored test recordings and, of the labelled ones, what was measured, which is also put beside the detector."""
+    from .card import record_evaluation
+    from .evaluation import measurable
+
+    # A detector of one machine takes every recording for that one, whatever the recording's folder is called.
+    machines = [detector.known_machine(machine) for machine in test["machine"]]
+    scored = detector.score(test.remove_columns("machine").add_column("machine", machines))
+    labelled, allowed = measurable(scored)
+    if not len(labelled):
+        return scored, None
+    return scored, record_evaluation(folder, labelled, year or allowed, resamples=resamples)
 
 
 def compare(args: argparse.Namespace):
@@ -294,5 +340,12 @@ def _run_recipe(path: Path, last: str, overrides: list[str]):
         print(f"\n{summary(folders)}")
 
 
-def _is_recipe(path: Path) -> bool:
-    return path.suffix in (".yaml", ".yml") or (path / "recipe.yaml").is_file()
+def _ran_as_recipe(args: argparse.Namespace) -> bool:
+    """Runs what was given up to the stage that the command names, if it is a recipe."""
+    recipe, detector = args.folder / "recipe.yaml", args.folder / MANIFEST  # a detector keeps the recipe it is from
+    if args.folder.suffix in (".yaml", ".yml") or (recipe.is_file() and not detector.is_file()):
+        _run_recipe(args.folder, args.command, args.overrides)
+        return True
+    if args.overrides:
+        raise ValueError(f"unknown options: {' '.join(args.overrides)}; see hf-asd {args.command} --help.")
+    return False

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from .data.ground_truth import load_ground_truth
 from .metrics.bootstrap import bootstrap_official_scores, confidence_interval, two_sided_p_value
-from .metrics.functional import official_score, score_table, term_names
+from .metrics.functional import official_score, score_table, section_rows, term_names
 from .submission import name_difference, read_submission, write_submission
 
 
@@ -18,6 +18,7 @@ __all__ = [
     "evaluate_submission",
     "format_comparison",
     "format_table",
+    "measurable",
     "read_submission",
     "write_submission",
 ]
@@ -61,6 +62,28 @@ def evaluate_scores(
         interval = confidence_interval(samples, confidence)
         result |= {"confidence_interval": interval, "confidence": confidence, "resamples": resamples}
     return result
+
+
+def measurable(scored: Dataset) -> tuple[Dataset, int]:
+    """
+    What can be measured on own recordings, which may lack labels.
+
+    Args:
+        scored (`datasets.Dataset`): rows as for [`evaluate_scores`], whatever their condition and domain.
+
+    Returns:
+        `tuple[Dataset, int]`: the rows of known condition of those machines (and sections) that have normal and
+        anomalous ones, perhaps none; and the year whose official score they allow: 2025 where all of their domains
+        are known and have normal clips, else 2020, whose score (the mean of AUC and partial AUC) needs no domains.
+    """
+    conditions, domains = np.array(scored["condition"][:]), np.array(scored["domain"][:])
+    kept, has_domains = [], True
+    for _, _, rows in section_rows(scored["machine"], scored["section"]):
+        normal, anomalous = (rows[conditions[rows] == condition] for condition in ("normal", "anomaly"))
+        if len(normal) and len(anomalous):
+            kept += sorted([*normal, *anomalous])
+            has_domains &= set(domains[normal]) == {"source", "target"} >= set(domains[anomalous])
+    return scored.select(kept), 2025 if has_domains else 2020
 
 
 def evaluate_submission(

@@ -59,6 +59,45 @@ def test_fit_and_score_a_folder(own_machine, capsys):
     assert main(["score", str(detector), healthy, "--fail-on-anomaly"]) == 0
 
 
+def test_what_is_measured_on_labelled_recordings_is_pushed(hub, own_machine, capsys):
+    rng, machine, detector = np.random.default_rng(1), own_machine / "my_fan", own_machine / "det"
+    for condition, pitch in (("normal", 100), ("anomaly", 170)):
+        (machine / "test" / condition).mkdir(parents=True)
+        for clip in range(4):
+            soundfile.write(machine / "test" / condition / f"{clip}.wav", hum(rng, pitch), RATE)
+    fit, push = ["fit", str(machine), "--output", str(detector)], ["push", str(detector), "me/fan"]
+    told = "Official score of DCASE Task 2, {}, on 4 normal and 4 anomalous test recordings"
+
+    assert main(fit) == 0
+    assert "official score 2020: 100.00 % (95 % confidence interval" in capsys.readouterr().out
+    assert "Official score" in (detector / "report.html").read_text()
+    assert main(push) == 0
+    repo = hub.repo("me/fan")
+    assert told.format(2020) in repo.files["README.md"].decode() and "scores.parquet" in repo.files
+
+    # What was measured goes with the detector that it was measured on.
+    (machine / "test").rename(own_machine / "kept")
+    assert main(fit) == 0 and main(push) == 0
+    assert b"## Measured\n\nNothing yet" in repo.files["README.md"] and "scores.parquet" not in repo.files
+
+    # Later, with other recordings that have domains.
+    (own_machine / "later").mkdir()
+    (own_machine / "kept").rename(own_machine / "later" / "test")
+    files = sorted(file.relative_to(own_machine / "later") for file in (own_machine / "later").rglob("*.wav"))
+    rows = [f"{file.as_posix()},{('source', 'target')[place % 2]}" for place, file in enumerate(files)]
+    (own_machine / "later" / "metadata.csv").write_text("\n".join(["file_name,domain", *rows]))
+    assert main(["evaluate", str(detector), "--truth", str(own_machine / "later"), "--resamples", "20"]) == 0
+    assert main(push) == 0 and told.format(2025) in repo.files["README.md"].decode()
+    assert "| my_fan | 100.00 |" in repo.files["README.md"].decode()
+    assert main(["evaluate", str(detector), "--truth", str(own_machine / "new")]) == 2
+    assert "nothing can be measured" in capsys.readouterr().err
+
+    # Anomalies alone measure nothing, and that is said.
+    (own_machine / "later" / "test" / "anomaly").rename(machine / "anomaly")
+    assert main(fit) == 0
+    assert "was not measured: that takes normal recordings in test/normal" in capsys.readouterr().err
+
+
 def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
     detector, new = own_machine / "det", own_machine / "new"
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
