@@ -95,14 +95,13 @@ def record_evaluation(
     return evaluation
 
 
-def record_recipe(folder: str | Path, recipe: dict, compute: dict | None = None) -> None:
+def record_recipe(folder: str | Path, recipe: dict) -> None:
     """
-    Puts how a detector was made beside it: `recipe.yaml` without the names of folders and tokens, and `compute.json`.
+    Puts how a detector was made beside it: `recipe.yaml`, without the names of folders and tokens.
 
     Args:
         folder (`str` or `Path`): the detector's folder.
         recipe (`dict`): all sections with their options.
-        compute (`dict`, *optional*): stage -> `seconds` and `device`.
     """
     recipe = {name: section for name, section in recipe.items() if name != "output_dir"}
     recipe["data"] = recipe["data"] | {"path": recipe["data"]["path"] and Path(recipe["data"]["path"]).name}
@@ -114,8 +113,18 @@ def record_recipe(folder: str | Path, recipe: dict, compute: dict | None = None)
     partial = Path(folder) / "recipe.yaml.partial"
     partial.write_text(yaml.safe_dump(json.loads(json.dumps(recipe)), sort_keys=False), encoding="utf-8")
     os.replace(partial, Path(folder) / "recipe.yaml")
-    if compute:
-        _write(Path(folder) / "compute.json", compute)
+
+
+def record_compute(folder: str | Path, compute: dict[str, dict]) -> None:
+    """
+    Puts what a detector took to make beside it: `compute.json`.
+
+    Args:
+        folder (`str` or `Path`): the detector's folder.
+        compute (`dict[str, dict]`): stage -> `seconds`, `device` (of [`~hf_asd.distributed.hardware`]) and `resumed`,
+            whether the seconds are those since an interruption.
+    """
+    _write(Path(folder) / "compute.json", compute)
 
 
 def render_model_card(folder: str | Path, detector: AnomalyDetector) -> Path:
@@ -193,7 +202,8 @@ def model_card(
     The card of a detector.
 
     Args:
-        folder (`str` or `Path`): the detector's folder, with what [`record_evaluation`] and [`record_recipe`] left.
+        folder (`str` or `Path`): the detector's folder, with what [`record_evaluation`], [`record_recipe`]
+            and [`record_compute`] left.
         detector ([`~hf_asd.AnomalyDetector`]): the same.
         name (`str`): what it is loaded by, an id on the Hub or a folder.
         on_hub (`bool`, *optional*, defaults to `False`): which of the two it is.

@@ -3,16 +3,14 @@
 import hashlib
 import json
 import os
-import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from datasets import DatasetDict
 
 from . import __version__
-from .card import record_evaluation, record_recipe, render_model_card
+from .card import record_compute, record_evaluation, record_recipe, render_model_card
 from .clustering import assign_pseudo_attributes, cluster_quality
 from .clustering.describe import cluster_report, describe_clusters
 from .clustering.names import write_names
@@ -22,7 +20,7 @@ from .data.factory import write_factory
 from .data.folder import load_folder
 from .data.schema import attribute_label, read_table, reveal_attributes, write_table
 from .detection import AnomalyDetector, DetectorConfig
-from .distributed import from_main, processes
+from .distributed import from_main, hardware, processes
 from .embedding import SpectralStatistics, TransformerEncoder, embed
 from .evaluation import evaluate_scores, format_table, write_submission
 from .finetuning import finetune
@@ -80,6 +78,7 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
         done = from_main(mark.is_file())
         if state.is_main_process:
             print(f"{stage}: {'as before, ' if done else ''}{folder}", flush=True)
+            resumed = not done and folder.is_dir()
             folder.mkdir(parents=True, exist_ok=True)
         state.wait_for_everyone()
         if not done:
@@ -87,7 +86,8 @@ def run_recipe(recipe: Recipe, last: str = "report") -> dict[str, Path]:
             if stage in DISTRIBUTED or state.is_main_process:
                 RUN[stage](recipe, folder, folders)
             if state.is_main_process:
-                made_from |= {"seconds": round(time.monotonic() - started, 1), "device": _device()}
+                seconds = round(time.monotonic() - started, 1)
+                made_from |= {"seconds": seconds, "device": hardware(), "resumed": resumed}
                 _write_json(mark, made_from)  # last: a folder without it is not finished
             state.wait_for_everyone()
         folders[stage] = folder
@@ -246,11 +246,12 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     )
     stages = {name: json.loads((path / "stage.json").read_text()) for name, path in folders.items()}
     compute = {
-        name: {"seconds": told["seconds"], "device": told["device"]}
+        name: {"seconds": told["seconds"], "device": told["device"], "resumed": told.get("resumed", False)}
         for name, told in stages.items()
         if name in ("pretrain", "embed", "cluster", "finetune", "fit") and "seconds" in told
     }
-    record_recipe(detector_folder, asdict(recipe), compute)
+    record_recipe(detector_folder, asdict(recipe))
+    record_compute(detector_folder, compute)
     render_model_card(detector_folder, detector)
 
 
@@ -294,12 +295,6 @@ def summary(folders: dict[str, Path]) -> str:
     if "report" in folders:
         lines += ["", f"detector: {folders['fit'] / 'detector'}", f"report:   {folders['report'] / 'report.html'}"]
     return "\n".join(lines)
-
-
-def _device() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} processor, PyTorch threads: {torch.get_num_threads()}"
 
 
 def _write_json(path: Path, content: object):

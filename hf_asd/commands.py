@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from .hub import MANIFEST
@@ -30,10 +31,11 @@ def fit(args: argparse.Namespace):
         return
     if args.output is None:
         raise ValueError("--output is missing; give the folder that the detector is written to.")
-    from .card import render_model_card
+    from .card import record_compute, render_model_card
     from .data.audio import drop_bad_audio
     from .data.folder import load_folder
     from .detection import AnomalyDetector
+    from .distributed import hardware
     from .embedding import embed
     from .evaluation import format_table
     from .report import write_report
@@ -52,9 +54,12 @@ def fit(args: argparse.Namespace):
         preset=args.preset,
         threshold_method=args.threshold_method,
     )
+    started = time.monotonic()
     train = embed(dataset["train"], detector.encoder, channel=channel)
     detector.fit(train)
     folder = detector.save_pretrained(args.output)
+    seconds = round(time.monotonic() - started, 1)
+    record_compute(folder, {"fit": {"seconds": seconds, "device": hardware(), "resumed": False}})
     test, evaluation = None, None
     if "test" in dataset and len(dataset["test"]):
         test, evaluation = _measure(folder, detector, dataset["test"])

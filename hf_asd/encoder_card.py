@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import Trainer
 
+from .distributed import hardware
 from .hub import ENCODER_MARK, hub_id, publishable, push_files
 
 
@@ -80,8 +81,8 @@ def encoder_card(trainer: Trainer, stage: str, encoder: str | Path | None, name:
         labels=sorted(model.config.id2label.values()) if stage == "finetune" else [],
         steps=trainer.state.global_step,
         loss=losses[-1] if losses else None,
-        seconds=trainer.state.log_history[-1].get("train_runtime") if trainer.state.log_history else None,
-        device=str(trainer.args.device),
-        processes=trainer.args.world_size,
+        # Of a training that was interrupted the Trainer knows the last part only.
+        seconds=None if trainer.resumed else trainer.state.log_history[-1].get("train_runtime"),
+        device=hardware(),
         options={option: value for option, value in asdict(trainer.config).items() if option != "training"},
     )

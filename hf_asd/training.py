@@ -155,6 +155,7 @@ class SeededTrainer(Trainer):
             print(f"goes on from {checkpoint}", flush=True)
         if self.args.should_save:
             print(trainable_share(self.model), flush=True)
+        self.resumed = checkpoint is not None
         self.train(resume_from_checkpoint=checkpoint)
 
     def merge_lora(self, encoder: PreTrainedModel, options: LoraOptions) -> None:

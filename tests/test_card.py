@@ -7,7 +7,7 @@ from datasets import Dataset
 from huggingface_hub import ModelCard, metadata_eval_result
 
 from hf_asd import AnomalyDetector, load_folder
-from hf_asd.card import TEMPLATE, model_card, record_evaluation, record_recipe, render_model_card
+from hf_asd.card import TEMPLATE, model_card, record_compute, record_evaluation, record_recipe, render_model_card
 from hf_asd.data.schema import read_table
 from hf_asd.evaluation import evaluate_scores
 
@@ -83,12 +83,16 @@ def test_recipe_licence_and_compute_are_told_and_nobody_s_folders(detector, tmp_
     training = {"training": {"push_to_hub": True, "hub_token": "hf_secret"}}
     recipe = {"output_dir": "/home/jo/runs", "data": {"path": "/home/jo/dcase2025"}, "finetune": training}
     recipe["pretrain"] = {"encoder": "worstchan/EAT-base_epoch30_pretrain", "training": {}}
-    record_recipe(folder, recipe, {"finetune": {"seconds": 90.0, "device": "2 threads, x86_64"}})
+    record_recipe(folder, recipe)
+    stages = {"pretrain": (1234.5, True), "finetune": (90.0, False)}
+    told = {name: {"seconds": time, "device": "a GPU", "resumed": resumed} for name, (time, resumed) in stages.items()}
+    record_compute(folder, told)
     card = model_card(folder, detector, "me/asd", on_hub=True, license="cc-by-nc-sa-4.0", dataset="me/dcase")
     assert card.data.license == "cc-by-nc-sa-4.0" and card.data.datasets == ["me/dcase"]
     assert "[me/dcase](https://huggingface.co/datasets/me/dcase)" in card.text
     assert card.data.base_model == "worstchan/EAT-base_epoch30_pretrain"
-    assert "| finetune | 1.5 min | 2 threads, x86_64 |" in card.text and "`cc-by-nc-sa-4.0`" in card.text
+    assert "| pretrain | 20.6 min | a GPU; the time since an interruption |" in card.text
+    assert "| finetune | 1.5 min | a GPU |" in card.text and "`cc-by-nc-sa-4.0`" in card.text
     written = (folder / "recipe.yaml").read_text()
     assert "dcase2025" in written and "jo" not in written and "hf_secret" not in written
 

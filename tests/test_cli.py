@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -35,12 +36,14 @@ def test_fit_and_score_a_folder(own_machine, capsys):
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
     assert {file.name for file in detector.iterdir()} == {
         "README.md",
+        "compute.json",
         "config.json",
         "detector.json",
         "memory_bank.safetensors",
         "normal_sounds.safetensors",
         "report.html",
     }
+    assert re.search(r"\| fit \| \d+ s \| .*logical cores", (detector / "README.md").read_text())
     told = capsys.readouterr()
     assert "my_fan: 12 normal recordings, threshold" in told.out
     assert "that takes 20 normal recordings or more" in told.err  # 5 % cannot be promised from 12
