@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
 
 KINDS = ("models", "datasets", "spaces")
 LFS_SUFFIXES = (".safetensors", ".parquet", ".bin", ".pt", ".wav", ".flac")
 WRITE_TOKEN, READ_TOKEN = "hf_write", "hf_read"
+LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-sa-4.0", "other")  # a few of those that the Hub knows
 DATE = "2026-01-01T00:00:00.000Z"
 NOT_FOUND = {"repo": "RepoNotFound", "revision": "RevisionNotFound", "entry": "EntryNotFound"}
 
@@ -161,7 +164,10 @@ class HubServer:
             auth = {"type": "access_token", "accessToken": access}
             return {"type": "user", "id": "1", "name": "me", "orgs": [{"name": "org"}], "auth": auth}, 200, {}
         if words == ["api", "validate-yaml"]:
-            return {"errors": [], "warnings": []}, 200, {}
+            _, header = (*json.loads(body)["content"].split("---\n"), "{}")[:2]
+            known = yaml.safe_load(header).get("license") in (None, *LICENCES)
+            errors = [] if known else [{"message": f'"license" must be one of [{", ".join(LICENCES)}]'}]
+            return {"errors": errors, "warnings": []}, 200 if known else 400, {}
         if words[:2] == ["api", "repos"]:
             return self._repos(method, words[2], token, json.loads(body))
         if words[0] == "api":

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 from datasets import Dataset
-from huggingface_hub import ModelCard, metadata_eval_result
+from huggingface_hub import ModelCard, ModelCardData, metadata_eval_result, metadata_load
+from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
 from hf_asd import AnomalyDetector, load_folder
 from hf_asd.card import TEMPLATE, model_card, record_compute, record_evaluation, record_recipe, render_model_card
@@ -103,7 +104,13 @@ def test_the_metadata_is_what_the_hub_accepts(hub, detector, tmp_path):
     card = model_card(folder, detector, "me/asd", on_hub=True)
     card.validate()
     assert "POST /api/validate-yaml" in hub.requests
-    index = card.data.to_dict()["model-index"]
+    # Without the Hub: what huggingface_hub reads back from the file is what was written.
+    card.save(folder / "README.md")
+    metadata = metadata_load(folder / "README.md")
+    assert ModelCardData(**metadata).to_dict() == card.data.to_dict() == metadata
+    index = metadata["model-index"]
+    assert model_index_to_eval_results(index) == (card.data.model_name, card.data.eval_results)
+    assert eval_results_to_model_index(card.data.model_name, card.data.eval_results) == index
     assert [result["dataset"]["config"] for result in index[0]["results"]] == ["fan", "pump"]
     one = metadata_eval_result(
         model_pretty_name="x",
