@@ -5,18 +5,10 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from sounds import RATE, hum
 
 from hf_asd.cli import main
 from hf_asd.data.schema import read_table
-
-
-RATE = 16_000
-
-
-def hum(rng, pitch=100.0, seconds=1.0, rate=RATE):
-    time = np.arange(int(rate * seconds)) / rate
-    tones = sum(np.sin(2 * np.pi * pitch * k * time + rng.uniform(0, 6)) / k for k in range(1, 6))
-    return 0.1 * tones + 0.02 * rng.standard_normal(len(time))
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from trainings import FINETUNE, assert_same_bits, stop_at, tiny_encoder, weights
 from transformers import AutoModel
 
-from hf_asd import EatConfig, EatFeatureExtractor, EatModel, FinetuneConfig, TransformerEncoder, finetune, load_folder
+from hf_asd import FinetuneConfig, TransformerEncoder, finetune, load_folder
 from hf_asd.augmentation import mixup
 from hf_asd.batching import ClipSampler
 from hf_asd.class_balance import balance_weights
@@ -15,10 +16,8 @@ from hf_asd.lora import LoraOptions
 from hf_asd.models.attribute_classifier.heads import LOSSES
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-OPTIONS = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
+OPTIONS = FINETUNE | {"time_mask": 8, "frequency_mask": 8, "training": {"disable_tqdm": True}}
 HEAD = {"projection_size": 8, "detect_on": "projection"}
-OPTIONS |= {"time_mask": 8, "frequency_mask": 8, "training": {"disable_tqdm": True}}
 
 
 @pytest.fixture
@@ -37,14 +36,7 @@ def clips(tmp_path):
 
 @pytest.fixture
 def encoder(tmp_path):
-    torch.manual_seed(0)
-    EatModel(EatConfig(**TINY)).save_pretrained(tmp_path / "encoder")
-    EatFeatureExtractor().save_pretrained(tmp_path / "encoder")
-    return tmp_path / "encoder"
-
-
-def weights(folder):
-    return AutoModel.from_pretrained(folder).state_dict()
+    return tiny_encoder(tmp_path / "encoder", num_hidden_layers=2)
 
 
 def changed(before, after):
@@ -101,21 +93,9 @@ def test_every_option_together_resumes_to_the_same_bits(clips, encoder, tmp_path
     config = FinetuneConfig(**options)
     whole = finetune(clips, encoder, config, tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        from hf_asd.training import SeededTrainer
-
-        checked = SeededTrainer.checked
-
-        def stop(self, loss):
-            if self.state.global_step == 3:
-                raise KeyboardInterrupt
-            return checked(self, loss)
-
-        patch.setattr(SeededTrainer, "checked", stop)
+        stop_at(patch, 3)
         finetune(clips, encoder, config, tmp_path / "stopped")
-    resumed = finetune(clips, encoder, config, tmp_path / "stopped")
-    a, b = weights(whole), weights(resumed)
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
+    assert_same_bits(whole, finetune(clips, encoder, config, tmp_path / "stopped"))
     losses = [(tmp_path / name / "held_out_losses.json").read_text() for name in ("whole", "stopped")]
     assert losses[0] == losses[1] and len(json.loads(losses[0])) == 3
 
@@ -149,8 +129,7 @@ def test_early_stopping_ends_training_and_gives_the_best_weights_back(clips, enc
     folder.rename(tmp_path / "first")
     again = finetune(clips, encoder, config, tmp_path / "run")
     assert max(json.loads((tmp_path / "run" / "held_out_losses.json").read_text()), key=int) == str(best + 2)
-    a, b = weights(tmp_path / "first"), weights(again)
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert_same_bits(tmp_path / "first", again)
 
 
 def test_only_the_last_blocks_learn_where_asked(clips, encoder, tmp_path):
@@ -175,8 +154,7 @@ def test_a_head_alone_learns_on_features_that_are_computed_once(clips, encoder, 
     monkeypatch.setattr(TransformerEncoder, "_forward", not_again)
     folder.rename(tmp_path / "first")
     again = finetune(clips, encoder, FinetuneConfig(**OPTIONS | options), tmp_path / "run")
-    a, b = weights(tmp_path / "first"), weights(again)
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert_same_bits(tmp_path / "first", again)
     with pytest.raises(ValueError, match="leaves the encoder as it is"):
         FinetuneConfig(train_blocks=0)
 

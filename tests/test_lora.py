@@ -1,11 +1,10 @@
 import pytest
 import torch
-from test_training import FINETUNE, PRETRAIN, TINY, assert_same_bits, clips, stop_at, weights  # noqa: F401
+from trainings import FINETUNE, PRETRAIN, assert_same_bits, stop_at, tiny_encoder, twelve_clips, weights  # noqa: F401
 from transformers import AutoModel
 
 from hf_asd import FinetuneConfig, PretrainConfig, finetune, pretrain
 from hf_asd.lora import LoraOptions, add_lora, merge_lora, trainable_share
-from hf_asd.models.eat import EatConfig, EatFeatureExtractor, EatModel
 
 
 LINEAR = ("attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2")
@@ -13,10 +12,7 @@ LINEAR = ("attention.qkv", "attention.proj", "mlp.fc1", "mlp.fc2")
 
 @pytest.fixture
 def encoder(tmp_path):
-    torch.manual_seed(0)
-    EatModel(EatConfig(**TINY)).save_pretrained(tmp_path / "base")
-    EatFeatureExtractor().save_pretrained(tmp_path / "base")
-    return tmp_path / "base"
+    return tiny_encoder(tmp_path / "base")
 
 
 def test_merged_weights_give_what_unmerged_ones_gave(encoder):
@@ -38,7 +34,7 @@ def test_merged_weights_give_what_unmerged_ones_gave(encoder):
     assert not torch.allclose(unmerged, before, atol=1e-2)
 
 
-def test_pretraining_and_finetuning_with_lora_end_in_ordinary_encoders(encoder, clips, tmp_path, capsys):  # noqa: F811
+def test_pretraining_and_finetuning_with_lora_end_in_ordinary_encoders(encoder, clips, tmp_path, capsys):
     lora, options = LoraOptions(rank=2, keep_adapter=True), {k: v for k, v in PRETRAIN.items() if k != "model"}
     config = PretrainConfig(encoder=str(encoder), lora=lora, learning_rate=1e-2, **options)
     adapted = pretrain(clips, config, tmp_path / "pretrain")
@@ -64,7 +60,7 @@ def test_pretraining_and_finetuning_with_lora_end_in_ordinary_encoders(encoder, 
     assert changed == {f"encoder.layers.0.{layer}.weight" for layer in LINEAR}
 
 
-def test_lora_resumes_to_the_same_bits(encoder, clips, tmp_path, monkeypatch):  # noqa: F811
+def test_lora_resumes_to_the_same_bits(encoder, clips, tmp_path, monkeypatch):
     config = FinetuneConfig(**FINETUNE, lora=LoraOptions(rank=2), learning_rate=1e-2)
     whole = finetune(clips, encoder, config, tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

@@ -1,32 +1,21 @@
-"""`push_to_hub=True` in pre-training and fine-tuning, against a local Hub."""
+"""`push_to_hub=True` in pre-training and fine-tuning, also of a published encoder, against a local Hub."""
 
-import numpy as np
 import pytest
-import soundfile
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi, ModelCard
+from models.test_convert_eat import TINY as PUBLISHED_SHAPE
+from models.test_convert_eat import publish, randomised
+from trainings import FINETUNE, TINY, twelve_clips  # noqa: F401
 from transformers import AutoFeatureExtractor, AutoModel
 
-from hf_asd import FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
+from hf_asd import EatConfig, EatFeatureExtractor, EatModel, FinetuneConfig, PretrainConfig, finetune, pretrain
 from hf_asd.hub import HubError
-from hf_asd.models.eat import EatFeatureExtractor
+from hf_asd.models.encoder import load_feature_extractor
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-STEPS = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 4, "save_steps": 2}
+STEPS = FINETUNE | {"max_steps": 4}
+MODEL = {"model": TINY | {"decoder_layers": 1}, "masks_per_clip": 2}
 ENCODER = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
-
-
-@pytest.fixture
-def clips(tmp_path):
-    rng = np.random.default_rng(0)
-    for load in ("low", "high"):
-        (tmp_path / "clips" / "fan" / load).mkdir(parents=True)
-        for clip in range(3):
-            soundfile.write(
-                tmp_path / "clips" / "fan" / load / f"{clip}.wav", 0.1 * rng.standard_normal(16_000), 16_000
-            )
-    return load_folder(tmp_path / "clips")["train"]
 
 
 def push(name, **training):
@@ -36,12 +25,11 @@ def push(name, **training):
 
 
 def test_both_stages_publish_an_encoder_with_its_card(hub, clips, tmp_path):
-    model = {"model": TINY | {"decoder_layers": 1}, "masks_per_clip": 2}
-    pretrained = pretrain(clips, PretrainConfig(**STEPS, **model, **push("me/pretrained")), tmp_path / "a")
+    pretrained = pretrain(clips, PretrainConfig(**STEPS, **MODEL, **push("me/pretrained")), tmp_path / "a")
     tuned = finetune(clips, "me/pretrained", FinetuneConfig(**STEPS, **push("org/tuned")), tmp_path / "b")
     for name, folder, words in (
-        ("me/pretrained", pretrained, "It learned from 6 recordings, for 4 steps"),
-        ("org/tuned", tuned, "went on from [me/pretrained](https://huggingface.co/me/pretrained), with 6 recordings"),
+        ("me/pretrained", pretrained, "It learned from 12 recordings, for 4 steps"),
+        ("org/tuned", tuned, "went on from [me/pretrained](https://huggingface.co/me/pretrained), with 12 recordings"),
     ):
         repo = hub.repo(name)
         assert sorted(repo.files) == ENCODER, "no training_args.bin, no checkpoints"
@@ -58,10 +46,8 @@ def test_both_stages_publish_an_encoder_with_its_card(hub, clips, tmp_path):
 
 
 def test_a_refused_push_is_said_before_training_and_a_late_one_is_repeated(hub, clips, tmp_path):
-    model = {"model": TINY | {"decoder_layers": 1}, "masks_per_clip": 2}
-
     def run(**training):
-        return pretrain(clips, PretrainConfig(**STEPS, **model, **push("me/x", **training)), tmp_path / "run")
+        return pretrain(clips, PretrainConfig(**STEPS, **MODEL, **push("me/x", **training)), tmp_path / "run")
 
     with pytest.raises(HubError, match="me/x: your token may not write there"):
         run(hub_token="hf_read")
@@ -79,3 +65,32 @@ def test_a_refused_push_is_said_before_training_and_a_late_one_is_repeated(hub, 
     hub.refuse = lambda method, path: None
     assert run().name == "encoder"
     assert sorted(hub.repo("me/x").files) == ENCODER
+
+
+def outputs(source):
+    values = torch.randn(2, 64, 128, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        return AutoModel.from_pretrained(source).eval()(values)
+
+
+def test_a_published_encoder_is_pretrained_finetuned_pushed_and_loaded_again(hub, clips, tmp_path):
+    original = randomised(EatModel(EatConfig(**PUBLISHED_SHAPE)))
+    publish(tmp_path / "published", original)
+    HfApi().create_repo("me/EAT-tiny")
+    HfApi().upload_folder(repo_id="me/EAT-tiny", folder_path=tmp_path / "published")
+    original.save_pretrained(tmp_path / "original")
+    expected = outputs(tmp_path / "original").last_hidden_state
+    assert torch.equal(outputs("me/EAT-tiny").last_hidden_state, expected)
+
+    config = PretrainConfig(encoder="me/EAT-tiny", masks_per_clip=2, **STEPS, **push("me/adapted"))
+    adapted = pretrain(clips, config, tmp_path / "pretrain")
+    assert not torch.equal(outputs(adapted).last_hidden_state, expected)
+    assert torch.equal(outputs("me/adapted").last_hidden_state, outputs(adapted).last_hidden_state)
+
+    classifier = finetune(clips, "me/adapted", FinetuneConfig(**STEPS, **push("me/asd")), tmp_path / "tune")
+    pushed, local = outputs("me/asd"), outputs(classifier)
+    assert torch.equal(pushed.embeddings, local.embeddings) and torch.equal(pushed.logits, local.logits)
+    assert not torch.equal(pushed.embeddings, outputs("me/adapted").last_hidden_state.mean(1))
+    assert load_feature_extractor("me/asd").to_dict() == load_feature_extractor(adapted).to_dict()
+    labels = [f"{machine}: folder={load}" for machine in ("fan", "pump") for load in ("high", "low")]
+    assert AutoModel.from_pretrained("me/asd").config.id2label == dict(enumerate(labels))

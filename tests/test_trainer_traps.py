@@ -5,10 +5,10 @@ import os
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_training import FINETUNE, PRETRAIN, TINY, clips, stop_at, weights  # noqa: F401
+from trainings import FINETUNE, PRETRAIN, TINY, stop_at, tiny_encoder, twelve_clips, weights  # noqa: F401
 from transformers import ASTConfig, ASTFeatureExtractor, ASTModel, TrainingArguments
 
-from hf_asd import EatFeatureExtractor, FinetuneConfig, PretrainConfig, finetune, pretrain
+from hf_asd import FinetuneConfig, PretrainConfig, finetune, pretrain
 from hf_asd.models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
 from hf_asd.models.eat import EatConfig, EatForPreTraining, EatModel
 from hf_asd.training import SeededTrainer
@@ -35,22 +35,20 @@ def test_a_resumed_model_gets_every_tensor_of_its_checkpoint_also_around_an_ast(
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_accumulated_batches_learn_what_one_large_batch_learns(stage, clips, tmp_path):  # noqa: F811
+def test_accumulated_batches_learn_what_one_large_batch_learns(stage, clips, tmp_path):
     """A model that takes any keyword but ignores the number of items gets a loss that is too large by their count."""
-    torch.manual_seed(0)
-    EatModel(EatConfig(**TINY)).save_pretrained(tmp_path / "encoder")
-    EatFeatureExtractor().save_pretrained(tmp_path / "encoder")
+    encoder = tiny_encoder(tmp_path / "encoder")
     results = []
     for batch_size, batches in ((4, 1), (2, 2)):
         shared = {"batch_size": batch_size, "max_steps": 3, "crop_seconds": 0.5, "save_steps": 3}
         shared["training"] = {"gradient_accumulation_steps": batches, "logging_steps": 1, "disable_tqdm": True}
         folder = tmp_path / f"{stage}-{batches}"
         if stage == "pretrain":
-            config = PretrainConfig(**shared, masks_per_clip=2, encoder=str(tmp_path / "encoder"))
+            config = PretrainConfig(**shared, masks_per_clip=2, encoder=str(encoder))
             results.append(weights(pretrain(clips, config, folder)))
         else:
-            results.append(weights(finetune(clips, tmp_path / "encoder", FinetuneConfig(**shared), folder)))
-    start = weights(tmp_path / "encoder")
+            results.append(weights(finetune(clips, encoder, FinetuneConfig(**shared), folder)))
+    start = weights(encoder)
     one, two = results
     for name in one:
         if not name.startswith("head."):  # it starts at random, the same in both
@@ -64,7 +62,7 @@ def test_models_say_that_their_loss_is_a_mean():
     assert EatForPreTraining.accepts_loss_kwargs is False and AttributeClassifier.accepts_loss_kwargs is False
 
 
-def test_the_order_of_a_resumed_run_is_that_of_one_never_stopped(clips, tmp_path, monkeypatch):  # noqa: F811
+def test_the_order_of_a_resumed_run_is_that_of_one_never_stopped(clips, tmp_path, monkeypatch):
     heard = []
     prepare = SeededTrainer._prepare_inputs
 
@@ -85,16 +83,14 @@ def test_the_order_of_a_resumed_run_is_that_of_one_never_stopped(clips, tmp_path
     assert dict(heard) == {step: draws for step, draws in whole.items() if step >= 2}
 
 
-def test_checkpoints_are_pruned(clips, tmp_path):  # noqa: F811
+def test_checkpoints_are_pruned(clips, tmp_path):
     config = FinetuneConfig(**FINETUNE | {"save_steps": 1})
-    torch.manual_seed(0)
-    EatModel(EatConfig(**TINY)).save_pretrained(tmp_path / "encoder")
-    EatFeatureExtractor().save_pretrained(tmp_path / "encoder")
-    finetune(clips, tmp_path / "encoder", config, tmp_path / "run")
+    encoder = tiny_encoder(tmp_path / "encoder")
+    finetune(clips, encoder, config, tmp_path / "run")
     assert sorted(os.listdir(tmp_path / "run")) == ["checkpoint-5", "checkpoint-6", "encoder"]
 
 
-def test_the_teacher_is_float32_and_moves_in_half_precision_training_too(clips, tmp_path, monkeypatch):  # noqa: F811
+def test_the_teacher_is_float32_and_moves_in_half_precision_training_too(clips, tmp_path, monkeypatch):
     """A step of 1e-4 of the difference is lost in bf16, which has three digits."""
     seen = []
     update = EatForPreTraining.update_teacher
@@ -125,7 +121,7 @@ def test_the_teacher_runs_once_a_clip_for_all_masks():
     assert rows == [3]
 
 
-def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_step(clips, tmp_path, monkeypatch):  # noqa: F811
+def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_step(clips, tmp_path, monkeypatch):
     weights_used = []
     forward = EatForPreTraining.forward
 
@@ -150,7 +146,7 @@ def test_half_precision_is_off_on_a_cpu(tmp_path):
     assert arguments.bf16 == (arguments.device.type == "cuda")
 
 
-def test_an_ast_is_fine_tuned_and_resumed(clips, tmp_path, monkeypatch):  # noqa: F811
+def test_an_ast_is_fine_tuned_and_resumed(clips, tmp_path, monkeypatch):
     torch.manual_seed(0)
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     ASTModel(ASTConfig(**small, max_length=64, num_mel_bins=32)).save_pretrained(tmp_path / "ast")

@@ -10,38 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import AutoModel
+from trainings import FINETUNE, PRETRAIN, TINY, assert_same_bits, stop_at, twelve_clips, weights  # noqa: F401
 
 from hf_asd import EatFeatureExtractor, FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
 from hf_asd.augmentation import random_gain, spec_augment
 from hf_asd.finetuning import attribute_classes
 from hf_asd.training import SeededTrainer, TrainingError, export, training_arguments
-
-
-TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-PRETRAIN = {
-    "model": TINY | {"decoder_layers": 1},
-    "crop_seconds": 0.5,
-    "masks_per_clip": 2,
-    "batch_size": 4,
-    "max_steps": 6,
-    "save_steps": 2,
-    "training": {"disable_tqdm": True},
-}
-FINETUNE = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
-
-
-@pytest.fixture
-def clips(tmp_path):
-    """Two machines of six short clips each, every machine with two loads."""
-    rng = np.random.default_rng(0)
-    for machine in ("fan", "pump"):
-        for load in ("low", "high"):
-            (tmp_path / "clips" / machine / load).mkdir(parents=True)
-            for clip in range(3):
-                samples = 0.1 * rng.standard_normal(16_000) * (1 + np.sin(np.arange(16_000) * 0.01 * (clip + 1)))
-                soundfile.write(tmp_path / "clips" / machine / load / f"{clip}.wav", samples, 16_000)
-    return load_folder(tmp_path / "clips")["train"]
 
 
 @pytest.fixture
@@ -56,29 +30,6 @@ def varied_clips(tmp_path):
         samples = 0.05 * beat * tones + 0.01 * rng.normal(size=24_000)
         soundfile.write(tmp_path / "varied" / f"{clip}.wav", samples, 16_000)
     return load_folder(tmp_path / "varied")["train"]
-
-
-def weights(folder):
-    return AutoModel.from_pretrained(folder).state_dict()
-
-
-def assert_same_bits(a, b):
-    a, b = weights(a), weights(b)
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-def stop_at(monkeypatch, step):
-    """Makes the run end without any clean-up when it has reached a step."""
-    checked = SeededTrainer.checked
-
-    def stops(self, loss):
-        if self.state.global_step == step:
-            raise KeyboardInterrupt
-        return checked(self, loss)
-
-    monkeypatch.setattr(SeededTrainer, "checked", stops)
 
 
 def test_stopped_and_resumed_training_ends_with_the_same_bits(clips, tmp_path, monkeypatch):

@@ -3,20 +3,14 @@ import pytest
 import soundfile
 import torch
 from datasets import Dataset
+from sounds import RATE, hum
 from transformers import AutoModel
 
 from hf_asd import AnomalyDetector, DetectorConfig, EatConfig, EatFeatureExtractor, TransformerEncoder, load_folder
 from hf_asd.data.schema import dataset_from_rows
 
 
-RATE = 16_000
 COLUMNS = ("anomaly_score", "z_score", "p_value", "is_anomaly", "nearest_clip_id", "nearest_clip_ids")
-
-
-def hum(rng, pitch=100.0, seconds=1.0):
-    time = np.arange(int(RATE * seconds)) / RATE
-    tones = sum(np.sin(2 * np.pi * pitch * k * time + rng.uniform(0, 6)) / k for k in range(1, 6))
-    return (0.1 * tones + 0.02 * rng.standard_normal(len(time))).astype(np.float32)
 
 
 @pytest.fixture

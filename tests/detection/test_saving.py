@@ -3,17 +3,9 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from sounds import RATE, hum
 
 from hf_asd import AnomalyDetector, DetectorConfig, load_folder
-
-
-RATE = 16_000
-
-
-def hum(rng, pitch=100.0, seconds=1.0):
-    when = np.arange(int(RATE * seconds)) / RATE
-    tones = sum(np.sin(2 * np.pi * pitch * k * when + k) / k for k in range(1, 6))
-    return (rng.uniform(0.08, 0.12) * tones + 0.02 * rng.standard_normal(len(when))).astype(np.float32)
 
 
 @pytest.fixture(scope="module")

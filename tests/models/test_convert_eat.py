@@ -7,13 +7,13 @@ import soundfile
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from trainings import stop_at
 from transformers import AutoFeatureExtractor, AutoModel
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel, PretrainConfig, load_folder, pretrain
 from hf_asd.cli import main
 from hf_asd.models.eat.convert_eat import convert_eat
 from hf_asd.models.encoder import load_feature_extractor
-from hf_asd.training import SeededTrainer
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -183,15 +183,8 @@ def test_pretraining_from_published_weights_resumes_to_the_same_bits(encoder, cl
     options = {"crop_seconds": 0.5, "masks_per_clip": 2, "batch_size": 4, "max_steps": 4, "save_steps": 2}
     config = PretrainConfig(encoder=str(publish(tmp_path / "published", encoder)), **options)
     whole = pretrain(clips, config, tmp_path / "whole")
-    checked = SeededTrainer.checked
-
-    def stops(self, loss):
-        if self.state.global_step == 3:
-            raise KeyboardInterrupt
-        return checked(self, loss)
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SeededTrainer, "checked", stops)
+        stop_at(patch, 3)
         pretrain(clips, config, tmp_path / "stopped")
     resumed = AutoModel.from_pretrained(pretrain(clips, config, tmp_path / "stopped"))
     assert_same_weights(resumed, AutoModel.from_pretrained(whole))
