@@ -4,8 +4,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
+from datasets.arrow_dataset import Column
 from transformers import AutoConfig, Pipeline, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY
+
+from .data.audio import check_samples
 
 
 TASK = "anomalous-sound-detection"
@@ -72,7 +76,8 @@ class AnomalousSoundDetectionPipeline(Pipeline):
         Args:
             inputs (`str`, `Path`, `bytes`, `np.ndarray`, `dict`, or a list, generator or dataset of them): a file, a
                 file's content, mono samples of shape `(samples,)` with full scale at 1, or a dictionary with `array`
-                (or `raw`) and `sampling_rate`, or with `path` or `bytes`, and where wanted `machine`.
+                (or `raw`) and `sampling_rate`, or with `path` or `bytes`, and where wanted `machine`. Of a
+                `datasets.Dataset` the columns `audio` and `machine` are read.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
             sampling_rate (`int`, *optional*): rate of samples in Hz; needed with arrays.
             allow_urls (`bool`, *optional*, defaults to `False`): whether `http(s)://` addresses are fetched.
@@ -84,26 +89,37 @@ class AnomalousSoundDetectionPipeline(Pipeline):
 
         Raises:
             BadAudioError: a recording cannot be used.
+            TypeError: something that is none of the accepted inputs.
             ValueError: the machine is not known, an array comes without its rate, or an address that was not allowed.
         """
+        if isinstance(inputs, Dataset | Column):
+            inputs = (row for row in inputs)  # transformers knows datasets of torch only
         return super().__call__(inputs, **kwargs)
 
     def preprocess(self, inputs, machine=None, sampling_rate=None, allow_urls=False):
         if isinstance(inputs, dict):
             machine = inputs.get("machine", machine)
+            inputs = inputs.get("audio", inputs)
             samples = inputs.get("array", inputs.get("raw"))
             if samples is not None:
                 sampling_rate = inputs.get("sampling_rate", sampling_rate)
                 inputs = np.asarray(samples)
             else:
-                inputs = inputs.get("bytes") or inputs["path"]
-        if isinstance(inputs, str) and inputs.startswith(URL_PREFIXES):
+                inputs = inputs.get("bytes") or inputs.get("path")
+        if not isinstance(inputs, str | Path | bytes | np.ndarray):
+            raise TypeError(
+                f"a recording is given as {type(inputs).__name__}; accepted are a file's name, its content as bytes, "
+                "samples in a numpy array, or a dictionary with path, bytes, or array and sampling_rate."
+            )
+        if isinstance(inputs, str) and inputs.lower().startswith(URL_PREFIXES):
             if not allow_urls:
                 raise ValueError(
                     f"{inputs} is an address on the network, and nothing is fetched unasked; give a file, or "
                     "allow_urls=True."
                 )
             inputs = _download(inputs)
+        if isinstance(inputs, np.ndarray) and inputs.ndim == 1 and inputs.dtype.kind == "f" and sampling_rate:
+            check_samples("the array", inputs, sampling_rate)
         return {"recording": self.model.read(inputs, sampling_rate), "machine": machine}
 
     def _forward(self, model_inputs, explain=False):

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 import soundfile
+import torch
 from transformers import pipeline
 
 import hf_asd
@@ -87,6 +88,10 @@ def test_batches_of_clips_of_any_length_and_machine(listen, detector, clips, bat
     expected = [detector(row["path"], machine=row["machine"]) for row in rows]
     assert listen(rows, batch_size=batch_size) == expected
     assert list(listen((row for row in rows), batch_size=batch_size)) == expected
+    dataset = load_folder(clips)["train"]
+    expected = [detector(row["audio"]["path"], machine=row["machine"]) for row in dataset]
+    assert list(listen(dataset, batch_size=batch_size)) == expected
+    assert list(listen(dataset.select(range(5))["audio"], machine="fan", batch_size=batch_size)) == expected[:5]
 
 
 def test_addresses_are_fetched_only_when_asked(listen, detector, clips):
@@ -103,8 +108,9 @@ def test_addresses_are_fetched_only_when_asked(listen, detector, clips):
     address = f"http://127.0.0.1:{server.server_port}/fan/0.wav"
     with pytest.raises(ValueError, match="nothing is fetched unasked"):
         listen(address, machine="fan")
-    with pytest.raises(ValueError, match="nothing is fetched unasked"):
-        listen({"path": address, "machine": "fan"})
+    for given in ({"path": address, "machine": "fan"}, address.replace("http", "HTTP")):
+        with pytest.raises(ValueError, match="nothing is fetched unasked"):
+            listen(given, machine="fan")
     assert asked == []
     assert listen(address, machine="fan", allow_urls=True) == detector(clips / "fan" / "0.wav", machine="fan")
     server.shutdown()
@@ -121,6 +127,16 @@ def test_refusals(listen, clips, hub):
         listen(np.zeros((RATE, 2)), sampling_rate=RATE, machine="fan")
     with pytest.raises(ValueError, match="dtype int16"):
         listen(np.zeros(RATE, dtype=np.int16), sampling_rate=RATE, machine="fan")
+    for samples, words in (
+        (np.full(RATE, np.nan), "holds 16000 samples that are NaN"),
+        (np.zeros(0), "is empty"),
+        (np.zeros(100), "is too short, 0.006 s"),
+    ):
+        with pytest.raises(BadAudioError, match=f"the array: {words}"):
+            listen(samples, sampling_rate=RATE, machine="fan")
+    for given, kind in ((torch.zeros(RATE), "Tensor"), ([0.1, 0.2], "float"), ({"machine": "fan"}, "NoneType")):
+        with pytest.raises(TypeError, match=f"a recording is given as {kind}; accepted are"):
+            listen(given, sampling_rate=RATE, machine="fan")
     with pytest.raises(BadAudioError, match="no such file"):
         listen("gone.wav", machine="fan")
     with pytest.raises(BadAudioError, match="cannot be read as audio"):

@@ -84,8 +84,6 @@ def read_with_clipping(
         raise BadAudioError(
             f"{name}: cannot be read as audio, {found}. Accepted are WAV, FLAC and what else libsndfile reads."
         ) from error
-    if len(samples) == 0:
-        raise BadAudioError(f"{name}: is empty, it holds no samples.")
     cut = TRUNCATED.search(log)
     if cut and int(cut[2]) < int(cut[1]) < UNKNOWN_SIZE:
         raise BadAudioError(
@@ -95,12 +93,7 @@ def read_with_clipping(
         mono = select_channel(samples, channel)
     except ValueError as error:
         raise BadAudioError(f"{name}: {error}") from error
-    if not np.isfinite(mono).all():
-        raise BadAudioError(f"{name}: holds {int((~np.isfinite(mono)).sum())} samples that are NaN or infinite.")
-    if len(mono) < MINIMUM_SECONDS * rate:
-        raise BadAudioError(
-            f"{name}: is too short, {len(mono) / rate:.3f} s; at least {MINIMUM_SECONDS} s are needed."
-        )
+    check_samples(name, mono, rate)
     if not allow_silence and np.abs(mono).max() < SILENCE_PEAK:
         raise BadAudioError(
             f"{name}: is silent, its peak lies below -90 dB of full scale. Was the microphone connected?"
@@ -109,6 +102,26 @@ def read_with_clipping(
         mono = soxr.resample(mono, rate, sampling_rate)
     used = [channel] if isinstance(channel, int) else range(samples.shape[1])
     return np.ascontiguousarray(mono), max(clipped_share(samples[:, number]) for number in used)
+
+
+def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
+    """
+    Args:
+        name (`str`): of the recording, for the message.
+        samples (`np.ndarray` of shape `(samples,)`): of one channel, floats.
+        sampling_rate (`int`): in Hz.
+
+    Raises:
+        BadAudioError: there are no samples, samples that are no numbers, or less than 0.5 s of them.
+    """
+    if len(samples) == 0:
+        raise BadAudioError(f"{name}: is empty, it holds no samples.")
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise BadAudioError(f"{name}: holds {int((~finite).sum())} samples that are NaN or infinite.")
+    if len(samples) < MINIMUM_SECONDS * sampling_rate:
+        seconds = len(samples) / sampling_rate
+        raise BadAudioError(f"{name}: is too short, {seconds:.3f} s; at least {MINIMUM_SECONDS} s are needed.")
 
 
 def clipped_share(samples: np.ndarray) -> float:
