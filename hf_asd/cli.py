@@ -105,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of them")
     command.add_argument("--csv", type=Path, help="also write the result to this file")
     command.add_argument("--json", type=Path, help="also write the result to this file, one JSON object a line")
-    command.add_argument("--explain", action="store_true", help="say what is unusual about each recording")
+    command.add_argument(
+        "--explain", action="store_true", help="say what is unusual about each recording that raises the alarm"
+    )
     command.add_argument("--machine", help="which machine the recordings are of, when the detector knows several")
     command.add_argument("--fail-on-anomaly", action="store_true", help="exit with 1 when an anomaly is found")
     _add_on_bad_audio(command)
@@ -121,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--rate", type=int, default=16_000, help="of a pipe, in Hz (default: 16000)")
     command.add_argument("--channels", type=int, default=1, help="of a pipe (default: 1)")
-    command.add_argument("--explain", action="store_true", help="say what is unusual about each window")
+    command.add_argument("--explain", action="store_true", help="say what is unusual about each anomalous window")
     command.add_argument("--raise-at", type=int, default=3, help="anomalous windows that raise an alarm (default: 3)")
     command.add_argument("--windows", type=int, default=5, help="of so many last windows (default: 5)")
     command.add_argument("--clear-at", type=int, default=0, help="or fewer of them end it (default: 0)")

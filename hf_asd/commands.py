@@ -150,6 +150,8 @@ def score(args: argparse.Namespace) -> int:
         )
         for reason in line["reasons"] if args.explain and line["abstained"] is None else ():
             print(f"    {reason}")
+        if args.explain and line["is_anomaly"] is False:
+            print("    nothing out of the ordinary: the score is one that normal recordings reach")
         if args.explain and line["is_anomaly"]:
             print(f"    nearest normal recording: {line['nearest_clip_id']}")
     for message in skipped:

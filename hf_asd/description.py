@@ -65,7 +65,8 @@ def describe(samples: np.ndarray) -> dict[str, np.ndarray]:
 
 def _running_median(event: np.ndarray) -> np.ndarray:
     half = STEADY_FRAMES // 2
-    padded = np.pad(event, ((0, 0), (half, half)), mode="edge")
+    # Mirrored: the first moment repeated would make a swell of a knock at the very start.
+    padded = np.pad(event, ((0, 0), (half, half)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, STEADY_FRAMES, axis=1)
     return np.partition(windows, half, axis=2)[:, :, half]
 

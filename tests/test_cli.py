@@ -108,6 +108,7 @@ def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
     faulty, healthy, silent = sorted(lines, key=lambda line: line["file"])
     assert faulty["is_anomaly"] and any(" Hz" in reason for reason in faulty["reasons"])
     assert faulty["reasons"][0] in printed and healthy["reasons"] == []
+    assert printed.count("nothing out of the ordinary") == 1
     assert silent["is_anomaly"] is None and silent["abstained"].startswith("silent")
     with open(own_machine / "result.csv", newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}

@@ -17,7 +17,7 @@ SAMPLING_RATE = 16_000
 MINIMUM_SECONDS = 0.5
 # Below this peak (-90 dB of full scale, about one step of 16 bit) a recording is taken for silence.
 SILENCE_PEAK = 10 ** (-90 / 20)
-CLIPPED_RUN = 4  # equal samples at the extreme that no unclipped machine sound has
+CREST = 0.05  # of the extreme: samples so near to it are compared with those at it
 # libsndfile shortens a truncated WAV without an error; only its log tells. Recorders that stream to a pipe promise the
 # largest size there is because they cannot know better: those files are whole.
 TRUNCATED = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -126,7 +126,11 @@ def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
 
 def clipped_share(samples: np.ndarray) -> float:
     """
-    How much of a recording lies on flat tops: runs of 4 or more equal samples at its highest or lowest value.
+    How much of a recording lies at its own highest and lowest value because it was cut off there.
+
+    What is cut off piles up at one value, wherever below full scale and however short the moments above it. A pile has
+    more than twice the samples of any other value near it, and more than twice those of a sine at its crest: nothing
+    that swings lingers longer.
 
     Args:
         samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
@@ -134,14 +138,21 @@ def clipped_share(samples: np.ndarray) -> float:
     Returns:
         `float`: between 0 and 1; 0 for silence, which is flat without being clipped.
     """
-    extreme = max(samples.max(), -samples.min())
+    extreme = np.abs(samples).max()
     if extreme < SILENCE_PEAK:
         return 0.0
-    # Equal but for the rounding of the last of 16 bits.
-    flat = (np.abs(samples) >= extreme - 2.0**-15).astype(np.int8)
-    steps = np.diff(flat, prepend=0, append=0)
-    lengths = np.flatnonzero(steps == -1) - np.flatnonzero(steps == 1)
-    return float(lengths[lengths >= CLIPPED_RUN].sum() / len(samples))
+    clipped = 0
+    for side in (samples, -samples):
+        top = side.max()
+        # Two steps of 16 bits, or of fewer where a recording is coarser: values that only rounding sets apart.
+        step = 2 * max(2.0**-15, float(top - side.max(where=side < top, initial=top - 1)))
+        near = max(CREST * float(extreme), 8 * step)
+        depths = ((top - side[side > top - near]) / step).astype(int)
+        at_top, *others = np.bincount(depths)
+        # The part of a sine's crest that lies within a step of it goes with the root of that step.
+        if at_top > 2 * max(*others, len(depths) * np.sqrt(step / near), 0):
+            clipped += at_top
+    return float(min(clipped / len(samples), 1.0))
 
 
 def duration(audio: dict | str | Path) -> float:

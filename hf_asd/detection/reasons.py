@@ -40,7 +40,7 @@ def judge(
 
     Returns:
         `tuple[str | None, list[dict]]`: why to abstain ([`reason_to_abstain`]), and the reasons ([`give_reasons`]); of
-        an unfit recording the only one is that it is unfit.
+        an unfit recording the only one is that it is unfit, and about a normal clip there are none.
     """
     told = describe(samples)
     abstained = reason_to_abstain(samples, clipped, summarise(told), profile)
@@ -53,14 +53,16 @@ def give_reasons(
     told: dict[str, np.ndarray], profile: NormalProfile | None, is_anomaly: bool | None = None
 ) -> list[dict]:
     """
-    What is unusual about a clip, the most unusual first.
+    What is unusual about a clip, the most unusual first; the level of the whole clip last, and only what of it does
+    not come from bands that stand out.
 
     Args:
         told (`dict[str, np.ndarray]`): of [`~hf_asd.description.describe`].
         profile ([`NormalProfile`], *optional*): of the machine's normal clips.
         is_anomaly (`bool`, *optional*): what the detector decided. About an alarm that shows nothing beyond every
             normal clip, the one thing is told that the fewest normal clips (5 % or less) do as much, after a
-            "perhaps"; and where there is none, that these words cannot tell.
+            "perhaps"; and where there is none, that these words cannot tell. Where there was no alarm there is nothing
+            to give reasons for. By default the clip is described whatever was decided.
 
     Returns:
         `list[dict]`, at most four, each with `kind`, `text`, `strength` (above 1 is beyond every normal clip) and,
@@ -68,6 +70,8 @@ def give_reasons(
         `louder`, `quieter`, `knock`, `rhythm`, `dropout`, `level_rise`, `level_drop` and `cannot_tell`. Empty where
         there is nothing to tell.
     """
+    if is_anomaly is False:
+        return []
     if profile is None:
         return [{"kind": "cannot_tell", "text": NO_PROFILE, "strength": 0.0}]
     summary = summarise(told)
@@ -80,8 +84,15 @@ def give_reasons(
         finding = {"kind": kind, **WORDS[kind](strength[kind], above, residual, told)}
         return finding | {"strength": round(float(strength[kind].max()), 2)}
 
-    findings = [tell(kind) for kind, values in strength.items() if values.max() > 1]
-    findings = _without_repetition(findings)[:MOST]
+    kinds = [kind for kind, values in strength.items() if values.max() > 1]
+    if "level_rise" in kinds:
+        above["loudness"] -= _explained(summary["level"], residual)
+        strength["level_rise"] *= above["loudness"] / (summary["loudness"] - profile.mean["level_rise"])
+        if strength["level_rise"] <= 1:
+            # A level that rose in a few bands is told as those bands.
+            kinds.remove("level_rise")
+            kinds = kinds or [max(("tone", "louder"), key=lambda kind: strength[kind].max())]
+    findings = _without_repetition([tell(kind) for kind in kinds])[:MOST]
     if findings or not is_anomaly:
         return findings
     rarity = {kind: strength[kind].max() / max(profile.rare[kind], 0.1) for kind in TELLING}
@@ -90,6 +101,15 @@ def give_reasons(
         return [{"kind": "cannot_tell", "text": NOTHING_FOUND, "strength": 0.0}]
     finding = tell(rarest)
     return [finding | {"text": f"perhaps {finding['text']} (few normal clips do this as much)"}]
+
+
+def _explained(level: np.ndarray, residual: np.ndarray) -> float:
+    """How many dB of a clip's level it owes to bands that stand out of the others."""
+    heard = LEVEL_EDGES[:-1] >= EVENT_EDGES[0]
+    with_them, without = (
+        10 * np.log10(np.sum(10 ** (decibels[heard] / 10))) for decibels in (level, level - np.maximum(residual, 0))
+    )
+    return float(with_them - without)
 
 
 def _tone(values, above, residual, told):
@@ -189,9 +209,12 @@ WORDS = {
 
 
 def _without_repetition(findings: list[dict]) -> list[dict]:
-    """Of findings about one band, other than rhythms, the strongest is told; a tone rather than its narrow band."""
+    """
+    Of findings about one band, other than rhythms, the strongest is told; a tone rather than its narrow band. What
+    says where to look comes first, the level of the whole clip last.
+    """
     kept = []
-    for finding in sorted(findings, key=lambda finding: -finding["strength"]):
+    for finding in sorted(findings, key=lambda finding: (finding["kind"].startswith("level"), -finding["strength"])):
         same = [other for other in kept if _overlap(finding, other)]
         if not same:
             kept.append(finding)

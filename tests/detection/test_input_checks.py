@@ -79,6 +79,24 @@ def test_clipping_is_seen_before_resampling(tmp_path):
     assert clipped_share(np.zeros(100)) == 0
 
 
+def test_mild_clipping_is_seen_and_unclipped_sounds_are_not():
+    """One sample in a hundred cut off, at whatever level, and what else has many samples at its extreme."""
+    rng, time = np.random.default_rng(0), np.arange(10 * RATE) / RATE
+    hiss, hum = rng.standard_normal(len(time)), np.sin(2 * np.pi * 50 * time)
+    for sound in (hiss, hum + 0.3 * hiss, clip(1), rng.laplace(size=len(time))):
+        top = np.quantile(np.abs(sound), 0.99)
+        for level in (0.99, 0.1):
+            for cut in (np.clip(sound, -top, top), np.clip(sound, -np.inf, np.quantile(sound, 0.99))):
+                cut = np.round(cut * level / np.abs(cut).max() * 2**15) / 2**15
+                assert clipped_share(cut) == pytest.approx(0.01, rel=0.05)
+            for step in (2.0**-7, 2.0**-15, 2.0**-23):
+                assert clipped_share(np.round(sound * level / np.abs(sound).max() / step) * step) < 0.001
+    for hertz in (20, 50, 440, 1000, 2500):
+        for level in (1.0, 0.01, 0.001):
+            tone = level * np.sin(2 * np.pi * hertz * time)
+            assert clipped_share(tone) == clipped_share(np.round(tone * 2**15) / 2**15) == 0
+
+
 def test_a_dataset_is_checked_where_asked_for(detector, tmp_path):
     (tmp_path / "new").mkdir()
     soundfile.write(tmp_path / "new" / "good.wav", clip(2), RATE)

@@ -85,6 +85,30 @@ def test_one_band_is_told_once_and_the_strongest_first(profile):
     assert [r["strength"] for r in told] == sorted((r["strength"] for r in told), reverse=True)
 
 
+def test_a_level_that_a_tone_explains_is_told_as_the_tone(profile):
+    clip, time = hum(204), np.arange(int(RATE * SECONDS)) / RATE
+    for amplitude in (0.1, 0.3, 0.9):
+        told = reasons(clip + amplitude * np.sin(2 * np.pi * 700 * time), profile)
+        assert 600 < told[0]["low_hz"] < 700 < told[0]["high_hz"] < 800
+        assert not [reason for reason in told if reason["kind"] == "level_rise"]
+    # Twice as near and with a tone: both are told, the level last.
+    told = reasons(4 * clip + 0.3 * np.sin(2 * np.pi * 700 * time), profile)
+    assert "low_hz" in told[0] and told[-1]["kind"] == "level_rise" and told[-1]["db"] == pytest.approx(12, abs=3)
+
+
+def test_no_reasons_without_an_alarm(profile):
+    clip, time = hum(205), np.arange(int(RATE * SECONDS)) / RATE
+    samples = clip + 0.3 * np.sin(2 * np.pi * 700 * time)
+    assert reasons(samples, profile) and reasons(samples, profile, is_anomaly=True)
+    assert reasons(samples, profile, is_anomaly=False) == reasons(samples, None, is_anomaly=False) == []
+
+
+def test_a_knock_at_the_very_start_is_a_knock(profile):
+    clip, time = hum(206), np.arange(int(RATE * SECONDS)) / RATE
+    knock = np.random.default_rng(0).standard_normal(len(clip)) * np.exp(-time / 0.02)
+    assert [r["kind"] for r in reasons(clip + knock, profile) if "start_s" in r] == ["knock"]
+
+
 def test_a_detector_that_cannot_tell_says_so(profile):
     clip = hum(202)
     assert reasons(clip, None)[0]["text"].startswith("cannot tell: this detector has heard no recordings")
