@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from datasets import Dataset
 from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
+from huggingface_hub.utils import validate_repo_id
 
 from .data.audio import SAMPLING_RATE
 from .data.schema import write_table
@@ -14,7 +15,7 @@ from .detection import AnomalyDetector
 from .detection.neighbours import METRICS, NORMALISATIONS
 from .embedding import SpectralStatistics
 from .evaluation import evaluate_scores
-from .hub import MANIFEST, detector_files, hub_id, push_files
+from .hub import MANIFEST, detector_files, explained, hub_id, push_files
 from .metrics.functional import term_names
 
 
@@ -174,6 +175,9 @@ def push_detector(
         HubError: the Hub refuses or cannot be reached, or the repository holds something else.
         FileNotFoundError, ValueError: the folder holds no whole detector.
     """
+    if dataset is not None:
+        with explained(dataset):
+            validate_repo_id(dataset)
     detector = AnomalyDetector.from_pretrained(Path(folder).resolve())
 
     def files(full_id: str) -> dict[str, Path | bytes]:

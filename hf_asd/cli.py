@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.score)
 
     command = subparsers.add_parser("monitor", help="decide about a growing file, folder or pipe, window by window")
-    command.add_argument("detector", type=Path, help="folder that `hf-asd fit --output` wrote")
+    command.add_argument("detector", help="folder that `hf-asd fit --output` wrote, or a detector's id on the Hub")
     command.add_argument("source", help="a recording, a folder, or - for raw PCM (16 bit, little endian) from a pipe")
     command.add_argument("--machine", help="which machine it is, when the detector knows several")
     command.add_argument("--window", type=float, default=10.0, help="seconds a decision (default: 10)")
@@ -137,14 +137,23 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=commands.run, takes_overrides=True)
 
     command = subparsers.add_parser("compact", help="make a detector's memory bank smaller")
-    command.add_argument("detector", type=Path, help="folder of the detector")
+    command.add_argument("detector", type=Path, help="folder of the detector, or its id on the Hub")
     command.add_argument("--output", type=Path, required=True, help="folder for the smaller one")
     command.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the embeddings")
     command.add_argument(
         "--num-references", type=int, help="most normal clips kept a machine and domain (default: all)"
     )
-    command.add_argument("--test", type=Path, help="a recipe's score-*/test.parquet, to measure what it costs")
-    command.add_argument("--year", type=int, default=2025, help="whose official score is measured (default: 2025)")
+    command.add_argument(
+        "--test",
+        type=Path,
+        help="to measure what it costs: a recipe's score-*/test.parquet, or a folder of own recordings with "
+        "test/normal and test/anomaly",
+    )
+    command.add_argument(
+        "--year",
+        type=int,
+        help="whose official score is measured (default: 2025; for own recordings whose domains are not known, 2020)",
+    )
     command.set_defaults(run=commands.compact)
 
     command = subparsers.add_parser("push", help="publish a detector on the Hub")

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from .hub import MANIFEST
+from .hub import MANIFEST, fetch
 
 
 SCORE_COLUMNS = (
@@ -31,13 +31,13 @@ def fit(args: argparse.Namespace):
         return
     if args.output is None:
         raise ValueError("--output is missing; give the folder that the detector is written to.")
-    from .card import record_compute, render_model_card
+    from .card import record_compute, record_evaluation, render_model_card
     from .data.audio import drop_bad_audio
     from .data.folder import load_folder
     from .detection import AnomalyDetector
     from .distributed import hardware
     from .embedding import embed
-    from .evaluation import format_table
+    from .evaluation import format_table, measurable
     from .report import write_report
 
     channel = args.channel
@@ -62,7 +62,9 @@ def fit(args: argparse.Namespace):
     record_compute(folder, {"fit": {"seconds": seconds, "device": hardware(), "resumed": False}})
     test, evaluation = None, None
     if "test" in dataset and len(dataset["test"]):
-        test, evaluation = _measure(folder, detector, dataset["test"])
+        test = detector.score(_as_known(dataset["test"], detector))
+        labelled, year = measurable(test)
+        evaluation = record_evaluation(folder, labelled, year) if len(labelled) else None
     report = write_report(
         folder / "report.html",
         title=f"{', '.join(detector.machines)}: what is normal",
@@ -166,16 +168,22 @@ def score(args: argparse.Namespace) -> int:
 def compact(args: argparse.Namespace):
     """Writes a detector with a smaller memory bank, and what that costs in score where labelled clips are given."""
     from .data.schema import read_table
+    from .detection import AnomalyDetector
     from .detection.compact import compact_folder
 
-    test = None if args.test is None else read_table(args.test)
+    folder, test, year = fetch(args.detector), None, args.year or 2025
+    if args.test is not None and args.test.is_dir():
+        test, allowed = _labelled_recordings(args.test, AnomalyDetector.from_pretrained(folder))
+        year = args.year or allowed
+    elif args.test is not None:
+        test = read_table(args.test)
     told = compact_folder(
-        args.detector, args.output, dtype=args.dtype, num_references=args.num_references, test=test, year=args.year
+        folder, args.output, dtype=args.dtype, num_references=args.num_references, test=test, year=year
     )
     print(f"detector: {args.output}, memory bank {told['bytes'][0]} -> {told['bytes'][1]} bytes")
     if "official_score" in told:
         before, after = told["official_score"]
-        print(f"official score {args.year}: {100 * before:.2f} -> {100 * after:.2f} %")
+        print(f"official score {year}: {100 * before:.2f} -> {100 * after:.2f} %")
 
 
 def push(args: argparse.Namespace):
@@ -271,36 +279,35 @@ def evaluate(args: argparse.Namespace):
 
 
 def _evaluate_detector(args: argparse.Namespace) -> dict:
-    from .card import render_model_card
-    from .data.folder import load_folder
+    from .card import record_evaluation, render_model_card
     from .detection import AnomalyDetector
 
     detector = AnomalyDetector.from_pretrained(args.folder)
-    found = load_folder(args.truth, channel=detector.config.channel)
-    evaluation = None
-    if "test" in found:
-        _, evaluation = _measure(args.folder, detector, found["test"], args.year, args.resamples)
-    if evaluation is None:
-        raise ValueError(
-            f"{args.truth}: nothing can be measured; it takes normal and anomalous recordings of a machine, in "
-            "test/normal and test/anomaly or told by metadata.csv. The detector must not have learned from them."
-        )
+    rows, year = _labelled_recordings(args.truth, detector)
+    result = record_evaluation(args.folder, detector.score(rows), args.year or year, resamples=args.resamples)
     render_model_card(args.folder, detector)
-    return evaluation
+    return result
 
 
-def _measure(folder: Path, detector, test, year: int | None = None, resamples: int = 1000):
-    """Scored test recordings and, of the labelled ones, what was measured, which is also put beside the detector."""
-    from .card import record_evaluation
+def _labelled_recordings(folder: Path, detector):
+    """The test recordings in a folder that something can be measured on, and the year whose score they allow."""
+    from .data.folder import load_folder
     from .evaluation import measurable
 
-    # A detector of one machine takes every recording for that one, whatever the recording's folder is called.
-    machines = [detector.known_machine(machine) for machine in test["machine"]]
-    scored = detector.score(test.remove_columns("machine").add_column("machine", machines))
-    labelled, allowed = measurable(scored)
-    if not len(labelled):
-        return scored, None
-    return scored, record_evaluation(folder, labelled, year or allowed, resamples=resamples)
+    found = load_folder(folder, channel=detector.config.channel)
+    rows, year = measurable(_as_known(found["test"], detector)) if "test" in found else ([], None)
+    if not len(rows):
+        raise ValueError(
+            f"{folder}: nothing can be measured; it takes normal and anomalous recordings of a machine, in "
+            "test/normal and test/anomaly or told by metadata.csv. The detector must not have learned from them."
+        )
+    return rows, year
+
+
+def _as_known(rows, detector):
+    """A detector of one machine takes every recording for that one, whatever the recording's folder is called."""
+    machines = [detector.known_machine(machine) for machine in rows["machine"]]
+    return rows.remove_columns("machine").add_column("machine", machines)
 
 
 def compare(args: argparse.Namespace):

@@ -50,8 +50,8 @@ def _reason(error: Exception) -> str:
         return f"is no id of the Hub ({error}). Accepted is ORG/NAME."
     if isinstance(error, OfflineModeIsEnabled) or (status is None and constants.HF_HUB_OFFLINE):
         return (
-            "offline mode is on (HF_HUB_OFFLINE=1), and what is needed is not in the cache. Unset it, or load the "
-            "repository once while online."
+            "offline mode is on (HF_HUB_OFFLINE=1): nothing is pushed, and only what is in the cache is loaded. Unset "
+            "it, or load the repository once while online."
         )
     if isinstance(error, GatedRepoError):
         return "is gated. Ask for access on its page, then log in with `hf auth login`."
@@ -63,7 +63,10 @@ def _reason(error: Exception) -> str:
             "log in with `hf auth login` or set HF_TOKEN."
         )
     if status == 401:
-        return f"{constants.ENDPOINT} does not accept your token. Log in with `hf auth login` or set HF_TOKEN."
+        return (
+            f"{constants.ENDPOINT} does not accept your token, or you have none. Log in with `hf auth login` or set "
+            "HF_TOKEN."
+        )
     if status == 403:
         return (
             "your token may not write there. Make one with write access (Settings, Access Tokens), or push to a name "

@@ -101,7 +101,7 @@ def print_lines(lines: Iterator[dict]) -> int:
     except KeyboardInterrupt:
         pass
     names = ("windows", "anomalies", "undecided", "alarms", "errors")
-    print(", ".join(f"{counts[name]} {name}" for name in names), file=sys.stderr)
+    print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
     return 2 if counts["errors"] or not counts["windows"] else 0
 
 

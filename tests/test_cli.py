@@ -87,6 +87,13 @@ def test_what_is_measured_on_labelled_recordings_is_pushed(hub, own_machine, cap
     assert main(["evaluate", str(detector), "--truth", str(own_machine / "new")]) == 2
     assert "nothing can be measured" in capsys.readouterr().err
 
+    # A smaller one, straight from the Hub.
+    small = ["compact", "me/fan", "--output", str(own_machine / "small"), "--num-references", "5"]
+    assert main([*small, "--test", str(own_machine / "later")]) == 0
+    assert "official score 2025: 100.00 -> 100.00 %" in capsys.readouterr().out
+    card = (own_machine / "small" / "README.md").read_text()
+    assert "from 100.00 to 100.00 %" in card and told.format(2025) in card
+
     # Anomalies alone measure nothing, and that is said.
     (own_machine / "later" / "test" / "anomaly").rename(machine / "anomaly")
     assert main(fit) == 0

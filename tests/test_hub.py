@@ -220,6 +220,8 @@ def test_the_command_line_pushes_and_takes_ids(hub, clips, folder, capsys, tmp_p
     assert not hub.repo("me/asd").private and b"license: apache-2.0" in hub.repo("me/asd").files["README.md"]
     assert main(["push", str(folder), "me/other", "--license", "whatever you like"]) == 2
     assert '"license" must be one of [apache-2.0' in capsys.readouterr().err and not hub.repo("me/other").files
+    assert main(["push", str(folder), "me/other", "--dataset", "a/b/c"]) == 2
+    assert "a/b/c: is no id of the Hub" in capsys.readouterr().err
     recording = str(clips / "fan" / "0.wav")
     assert main(["score", "me/asd", recording, "--machine", "fan"]) == 0
     assert "0 of 1 recordings are anomalous" in capsys.readouterr().out
