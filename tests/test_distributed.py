@@ -48,7 +48,7 @@ assert (embeddings_of(embedded) == embeddings_of(again)).all()
 rank = processes().process_index
 np.save(output / f"embeddings-{rank}.npy", embeddings_of(embedded).numpy())
 (output / f"losses-{rank}.json").write_text(json.dumps(losses))
-print("processes:", processes().num_processes)
+print(f"processes: {processes().num_processes}\\n", end="")  # one write, which that of another process cannot split
 """
 
 
