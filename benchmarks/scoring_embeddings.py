@@ -2,13 +2,18 @@
 The embeddings that `benchmarks/scoring_stack.py` and `benchmarks/calibration.py` work on: six simulated factories of
 two or three machines each, described by spectral statistics and by encoders under every pooling.
 
-    python benchmarks/scoring_embeddings.py WORK --encoder frozen=DIR --encoder finetuned=DIR
+    python benchmarks/scoring_embeddings.py WORK                              # factories and spectral statistics
+    for seed in 11 12 13 14 15 16; do                                         # the chain on each factory
+        hf-asd run recipes/factory --factory null --data.path WORK/factory-$seed --output_dir WORK/chain-$seed
+    done
+    python benchmarks/scoring_embeddings.py WORK --encoder "frozen=WORK/chain-{seed}/pretrain-*/encoder" \\
+        --encoder "finetuned=WORK/chain-{seed}/finetune-*/encoder"
 
-WORK gets a folder a factory (seeds and mixes of machines differ) and `embeddings/`, where a
-second call goes on. An encoder of `hf-asd run` is taken from its `pretrain-*/encoder` and `finetune-*/encoder`.
+WORK gets a folder a factory (seeds and mixes of machines differ) and `embeddings/`, where a second call goes on.
 """
 
 import argparse
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +106,7 @@ def poolings(encoder: TransformerEncoder, audio: list) -> dict[str, np.ndarray]:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--encoder", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--encoder", action="append", default=[], metavar="NAME=PATTERN", help="folder of an encoder")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(FACTORIES))
     args = parser.parse_args()
     disable_progress_bar()
@@ -113,9 +118,11 @@ def main():
         for name, source in {"statistics": None, **dict(item.split("=", 1) for item in args.encoder)}.items():
             if list(args.work.glob(f"embeddings/{seed}-{name}-*.npz")):
                 continue
-            found = (
-                statistics(audio) if source is None else poolings(TransformerEncoder.from_pretrained(source), audio)
-            )
+            if source is None:
+                found = statistics(audio)
+            else:
+                (folder,) = glob(source.format(seed=seed))
+                found = poolings(TransformerEncoder.from_pretrained(folder), audio)
             for pooling, vectors in found.items():
                 file = args.work / "embeddings" / f"{seed}-{name}-{pooling}.npz"
                 np.savez(file, train=vectors[: len(train)], test=vectors[len(train) :])

@@ -2,7 +2,7 @@
 Which pooling, normalisation and backend hears most: the official score with bootstrap intervals over six simulated
 factories, for spectral statistics and encoders, with 10, 30, 100 and (two machines of one factory) 990 normal clips.
 
-    python benchmarks/scoring_embeddings.py WORK --encoder frozen=DIR --encoder finetuned=DIR   # once
+    python benchmarks/scoring_embeddings.py WORK ...   # once, as its own text says
     python benchmarks/scoring_stack.py WORK
 
 Of the normal clips a tenth, and at most ten, are of the target domain. Scores are kept in WORK/scores, where a second

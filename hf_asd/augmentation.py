@@ -1,11 +1,16 @@
-"""What fine-tuning does to clips so that they are never heard twice alike: gain, SpecAugment, mixup."""
+"""What training does to clips so that they are never heard twice alike: gain, colour, noise, SpecAugment, mixup."""
 
 import math
 
 import numpy as np
 import torch
+from torch import nn
 
 from .batching import ClipCollator
+
+
+DECIBEL = math.log(10) / 10  # in natural logarithms of energy
+COLOUR_KNOTS = 8  # along the mel bands, a random lift each
 
 
 def spec_augment(
@@ -36,21 +41,53 @@ def spec_augment(
     return torch.where(hidden.to(input_values.device), input_values.mean((1, 2), keepdim=True), input_values)
 
 
-def random_gain(input_values: torch.Tensor, gain_db: float, std: float, generator: torch.Generator) -> torch.Tensor:
+def random_gain(log_mel: torch.Tensor, gain_db: float, generator: torch.Generator) -> torch.Tensor:
     """
-    Makes clips louder or softer: how loud a machine is depends on the microphone's distance as well.
+    Makes a clip louder or softer: how loud a machine is depends on the microphone's distance as well.
 
     Args:
-        input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`): normalised log energies, float32.
+        log_mel (`torch.Tensor` of shape `(frames, mel_bins)`): log energies, natural logarithms, float32.
         gain_db (`float`): largest gain either way in dB.
-        std (`float`): of the feature extractor's normalisation `(x - mean) / (2 std)`.
         generator (`torch.Generator`): on the CPU.
 
     Returns:
         `torch.Tensor` of the same shape.
     """
-    gains = gain_db * (2 * torch.rand(len(input_values), 1, 1, generator=generator) - 1)
-    return input_values + (gains * math.log(10) / 10 / (2 * std)).to(input_values.device)
+    gain = gain_db * (2 * torch.rand((), generator=generator) - 1)
+    return log_mel + (gain * DECIBEL).to(log_mel.device)
+
+
+def random_colour(log_mel: torch.Tensor, colour_db: float, generator: torch.Generator) -> torch.Tensor:
+    """
+    Lifts and lowers bands of a clip smoothly along frequency, as another place, room or microphone would.
+
+    Args:
+        log_mel (`torch.Tensor` of shape `(frames, mel_bins)`): log energies of one clip, natural logarithms, float32.
+        colour_db (`float`): standard deviation of the lift in dB.
+        generator (`torch.Generator`): on the CPU.
+
+    Returns:
+        `torch.Tensor` of the same shape.
+    """
+    knots = colour_db * torch.randn(1, 1, COLOUR_KNOTS, generator=generator)
+    lift = nn.functional.interpolate(knots, size=log_mel.shape[-1], mode="linear", align_corners=True)[0, 0]
+    return log_mel + (lift * DECIBEL).to(log_mel.device)
+
+
+def in_noise(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: float) -> torch.Tensor:
+    """
+    A clip with another one in the background: energies add up, as those of unrelated sounds do.
+
+    Args:
+        log_mel (`torch.Tensor` of shape `(frames, mel_bins)`), noise (`torch.Tensor` of the same shape): log energies,
+            natural logarithms, float32.
+        snr_db (`float`): how far the clip's energy, over all frames and bands, lies above that of the noise.
+
+    Returns:
+        `torch.Tensor` of the same shape.
+    """
+    gain = log_mel.logsumexp((0, 1)) - noise.logsumexp((0, 1)) - snr_db * DECIBEL
+    return torch.logaddexp(log_mel, noise + gain)
 
 
 def mixup(
@@ -73,12 +110,17 @@ def mixup(
     References:
         H. Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 1.
     """
-    partners = (torch.arange(len(input_values)) ^ 1).clamp_max(len(input_values) - 1)
+    partners = neighbours(len(input_values))
     # torch draws from no Beta with a generator.
     shares = torch.tensor([np.random.default_rng([seed, 1]).beta(alpha, alpha) for seed in draws.tolist()]).float()
     shares = torch.maximum(shares, 1 - shares)
     share = shares[:, None, None]
     return share * input_values + (1 - share) * input_values[partners], partners, shares
+
+
+def neighbours(clips: int) -> torch.Tensor:
+    """Which clip of a batch each is mixed with, int64 of shape `(clips,)`: as of [`mixup`]."""
+    return (torch.arange(clips) ^ 1).clamp_max(clips - 1)
 
 
 class AugmentingCollator(ClipCollator):
@@ -99,10 +141,11 @@ class AugmentingCollator(ClipCollator):
         """As [`ClipCollator`], with `partners` and `shares` of [`mixup`] where it is on."""
         batch = super().__call__(clips)
         augmented = []
-        for values, seed in zip(batch["input_values"], batch["draws"].tolist(), strict=True):
+        scale = 2 * torch.tensor(self.feature_extractor.std)  # its mean does not matter to a gain
+        for clip, seed in zip(batch["input_values"], batch["draws"].tolist(), strict=True):
             generator = torch.Generator().manual_seed(seed)
-            values = random_gain(values[None], self.config.gain_db, self.feature_extractor.std, generator)
-            augmented.append(spec_augment(values, self.config.time_mask, self.config.frequency_mask, generator))
+            clip = random_gain(clip * scale, self.config.gain_db, generator) / scale
+            augmented.append(spec_augment(clip[None], self.config.time_mask, self.config.frequency_mask, generator))
         batch["input_values"] = torch.cat(augmented)
         if self.config.mixup:
             mixed = mixup(batch["input_values"], batch["draws"], self.config.mixup)

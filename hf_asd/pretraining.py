@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
+from tqdm.auto import tqdm
 from transformers import AutoConfig, TrainerCallback, set_seed
 
+from .augmentation import in_noise, neighbours, random_colour, random_gain
 from .batching import ClipCollator, frames_of
+from .data.audio import read_audio
 from .distributed import from_main
 from .health import effective_rank, output_spread
 from .lora import LoraOptions, add_lora
@@ -19,6 +22,9 @@ from .models.encoder import load_feature_extractor
 from .training import SeededTrainer, TrainingError, compile_blocks, training_arguments
 
 
+PROJECTION_SIZE = 128  # dimensions in which clips are told apart
+STATISTICS_CLIPS = 1000
+LEAST_STD = 0.3  # of a mel band, in natural logarithms: the lowest bands are empty, and nothing is to be blown up
 HEALTH_CLIPS = 16  # at least so many embeddings are looked at, of earlier steps where a batch has fewer
 # A healthy teacher's outputs differ by a third of their size or more and its embeddings use several directions. Where
 # it followed at once (a decay of 0), outputs became the same, or embeddings came to lie on a line, a rank of 1.
@@ -47,6 +53,13 @@ class PretrainConfig:
         default=None, metadata={"help": "id on the Hub or folder of the EAT encoder to go on with; none: from scratch"}
     )
     model: dict = field(default_factory=dict, metadata={"help": "from scratch: options of EatConfig"})
+    input_statistics: str = field(
+        default="bands",
+        metadata={
+            "help": "from scratch: log energies are normalised by mean and spread of each mel band over the "
+            "recordings (bands), or as those of published encoders (audioset)"
+        },
+    )
     datasets: list[PretrainingData] = field(
         default_factory=list, metadata={"help": "further recordings to hear: a list of {path, year, weight}"}
     )
@@ -54,9 +67,24 @@ class PretrainConfig:
     mask_ratio: float = field(default=0.8, metadata={"help": "share of patches that the student does not see"})
     mask_block: int = field(default=5, metadata={"help": "patches along the side of a visible block"})
     masks_per_clip: int = field(default=16, metadata={"help": "masks drawn for every clip of a batch"})
+    frame_weight: float = field(default=1.0, metadata={"help": "weight of the loss of the masked patches"})
     utterance_weight: float = field(default=1.0, metadata={"help": "weight of the loss of the CLS token"})
     utterance_reduction: str = field(
         default="mean", metadata={"help": "that loss over the clips and masks of a step: mean, or EAT's sum"}
+    )
+    contrast_weight: float = field(
+        default=0.0,
+        metadata={"help": "weight of telling a clip from the others of its batch, on all devices; 0 for none"},
+    )
+    noise_probability: float = field(
+        default=0.0, metadata={"help": "share of clips that the student hears with another clip in the background"}
+    )
+    snr_db: list[float] = field(
+        default_factory=lambda: [-2.0, 15.0], metadata={"help": "how far a clip lies above that background, from, to"}
+    )
+    gain_db: float = field(default=0.0, metadata={"help": "the student hears a clip up to so much louder or softer"})
+    colour_db: float = field(
+        default=0.0, metadata={"help": "and bands lifted and lowered smoothly, with this standard deviation"}
     )
     epochs: float = field(default=10.0, metadata={"help": "passes over the recordings"})
     max_steps: int = field(default=-1, metadata={"help": "steps; overrules epochs when positive"})
@@ -86,6 +114,12 @@ class PretrainConfig:
                 f"teacher_decay_start is {self.teacher_decay_start} and teacher_decay_end {self.teacher_decay_end}; "
                 "accepted are shares from 0 to 1 in rising order."
             )
+        if self.input_statistics not in ("bands", "audioset"):
+            raise ValueError(f"input_statistics is {self.input_statistics!r}; accepted are bands and audioset.")
+        if not 0 <= self.noise_probability <= 1:
+            raise ValueError(f"noise_probability is {self.noise_probability}; accepted is a share from 0 to 1.")
+        if len(self.snr_db) != 2 or self.snr_db[0] > self.snr_db[1]:
+            raise ValueError(f"snr_db is {self.snr_db}; accepted are the lowest and the highest ratio in dB.")
         if self.encoder is not None and self.model:
             raise ValueError("model is for an encoder from scratch; an encoder to go on with has its own shape.")
         if self.encoder is None and self.lora is not None:
@@ -115,7 +149,28 @@ class PretrainingCollator(ClipCollator):
             generator = torch.Generator().manual_seed(seed)
             masks, share, block = self.config.masks_per_clip, self.config.mask_ratio, self.config.mask_block
             visible.append(inverse_block_masks(masks, steps, bands, share, block, generator))
-        return {**batch, "visible": torch.stack(visible)}
+        batch["visible"] = torch.stack(visible)
+        if self.config.noise_probability or self.config.gain_db or self.config.colour_db:
+            batch["student_values"] = self.student_values(batch["input_values"], batch["draws"])
+        return batch
+
+    def student_values(self, input_values: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        """The clips as the student hears them: coloured, with the neighbour in the background, louder or softer."""
+        config, (low, high) = self.config, self.config.snr_db
+        # A clip's masks are drawn by its seed itself.
+        generators = [torch.Generator().manual_seed(seed ^ 1) for seed in draws.tolist()]
+        log_mel = self.feature_extractor.log_energies(input_values)
+        coloured = [
+            random_colour(clip, config.colour_db, generator)
+            for clip, generator in zip(log_mel, generators, strict=True)
+        ]
+        heard = []
+        for clip, partner, generator in zip(coloured, neighbours(len(coloured)).tolist(), generators, strict=True):
+            chance, share = torch.rand(2, generator=generator).tolist()
+            if chance < config.noise_probability:
+                clip = in_noise(clip, coloured[partner], low + share * (high - low))
+            heard.append(random_gain(clip, config.gain_db, generator))
+        return self.feature_extractor.normalise(torch.stack(heard))
 
 
 class PretrainingTrainer(SeededTrainer):
@@ -132,7 +187,12 @@ class PretrainingTrainer(SeededTrainer):
         self.times_collapsed = 0
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
-        outputs = model(**inputs, utterance_weight=self.utterance_weight)
+        outputs = model(
+            **inputs,
+            frame_weight=self.config.frame_weight,
+            utterance_weight=self.utterance_weight,
+            contrast_weight=self.config.contrast_weight,
+        )
         loss = self.checked(outputs.loss)
         embeddings = outputs.teacher_states.mean(1)
         # Around the step's own mean: the teacher moves between steps.
@@ -149,9 +209,8 @@ class PretrainingTrainer(SeededTrainer):
         Raises:
             TrainingError: it has collapsed, and was so at the last measurements already.
         """
-        values = (outputs.frame_loss, outputs.utterance_loss, outputs.agreement)
-        values = [self.accelerator.reduce(value, "mean").item() for value in values]
-        self.health = dict(zip(("frame_loss", "utterance_loss", "agreement"), values, strict=True))
+        names = ["frame_loss", "utterance_loss", "agreement"] + ["contrast_loss"] * (self.config.contrast_weight > 0)
+        self.health = {name: self.accelerator.reduce(outputs[name], "mean").item() for name in names}
         targets, states = self.accelerator.gather((outputs.targets, outputs.teacher_states))
         embeddings = self.accelerator.gather(torch.stack(tuple(self.embeddings)))
         self.health["target_variance"] = targets.flatten(0, 1).var(0).mean().item()
@@ -170,6 +229,34 @@ class PretrainingTrainer(SeededTrainer):
 
     def log(self, logs: dict, *args, **kwargs):
         super().log({**logs, **self.health} if "loss" in logs else logs, *args, **kwargs)
+
+
+def band_statistics(dataset: Dataset, channel: int | str = 0, seed: int = 0) -> tuple[list[float], list[float]]:
+    """
+    Mean and standard deviation of the log energies in each mel band, over the recordings or 1000 random ones of them.
+
+    A quiet band says as much about a machine as a loud one, and one mean for all leaves to a fresh encoder the task of
+    finding that out.
+
+    Args:
+        dataset (`datasets.Dataset`): with `audio`.
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.data.audio.read_audio`].
+        seed (`int`, *optional*, defaults to 0): of the choice.
+
+    Returns:
+        `tuple` of two lists of 128 numbers, natural logarithms; standard deviations are 0.3 (1.3 dB) or more.
+    """
+    extractor = EatFeatureExtractor(do_normalize=False)
+    chosen = np.random.default_rng(seed).permutation(len(dataset))[:STATISTICS_CLIPS]
+    count, total = 0, torch.zeros(2, extractor.feature_size, dtype=torch.float64)
+    clips = tqdm(dataset.select(np.sort(chosen)).select_columns("audio"), desc="input statistics", unit="clip")
+    for row in clips:
+        log_mel = extractor.log_mel(torch.from_numpy(read_audio(row["audio"], channel=channel))[None])[0].double()
+        count += len(log_mel)
+        total += torch.stack([log_mel.sum(0), log_mel.square().sum(0)])
+    mean, square = total / count
+    std = (square - mean.square()).clamp_min(0).sqrt().clamp_min(LEAST_STD)
+    return mean.tolist(), std.tolist()
 
 
 class _TeacherFollows(TrainerCallback):
@@ -225,15 +312,20 @@ def pretrain(
     weights = [1.0] * len(parts) if weights is None else weights
     if len(weights) != len(parts) or min(weights) <= 0:
         raise ValueError(f"weights are {weights}; accepted is one positive number for each of {len(parts)} datasets.")
+    recordings = concatenate_datasets([part.select_columns("audio") for part in parts])
     set_seed(config.seed)
+    projection_size = PROJECTION_SIZE if config.contrast_weight else None
     if config.encoder is None:
         student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
+        if config.input_statistics == "bands":
+            extractor.mean, extractor.std = band_statistics(recordings, channel, config.seed)
+        student.config.projection_size = projection_size
         model = EatForPreTraining(student.config, student)
     else:
         kind = AutoConfig.from_pretrained(config.encoder).model_type
         if kind != "eat":
             raise ValueError(f"{config.encoder} is a {kind}; accepted are EAT encoders.")
-        model = EatForPreTraining.from_pretrained(config.encoder, dtype=torch.float32)
+        model = EatForPreTraining.from_pretrained(config.encoder, dtype=torch.float32, projection_size=projection_size)
         extractor = load_feature_extractor(config.encoder)
     if config.lora is not None:
         add_lora(model.eat, config.lora, config.encoder)
@@ -258,7 +350,7 @@ def pretrain(
     trainer = PretrainingTrainer(
         model=model,
         args=arguments,
-        dataset=concatenate_datasets([part.select_columns("audio") for part in parts]),
+        dataset=recordings,
         weights=np.repeat(weights, [len(part) for part in parts]),
         frames=frames,
         channel=channel,

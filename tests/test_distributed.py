@@ -37,6 +37,7 @@ def keep(self, logs, *args, **kwargs):
 
 training.SeededTrainer.log = keep
 encoder = pretrain(clips, PretrainConfig(**options["pretrain"]), output / "pretrain")
+pretrain(clips, PretrainConfig(**options["pretrain-contrast"]), output / "pretrain-contrast")
 for stage in ("finetune", "finetune-all", "finetune-head"):
     finetune(clips, encoder, FinetuneConfig(**options[stage]), output / stage)
 hf_asd.embedding.SHARD_ROWS = 3
@@ -89,6 +90,8 @@ def runs(clips, tmp_path_factory):
             "pretrain": shared | {"model": TINY | {"decoder_layers": 1}, "masks_per_clip": 2},
             "finetune": shared | {"gain_db": 6.0, "time_mask": 20, "frequency_mask": 20},
         }
+        contrast = {"contrast_weight": 1.0, "noise_probability": 0.8, "colour_db": 3.0, "gain_db": 3.0}
+        options["pretrain-contrast"] = options["pretrain"] | contrast
         everything = {"loss": "adacos", "mixup": 0.5, "balance": "sampling", "patience": 3, "validation": 0.25}
         options["finetune-all"] = options["finetune"] | everything
         head = {"loss": "adacos", "train_blocks": 0, "projection_size": 8, "detect_on": "projection"}
@@ -102,7 +105,13 @@ def runs(clips, tmp_path_factory):
 
 # With early stopping the encoder is that of step 2, the best.
 @pytest.mark.parametrize(
-    ("stage", "result"), [("pretrain", "encoder"), ("finetune", "encoder"), ("finetune-all", "checkpoint-4")]
+    ("stage", "result"),
+    [
+        ("pretrain", "encoder"),
+        ("pretrain-contrast", "encoder"),
+        ("finetune", "encoder"),
+        ("finetune-all", "checkpoint-4"),
+    ],
 )
 def test_two_processes_learn_what_one_learns(runs, stage, result):
     one, two = (AutoModel.from_pretrained(folder / stage / result).state_dict() for folder in runs)
@@ -129,7 +138,7 @@ def test_two_processes_train_the_head_that_one_trains(runs):
 def test_losses_of_two_processes_are_those_of_one(runs):
     one, two = (json.loads((folder / "losses-0.json").read_text()) for folder in runs)
     one, two = ([line for line in lines if "loss" in line] for lines in (one, two))
-    assert len(one) == len(two) == 12
+    assert len(one) == len(two) == 16
     for a, b in zip(one, two, strict=True):
         assert b["loss"] == pytest.approx(a["loss"], abs=1e-4)
         assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 from trainings import FINETUNE, PRETRAIN, TINY, assert_same_bits, stop_at, twelve_clips, weights  # noqa: F401
 
 from hf_asd import EatFeatureExtractor, FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
-from hf_asd.augmentation import random_gain, spec_augment
+from hf_asd.augmentation import in_noise, random_colour, random_gain, spec_augment
+from hf_asd.data.audio import read_audio
 from hf_asd.finetuning import attribute_classes
+from hf_asd.pretraining import LEAST_STD, PretrainingCollator, band_statistics
 from hf_asd.training import SeededTrainer, TrainingError, export, training_arguments
+
+
+CONTRAST = {"contrast_weight": 1.0, "noise_probability": 0.8, "colour_db": 3.0, "gain_db": 1.5}
 
 
 @pytest.fixture
@@ -99,7 +105,7 @@ def test_training_that_cannot_work_says_why(clips, tmp_path):
 
 def test_a_collapsed_teacher_stops_the_run_and_a_healthy_one_does_not(varied_clips, tmp_path):
     shared = PRETRAIN | {"model": TINY | {"num_hidden_layers": 2, "decoder_layers": 1}, "batch_size": 8}
-    shared |= {"learning_rate": 0.04, "warmup": 20, "max_steps": 160, "save_steps": 1000}
+    shared |= {"learning_rate": 0.02, "warmup": 20, "max_steps": 160, "save_steps": 1000}
     shared |= {"utterance_reduction": "sum"}
     shared |= {"training": {"logging_steps": 5, "disable_tqdm": True, "lr_scheduler_type": "constant_with_warmup"}}
     config = PretrainConfig(**shared, teacher_decay_start=0.0, teacher_decay_end=0.0)
@@ -144,15 +150,86 @@ def test_spec_augment_hides_one_stretch_of_time_and_one_of_bands():
 def test_a_random_gain_is_the_gain_of_the_waveform():
     extractor = EatFeatureExtractor()
     clip = 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0))
-    quiet, loud = (
-        extractor([clip * factor], sampling_rate=16_000, return_tensors="pt")["input_values"] for factor in (1, 2)
-    )
-    share = 2 * torch.rand(1, generator=torch.Generator().manual_seed(3)).item() - 1
+    quiet, loud = (extractor.log_mel(clip[None] * factor)[0] for factor in (1, 2))
+    share = 2 * torch.rand((), generator=torch.Generator().manual_seed(3)).item() - 1
     largest = 20 * math.log10(2) / share
-    gained = random_gain(quiet, largest, extractor.std, torch.Generator().manual_seed(3))
-    heard = quiet > quiet[:, :98].min()  # one band is narrower than a bin and stays at the floor
-    heard[:, 98:] = False
+    gained = random_gain(quiet, largest, torch.Generator().manual_seed(3))
+    heard = quiet > quiet.min()  # one band is narrower than a bin and stays at the floor
     torch.testing.assert_close(gained[heard], loud[heard], rtol=0, atol=1e-4)
+
+
+def test_noise_is_added_at_its_level():
+    rng = torch.Generator().manual_seed(0)
+    clip, noise = torch.randn(2, 40, 128, generator=rng).unbind()
+    heard = in_noise(clip, noise + 7, 6.0).double().exp()  # how loud the noise was does not matter
+    added = heard - clip.double().exp()
+    assert 10 * torch.log10(clip.double().exp().sum() / added.sum()) == pytest.approx(6, abs=1e-3)
+    expected = noise.double().exp() / noise.double().exp().sum()
+    torch.testing.assert_close(added / added.sum(), expected, rtol=1e-3, atol=1e-8)
+
+
+def test_a_colour_lifts_bands_smoothly_and_all_frames_alike():
+    clip = torch.randn(40, 128, generator=torch.Generator().manual_seed(0))
+    lifts = torch.stack([random_colour(clip, 3.0, torch.Generator().manual_seed(seed)) - clip for seed in range(300)])
+    torch.testing.assert_close(lifts[:, :1].expand(-1, 40, -1), lifts, rtol=0, atol=1e-5)
+    decibels = lifts[:, 0] * 10 / math.log(10)
+    assert decibels[:, 0].std() == pytest.approx(3, rel=0.15) and decibels.mean().abs() < 0.3
+    assert decibels.diff(dim=1).abs().max() < 0.1 * decibels.abs().max()
+
+
+def test_band_statistics_are_those_of_all_frames(varied_clips):
+    extractor = EatFeatureExtractor(do_normalize=False)
+    log_mel = extractor([read_audio(audio) for audio in varied_clips["audio"]], 16_000, return_tensors="pt")
+    frames = log_mel["input_values"][:, :148].flatten(0, 1)  # 148 frames, and what fills them up
+    mean, std = band_statistics(varied_clips)
+    np.testing.assert_allclose(mean, frames.mean(0), atol=1e-4)
+    np.testing.assert_allclose(std, frames.std(0, correction=0).clamp_min(LEAST_STD), atol=1e-4)
+    assert min(std) == LEAST_STD  # of a band that is narrower than a bin
+
+    normalised = EatFeatureExtractor(mean=mean, std=std)([read_audio(varied_clips[0]["audio"])], 16_000, "pt")
+    expected = (log_mel["input_values"][0] - torch.tensor(mean)) / (2 * torch.tensor(std))
+    torch.testing.assert_close(normalised["input_values"][0], expected, rtol=0, atol=1e-5)
+
+
+def test_a_student_in_noise_learns_and_resumes_to_the_same_bits(clips, tmp_path, monkeypatch):
+    config = PretrainConfig(**PRETRAIN | CONTRAST)
+    whole = pretrain(clips, config, tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_at(patch, 5)
+        pretrain(clips, config, tmp_path / "stopped")
+    assert_same_bits(whole, pretrain(clips, config, tmp_path / "stopped"))
+    extractor = EatFeatureExtractor.from_pretrained(whole)
+    assert [extractor.mean, extractor.std] == list(band_statistics(clips))
+
+    # An encoder to go on with keeps its extractor, and needs no contrast.
+    options = {name: value for name, value in PRETRAIN.items() if name != "model"} | {"encoder": str(whole)}
+    for name, more in (("contrast", CONTRAST), ("plain", {})):
+        second = pretrain(clips, PretrainConfig(**options, **more), tmp_path / name)
+        assert EatFeatureExtractor.from_pretrained(second).mean == extractor.mean
+        saved = load_file(tmp_path / name / "checkpoint-6" / "model.safetensors")
+        assert any(key.startswith("projector.") for key in saved) == (name == "contrast")
+
+
+def test_the_student_hears_noise_and_the_teacher_does_not(clips):
+    extractor = EatFeatureExtractor()
+    samples = [{"samples": read_audio(row["audio"])[:8_400], "draws": seed} for seed, row in enumerate(clips)]
+    plain = PretrainingCollator(extractor, PretrainConfig())(samples)
+    assert "student_values" not in plain
+    batch = PretrainingCollator(extractor, PretrainConfig(noise_probability=0.5, snr_db=[0.0, 0.0]))(samples)
+    torch.testing.assert_close(batch["input_values"], plain["input_values"], rtol=0, atol=0)
+    changed = ~torch.isclose(batch["student_values"], batch["input_values"], atol=1e-3).all(2).all(1)
+    assert 0 < changed.sum() < len(changed)
+    clip = int(changed.nonzero()[0])
+    log_mel = extractor.log_energies(batch["input_values"])
+    expected = in_noise(log_mel[clip], log_mel[clip ^ 1], 0.0)
+    torch.testing.assert_close(extractor.log_energies(batch["student_values"][clip]), expected, rtol=0, atol=1e-4)
+    for options, message in (
+        ({"noise_probability": 2}, "noise_probability is 2"),
+        ({"snr_db": [3.0, 1.0]}, "snr_db is"),
+        ({"input_statistics": "x"}, "accepted are bands and audioset"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            PretrainConfig(**options)
 
 
 def test_unknown_training_options_are_refused(tmp_path):

@@ -9,7 +9,7 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from hf_asd.models.eat.modeling_eat import sincos_positions
-from hf_asd.models.eat.pretraining_eat import inverse_block_masks, teacher_decay
+from hf_asd.models.eat.pretraining_eat import TEMPERATURE, inverse_block_masks, teacher_decay
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -214,9 +214,9 @@ def test_masks_keep_exactly_as_many_patches_in_blocks():
     assert inverse_block_masks(2, 1, 8, 0.8, 5, torch.Generator()).shape == (2, 1)
 
 
-def pretraining_model():
+def pretraining_model(**options):
     torch.manual_seed(0)
-    return EatForPreTraining(EatConfig(**TINY, decoder_layers=2))
+    return EatForPreTraining(EatConfig(**TINY, decoder_layers=2, **options))
 
 
 def test_pretraining_starts_with_a_copy_as_teacher_that_follows():
@@ -266,3 +266,39 @@ def test_the_loss_is_over_masked_patches_only_and_falls():
         hidden = torch.ones(4, 2, 32).scatter(2, visible, 0.0)
         outputs = model(values, visible, torch.arange(4))
         torch.testing.assert_close(outputs.frame_loss, (expected[:, None] * hidden).sum() / hidden.sum())
+
+
+def test_the_contrast_is_infonce_with_standardised_embeddings():
+    model = pretraining_model(projection_size=8)
+    views, embeddings = torch.randn(5, 2, 32), 3 + torch.randn(5, 32)
+    with torch.no_grad():
+        found = model.contrast(views, embeddings).item()
+        standardised = (embeddings - embeddings.mean(0)) / embeddings.std(0, correction=0)
+        keys = model.teacher_projector(standardised).numpy()
+        queries = model.projector((views - embeddings.mean(0)) / embeddings.std(0, correction=0)).numpy()
+    losses = []
+    for clip in range(5):
+        for query in queries[clip]:
+            similar = np.exp([query @ key / TEMPERATURE for key in keys])
+            losses.append(-np.log(similar[clip] / similar.sum()))
+    assert found == pytest.approx(np.mean(losses), abs=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(keys, axis=-1), 1, atol=1e-5)
+
+
+def test_the_projector_learns_and_its_teacher_follows():
+    model = pretraining_model(projection_size=8)
+    values = torch.randn(4, 64, 128)
+    visible = inverse_block_masks(8, 4, 8, 0.75, 2, torch.Generator().manual_seed(0)).unflatten(0, (4, 2))
+    outputs = model(values, visible, torch.arange(4), student_values=values + 1, contrast_weight=0.5)
+    losses = outputs.frame_loss + outputs.utterance_loss + 0.5 * outputs.contrast_loss
+    torch.testing.assert_close(outputs.loss, losses)
+    outputs.loss.backward()
+    assert model.projector.fc1.weight.grad.abs().max() > 0 and model.teacher_projector.fc1.weight.grad is None
+    before = model.teacher_projector.fc2.weight.clone()
+    with torch.no_grad():
+        model.projector.fc2.weight += 1
+    model.update_teacher(0.9)
+    torch.testing.assert_close(model.teacher_projector.fc2.weight, before + 0.1)
+    # What the student hears is not what the targets are made of.
+    as_before = model(values, visible, torch.arange(4), student_values=values - 1)
+    torch.testing.assert_close(as_before.targets, model.targets(values)[0])

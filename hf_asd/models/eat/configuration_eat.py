@@ -41,6 +41,8 @@ class EatConfig(PreTrainedConfig):
         Pre-training: last blocks whose outputs make the teacher's target; all by default.
     decoder_layers (`int`, *optional*, defaults to 6), decoder_groups (`int`, *optional*, defaults to 16):
         Pre-training: convolutions of the decoder and their groups, which divide `hidden_size`.
+    projection_size (`int`, *optional*):
+        Pre-training: dimensions in which clips are told apart; without it there is no contrast between clips.
     """
 
     model_type = "eat"
@@ -60,6 +62,7 @@ class EatConfig(PreTrainedConfig):
     average_top_k_layers: int | None = None
     decoder_layers: int = 6
     decoder_groups: int = 16
+    projection_size: int | None = None
 
     def __post_init__(self, **kwargs):
         kwargs = self._read_published(kwargs)

@@ -16,8 +16,9 @@ class EatFeatureExtractor(FilterBankExtractor):
             Log energy of the frames that are appended, before the normalisation.
         do_normalize (`bool`, *optional*, defaults to `True`):
             Whether `(x - mean) / (2 std)` is taken.
-        mean (`float`, *optional*, defaults to -4.268), std (`float`, *optional*, defaults to 4.569):
-            Of the log energies; the defaults are AudioSet's.
+        mean (`float` or `list[float]`, *optional*, defaults to -4.268),
+        std (`float` or `list[float]`, *optional*, defaults to 4.569):
+            Of the log energies, of all mel bands together or of each; the defaults are AudioSet's.
         patch_size (`int`, *optional*, defaults to 16):
             Frames are filled up to a multiple of it (1008 for 10 s).
     """
@@ -32,8 +33,8 @@ class EatFeatureExtractor(FilterBankExtractor):
         sampling_rate: int = 16_000,
         padding_value: float = 0.0,
         do_normalize: bool = True,
-        mean: float = -4.268,
-        std: float = 4.569,
+        mean: float | list[float] = -4.268,
+        std: float | list[float] = 4.569,
         patch_size: int = 16,
         **kwargs,
     ):

@@ -183,7 +183,7 @@ class EatModel(EatPreTrainedModel):
     """
 
     # What a checkpoint of pre-training holds besides.
-    _keys_to_ignore_on_load_unexpected = {*UNUSED_KEYS, r"^decoder\.", r"^teacher\."}
+    _keys_to_ignore_on_load_unexpected = {*UNUSED_KEYS, r"^decoder\.", r"^(teacher_)?projector\.", r"^teacher\."}
 
     def __init__(self, config: EatConfig):
         super().__init__(config)

@@ -8,11 +8,13 @@ import torch
 from torch import nn
 from transformers.utils import ModelOutput
 
+from ...distributed import from_all, processes
 from .configuration_eat import EatConfig
 from .modeling_eat import EatModel, EatPreTrainedModel
 
 
 MASK_NOISE = 0.01  # standard deviation of the tokens that stand where the student saw nothing
+TEMPERATURE = 0.1  # of the contrast between clips
 
 
 def inverse_block_masks(
@@ -59,6 +61,7 @@ class EatForPreTrainingOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `(1,)`): frame loss and weighted utterance loss.
         frame_loss (`torch.FloatTensor` of shape `(1,)`): over masked patches.
         utterance_loss (`torch.FloatTensor` of shape `(1,)`): of the CLS token.
+        contrast_loss (`torch.FloatTensor` of shape `(1,)`): of telling clips apart; 0 without a projection.
         agreement (`torch.FloatTensor` of shape `(1,)`): mean cosine between the student's predictions of masked
             patches and the teacher's targets.
         targets (`torch.FloatTensor` of shape `(clips, patches, hidden_size)`): of the teacher.
@@ -68,6 +71,7 @@ class EatForPreTrainingOutput(ModelOutput):
     loss: torch.FloatTensor | None = None
     frame_loss: torch.FloatTensor | None = None
     utterance_loss: torch.FloatTensor | None = None
+    contrast_loss: torch.FloatTensor | None = None
     agreement: torch.FloatTensor | None = None
     targets: torch.FloatTensor | None = None
     teacher_states: torch.FloatTensor | None = None
@@ -91,6 +95,20 @@ class EatDecoder(nn.Module):
             filled = nn.functional.layer_norm(filled, filled.shape[-1:]).permute(0, 3, 1, 2)
             grid = grid + nn.functional.gelu(filled)
         return self.projection(grid.flatten(2).transpose(1, 2))
+
+
+class EatProjector(nn.Module):
+    """One vector a clip -> the space in which clips are told apart, unit length."""
+
+    def __init__(self, config: EatConfig):
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, 4 * config.projection_size)
+        self.norm = nn.LayerNorm(4 * config.projection_size, eps=config.layer_norm_eps)
+        self.fc2 = nn.Linear(4 * config.projection_size, config.projection_size)
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """`(..., hidden_size)` -> `(..., projection_size)`."""
+        return nn.functional.normalize(self.fc2(nn.functional.gelu(self.norm(self.fc1(embeddings)))), dim=-1)
 
 
 class EatForPreTraining(EatPreTrainedModel):
@@ -117,6 +135,7 @@ class EatForPreTraining(EatPreTrainedModel):
         super().__init__(config)
         self.eat = EatModel(config)
         self.decoder = EatDecoder(config)
+        self.projector = EatProjector(config) if config.projection_size else None
         self.post_init()
         if student is not None:
             self.eat.load_state_dict(student.state_dict())
@@ -125,6 +144,8 @@ class EatForPreTraining(EatPreTrainedModel):
     def start_teacher(self) -> None:
         """Makes the teacher a copy of the student."""
         self.teacher = deepcopy(self.eat).requires_grad_(False).float()
+        if self.projector is not None:
+            self.teacher_projector = deepcopy(self.projector).requires_grad_(False).float()
 
     @classmethod
     def from_pretrained(cls, source, *args, **kwargs):
@@ -139,8 +160,12 @@ class EatForPreTraining(EatPreTrainedModel):
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
         """Moves the teacher towards the student: `teacher = decay * teacher + (1 - decay) * student`."""
-        for slow, fast in zip(self.teacher.parameters(), self.eat.parameters(), strict=True):
-            slow.lerp_(fast.to(slow.dtype), 1 - decay)
+        pairs = [(self.teacher, self.eat)]
+        if self.projector is not None:
+            pairs.append((self.teacher_projector, self.projector))
+        for teacher, student in pairs:
+            for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
+                slow.lerp_(fast.to(slow.dtype), 1 - decay)
 
     @torch.no_grad()
     def targets(self, input_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,17 +192,23 @@ class EatForPreTraining(EatPreTrainedModel):
         input_values: torch.Tensor,
         visible: torch.Tensor,
         draws: torch.Tensor,
+        student_values: torch.Tensor | None = None,
+        frame_weight: float = 1.0,
         utterance_weight: float = 1.0,
+        contrast_weight: float = 1.0,
     ) -> EatForPreTrainingOutput:
         """
         Args:
             input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of the feature extractor.
             visible (`torch.LongTensor` of shape `(clips, masks, visible)`): of [`inverse_block_masks`].
             draws (`torch.LongTensor` of shape `(clips,)`): seeds of the mask tokens.
-            utterance_weight (`float`, *optional*, defaults to 1.0): of the utterance loss.
+            student_values (`torch.FloatTensor` of the shape of `input_values`, *optional*): the clips as the student
+                hears them, such as in noise; as the teacher does by default.
+            frame_weight, utterance_weight, contrast_weight (`float`, *optional*, default to 1.0): of the losses; the
+                last one of a model with a projection.
         """
         targets, teacher_states = self.targets(input_values)
-        patches = self.eat.embeddings(input_values)
+        patches = self.eat.embeddings(input_values if student_values is None else student_values)
         clips, count, size = patches.shape
         masks, kept = visible.shape[1:]
         rows = visible[..., None].expand(-1, -1, -1, size)
@@ -200,16 +231,48 @@ class EatForPreTraining(EatPreTrainedModel):
         masked /= clips * masks * (count - kept)
         frame_loss = ((predicted - wanted).square().sum(-1) * masked).sum() * scale
         utterance_loss = (cls_token - wanted.mean(2)).square().sum(-1).mean() * scale
+        contrast_loss = torch.zeros_like(frame_loss)
+        if self.projector is not None:
+            contrast_loss = self.contrast(seen.mean(2), teacher_states.mean(1))
         with torch.no_grad():
             agreement = (nn.functional.cosine_similarity(predicted, wanted, dim=-1) * masked).sum()
         return EatForPreTrainingOutput(
-            loss=frame_loss + utterance_weight * utterance_loss,
+            loss=frame_weight * frame_loss + utterance_weight * utterance_loss + contrast_weight * contrast_loss,
             frame_loss=frame_loss.detach(),
             utterance_loss=utterance_loss.detach(),
+            contrast_loss=contrast_loss.detach(),
             agreement=agreement,
             targets=targets,
             teacher_states=teacher_states,
         )
+
+    def contrast(self, views: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+        """
+        Which of the batch's clips a student's view is of, by the teacher's embeddings of them: InfoNCE.
+
+        What all clips have in common would make them alike at first, so both are standardised by mean and spread of
+        the teacher's embeddings.
+
+        Args:
+            views (`torch.Tensor` of shape `(clips, masks, hidden_size)`): embeddings of the student.
+            embeddings (`torch.Tensor` of shape `(clips, hidden_size)`): of the teacher.
+
+        Returns:
+            `torch.Tensor` of shape `()`: cross-entropy over the clips of all processes.
+
+        References:
+            A. van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4;
+            keys of a slow teacher as of K. He et al. 2020, "Momentum Contrast".
+        """
+        clips, masks, _ = views.shape
+        with torch.no_grad():
+            (everyone,) = from_all(embeddings)
+            mean, std = everyone.mean(0), everyone.std(0, correction=0) + 1e-6
+            keys = self.teacher_projector((everyone - mean) / std)
+        queries = self.projector(((views.float() - mean) / std).to(views.dtype))
+        own = processes().process_index * clips + torch.arange(clips, device=views.device)
+        logits = queries.float() @ keys.float().T / TEMPERATURE
+        return nn.functional.cross_entropy(logits.flatten(0, 1), own.repeat_interleave(masks))
 
     @staticmethod
     def mask_tokens(shape: tuple[int, ...], draws: torch.Tensor, device: torch.device) -> torch.Tensor:
