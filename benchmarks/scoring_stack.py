@@ -1,6 +1,6 @@
 """
 Which pooling, normalisation and backend hears most: the official score with bootstrap intervals over six simulated
-factories, for spectral statistics and encoders, with 10, 30, 100 and (two machines of one factory) 990 normal clips.
+factories, for spectral statistics and encoders, with 10, 30, 100 and 990 normal clips.
 
     python benchmarks/scoring_embeddings.py WORK ...   # once, as its own text says
     python benchmarks/scoring_stack.py WORK
@@ -85,7 +85,7 @@ def main():
     args = parser.parse_args()
     scores, truth = score_everything(args.work, args.seeds)
     lines = []
-    for size in (size for size in SIZES if truth[size]):
+    for size in SIZES:
         lines += table(scores, truth, size, args.resamples) + [""]
     (args.work / "scoring_stack.md").write_text("\n".join(lines))
     print("\n".join(lines))
@@ -101,8 +101,7 @@ def score_everything(work: Path, seeds: list[int]) -> tuple[dict, dict]:
         train, test = rows_of(work, seed)
         machines, domains = np.array(train["machine"][:]), np.array(train["domain"][:])
         tested = np.array(test["machine"][:])
-        sizes = [size for size in SIZES if size <= FACTORIES[seed][1] + 10]
-        for size in sizes:
+        for size in SIZES:
             truth[size].append(
                 (
                     np.array([condition == "anomaly" for condition in test["condition"]]).astype(int),
@@ -118,7 +117,7 @@ def score_everything(work: Path, seeds: list[int]) -> tuple[dict, dict]:
             for name, options in {**SYSTEMS, **(BANDS if "bands" in pooling else {})}.items():
                 if name in SLOW and pooling not in ("mean", "quantiles"):
                     continue
-                for size in sizes:
+                for size in SIZES:
                     if f"{size} {name}" not in found:
                         found[f"{size} {name}"] = score_factory(
                             references, queries, machines, domains, tested, size, ScoringConfig(**options)
@@ -217,11 +216,11 @@ def plot(scores: dict, truth: dict, file: Path):
                 * score_table(truth[size][0], scores[encoder, pooling, name, size], *columns_of(truth[size]))[
                     "official_score"
                 ]
-                for size in SIZES[:3]
+                for size in SIZES
             ]
-            axis.plot(SIZES[:3], values, marker="o", label=name)
-        axis.set(xscale="log", xlabel="normal clips", title=f"{encoder}, {pooling}", xticks=SIZES[:3])
-        axis.set_xticklabels(SIZES[:3])
+            axis.plot(SIZES, values, marker="o", label=name)
+        axis.set(xscale="log", xlabel="normal clips", title=f"{encoder}, {pooling}", xticks=SIZES)
+        axis.set_xticklabels(SIZES)
     axes[0, 0].set_ylabel("official score in %")
     axes[0, -1].legend(fontsize=8)
     figure.tight_layout()

@@ -90,6 +90,34 @@ def in_noise(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: float) -> torch
     return torch.logaddexp(log_mel, noise + gain)
 
 
+def heard_in_noise(log_mel: torch.Tensor, draws: torch.Tensor, config) -> torch.Tensor:
+    """
+    A batch as heard elsewhere: every clip coloured, with its neighbour in the background, louder or softer.
+
+    Args:
+        log_mel (`torch.Tensor` of shape `(clips, frames, mel_bins)`): log energies, natural logarithms, float32.
+        draws (`torch.Tensor` of shape `(clips,)`): seeds of the clips, int64.
+        config ([`~hf_asd.PretrainConfig`] or [`~hf_asd.FinetuneConfig`]): `noise_probability`, `snr_db`, `colour_db`
+            and `gain_db`.
+
+    Returns:
+        `torch.Tensor` of the same shape.
+    """
+    low, high = config.snr_db
+    # Masks are drawn by a clip's seed itself.
+    generators = [torch.Generator().manual_seed(seed ^ 1) for seed in draws.tolist()]
+    coloured = [
+        random_colour(clip, config.colour_db, generator) for clip, generator in zip(log_mel, generators, strict=True)
+    ]
+    heard = []
+    for clip, partner, generator in zip(coloured, neighbours(len(coloured)).tolist(), generators, strict=True):
+        chance, share = torch.rand(2, generator=generator).tolist()
+        if chance < config.noise_probability:
+            clip = in_noise(clip, coloured[partner], low + share * (high - low))
+        heard.append(random_gain(clip, config.gain_db, generator))
+    return torch.stack(heard)
+
+
 def mixup(
     input_values: torch.Tensor, draws: torch.Tensor, alpha: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -140,11 +168,12 @@ class AugmentingCollator(ClipCollator):
     def __call__(self, clips: list[dict]) -> dict[str, torch.Tensor]:
         """As [`ClipCollator`], with `partners` and `shares` of [`mixup`] where it is on."""
         batch = super().__call__(clips)
+        scale = 2 * torch.tensor(self.feature_extractor.std)
+        mean = torch.tensor(self.feature_extractor.mean)
+        heard = heard_in_noise(batch["input_values"] * scale + mean, batch["draws"], self.config)
         augmented = []
-        scale = 2 * torch.tensor(self.feature_extractor.std)  # its mean does not matter to a gain
-        for clip, seed in zip(batch["input_values"], batch["draws"].tolist(), strict=True):
+        for clip, seed in zip((heard - mean) / scale, batch["draws"].tolist(), strict=True):
             generator = torch.Generator().manual_seed(seed)
-            clip = random_gain(clip * scale, self.config.gain_db, generator) / scale
             augmented.append(spec_augment(clip[None], self.config.time_mask, self.config.frequency_mask, generator))
         batch["input_values"] = torch.cat(augmented)
         if self.config.mixup:

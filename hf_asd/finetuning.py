@@ -49,6 +49,15 @@ class FinetuneConfig:
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup's Beta distribution; 0 for none"})
     gain_db: float = field(default=0.0, metadata={"help": "a random gain of up to so many dB either way a clip"})
+    noise_probability: float = field(
+        default=0.0, metadata={"help": "share of clips that are heard with another clip in the background"}
+    )
+    snr_db: list[float] = field(
+        default_factory=lambda: [-2.0, 15.0], metadata={"help": "how far a clip lies above that background, from, to"}
+    )
+    colour_db: float = field(
+        default=0.0, metadata={"help": "bands lifted and lowered smoothly, with this standard deviation"}
+    )
     balance: str = field(
         default="none",
         metadata={"help": f"classes of unequal size: {', '.join(BALANCES)}: heard as often, or weighed as much"},

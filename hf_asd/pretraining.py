@@ -10,7 +10,7 @@ from datasets import Dataset, concatenate_datasets
 from tqdm.auto import tqdm
 from transformers import AutoConfig, TrainerCallback, set_seed
 
-from .augmentation import in_noise, neighbours, random_colour, random_gain
+from .augmentation import heard_in_noise
 from .batching import ClipCollator, frames_of
 from .data.audio import read_audio
 from .distributed import from_main
@@ -151,26 +151,10 @@ class PretrainingCollator(ClipCollator):
             visible.append(inverse_block_masks(masks, steps, bands, share, block, generator))
         batch["visible"] = torch.stack(visible)
         if self.config.noise_probability or self.config.gain_db or self.config.colour_db:
-            batch["student_values"] = self.student_values(batch["input_values"], batch["draws"])
+            log_mel = self.feature_extractor.log_energies(batch["input_values"])
+            heard = heard_in_noise(log_mel, batch["draws"], self.config)
+            batch["student_values"] = self.feature_extractor.normalise(heard)
         return batch
-
-    def student_values(self, input_values: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """The clips as the student hears them: coloured, with the neighbour in the background, louder or softer."""
-        config, (low, high) = self.config, self.config.snr_db
-        # A clip's masks are drawn by its seed itself.
-        generators = [torch.Generator().manual_seed(seed ^ 1) for seed in draws.tolist()]
-        log_mel = self.feature_extractor.log_energies(input_values)
-        coloured = [
-            random_colour(clip, config.colour_db, generator)
-            for clip, generator in zip(log_mel, generators, strict=True)
-        ]
-        heard = []
-        for clip, partner, generator in zip(coloured, neighbours(len(coloured)).tolist(), generators, strict=True):
-            chance, share = torch.rand(2, generator=generator).tolist()
-            if chance < config.noise_probability:
-                clip = in_noise(clip, coloured[partner], low + share * (high - low))
-            heard.append(random_gain(clip, config.gain_db, generator))
-        return self.feature_extractor.normalise(torch.stack(heard))
 
 
 class PretrainingTrainer(SeededTrainer):
