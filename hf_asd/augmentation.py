@@ -90,6 +90,18 @@ def in_noise(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: float) -> torch
     return torch.logaddexp(log_mel, noise + gain)
 
 
+def check_noise(config) -> None:
+    """
+    Raises:
+        ValueError: `noise_probability` or `snr_db` of a [`~hf_asd.PretrainConfig`] or [`~hf_asd.FinetuneConfig`] is
+            not accepted.
+    """
+    if not 0 <= config.noise_probability <= 1:
+        raise ValueError(f"noise_probability is {config.noise_probability}; accepted is a share from 0 to 1.")
+    if len(config.snr_db) != 2 or config.snr_db[0] > config.snr_db[1]:
+        raise ValueError(f"snr_db is {config.snr_db}; accepted are the lowest and the highest ratio in dB.")
+
+
 def heard_in_noise(log_mel: torch.Tensor, draws: torch.Tensor, config) -> torch.Tensor:
     """
     A batch as heard elsewhere: every clip coloured, with its neighbour in the background, louder or softer.

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModel, set_seed
 
-from .augmentation import AugmentingCollator
+from .augmentation import AugmentingCollator, check_noise
 from .batching import ClipCollator, frames_of
 from .class_balance import BALANCES, balance_weights
 from .distributed import from_main, processes
@@ -93,6 +93,7 @@ class FinetuneConfig:
     def __post_init__(self):
         if self.balance not in BALANCES:
             raise ValueError(f"balance is {self.balance!r}; accepted are {', '.join(BALANCES)}.")
+        check_noise(self)
         for name in ("mixup", "patience"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is 0 or more.")

@@ -10,7 +10,7 @@ from datasets import Dataset, concatenate_datasets
 from tqdm.auto import tqdm
 from transformers import AutoConfig, TrainerCallback, set_seed
 
-from .augmentation import heard_in_noise
+from .augmentation import check_noise, heard_in_noise
 from .batching import ClipCollator, frames_of
 from .data.audio import read_audio
 from .distributed import from_main
@@ -116,10 +116,7 @@ class PretrainConfig:
             )
         if self.input_statistics not in ("bands", "audioset"):
             raise ValueError(f"input_statistics is {self.input_statistics!r}; accepted are bands and audioset.")
-        if not 0 <= self.noise_probability <= 1:
-            raise ValueError(f"noise_probability is {self.noise_probability}; accepted is a share from 0 to 1.")
-        if len(self.snr_db) != 2 or self.snr_db[0] > self.snr_db[1]:
-            raise ValueError(f"snr_db is {self.snr_db}; accepted are the lowest and the highest ratio in dB.")
+        check_noise(self)
         if self.encoder is not None and self.model:
             raise ValueError("model is for an encoder from scratch; an encoder to go on with has its own shape.")
         if self.encoder is None and self.lora is not None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from trainings import FINETUNE, PRETRAIN, TINY, assert_same_bits, stop_at, twelve_clips, weights  # noqa: F401
 
 from hf_asd import EatFeatureExtractor, FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
-from hf_asd.augmentation import in_noise, random_colour, random_gain, spec_augment
+from hf_asd.augmentation import AugmentingCollator, in_noise, random_colour, random_gain, spec_augment
 from hf_asd.data.audio import read_audio
 from hf_asd.finetuning import attribute_classes
 from hf_asd.pretraining import LEAST_STD, PretrainingCollator, band_statistics
@@ -223,6 +223,14 @@ def test_the_student_hears_noise_and_the_teacher_does_not(clips):
     log_mel = extractor.log_energies(batch["input_values"])
     expected = in_noise(log_mel[clip], log_mel[clip ^ 1], 0.0)
     torch.testing.assert_close(extractor.log_energies(batch["student_values"][clip]), expected, rtol=0, atol=1e-4)
+    # Fine-tuning hears the same, and nothing of the kind by default.
+    quiet = {"time_mask": 0, "frequency_mask": 0}
+    heard = AugmentingCollator(extractor, FinetuneConfig(noise_probability=0.5, snr_db=[0.0, 0.0], **quiet))(samples)
+    torch.testing.assert_close(heard["input_values"], batch["student_values"], rtol=0, atol=1e-5)
+    heard = AugmentingCollator(extractor, FinetuneConfig(**quiet))(samples)
+    torch.testing.assert_close(heard["input_values"], plain["input_values"], rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="noise_probability is 2"):
+        FinetuneConfig(noise_probability=2)
     for options, message in (
         ({"noise_probability": 2}, "noise_probability is 2"),
         ({"snr_db": [3.0, 1.0]}, "snr_db is"),
