@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from datasets import Dataset, Features, List, Value, concatenate_datasets
+from datasets import Dataset, Features, List, Value
 from tqdm.auto import tqdm
 from transformers import ASTFeatureExtractor, AutoModel
 
 from .data.audio import SAMPLING_RATE, read_audio
-from .data.schema import read_table, write_table
+from .data.schema import read_table, side_by_side, write_table
 from .description import SOUNDS, describe, summarise
 from .distributed import processes
 from .models.eat import EatFeatureExtractor
@@ -279,7 +279,7 @@ def embed(
                     write_table(_column(parts[start]), file)
     # Every process gets the parts of all.
     parts = dict(gather_object(list(parts.items())))
-    return concatenate_datasets([dataset, _column(np.concatenate([parts[start] for start in starts]))], axis=1)
+    return side_by_side(dataset, _column(np.concatenate([parts[start] for start in starts])))
 
 
 def _embed_rows(rows: Dataset, encoder, channel: int | str, allow_silence: bool, progress: tqdm) -> np.ndarray:

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, Features, Value, concatenate_datasets
+from datasets import Dataset, Features, Value
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
+from ..data.schema import side_by_side
 from .dendrogram import LINKAGES, build_dendrogram
 from .names import NAME, read_names
 from .selection import choose_num_clusters
@@ -111,7 +112,7 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
         features=COLUMNS,
         desc="clustering",
     )
-    return concatenate_datasets([dataset, assigned.with_format(None)], axis=1)
+    return side_by_side(dataset, assigned.with_format(None))
 
 
 def _assign(rows: pa.Table, options: dict, names: dict, version: int) -> pa.Table:

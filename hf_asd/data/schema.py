@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Audio, Dataset, Features, List, Value, concatenate_datasets
+from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 
 DOMAINS = ("source", "target", "unknown")
@@ -100,7 +101,20 @@ def reveal_attributes(dataset: Dataset, truth: dict[str, dict[str, str]]) -> Dat
     features = Features({column: dataset.features[column] for column in columns})
     revealed = Dataset.from_dict(columns, features=features)
     order = dataset.column_names
-    return concatenate_datasets([dataset.remove_columns(list(columns)), revealed], axis=1).select_columns(order)
+    return side_by_side(dataset.remove_columns(list(columns)), revealed).select_columns(order)
+
+
+def side_by_side(rows: Dataset, columns: Dataset) -> Dataset:
+    """
+    Rows with further columns, a row of `columns` each. `datasets` copies selected rows for that and shows a progress
+    bar, which takes longer than the copy.
+    """
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    joined = concatenate_datasets([rows, columns], axis=1)
+    if shown:
+        enable_progress_bars()
+    return joined
 
 
 def write_table(dataset: Dataset, path: str | Path) -> Path:

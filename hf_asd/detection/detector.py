@@ -6,9 +6,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soxr
 import torch
-from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, List, Value
 
 from ..data.audio import SAMPLING_RATE, clipped_share, read_with_clipping
+from ..data.schema import side_by_side
 from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
 from ..hub import fetch, hub_id
 from .config import DetectorConfig
@@ -168,7 +169,7 @@ class AnomalyDetector:
             if explain:
                 features["reasons"] = List(Value("string"))
                 plain["reasons"] = [[reason["text"] for reason in reasons] for _, reasons in told]
-        return concatenate_datasets([rows, Dataset.from_dict(plain, features=features)], axis=1)
+        return side_by_side(rows, Dataset.from_dict(plain, features=features))
 
     def __call__(
         self,

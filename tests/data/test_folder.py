@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import soundfile
+from datasets import Dataset
 
 from hf_asd.data.folder import load_folder
-from hf_asd.data.schema import FEATURES, attribute_label
+from hf_asd.data.schema import FEATURES, attribute_label, side_by_side
 
 
 def record(path):
@@ -79,3 +80,12 @@ def test_attribute_label_is_canonical():
         == "load=1,speed=2"
     )
     assert attribute_label({}) is None
+
+
+def test_columns_are_put_beside_selected_rows_without_a_progress_bar(capfd):
+    rows = Dataset.from_dict({"clip_id": list("abcd")}).select([3, 1])
+    joined = side_by_side(rows, Dataset.from_dict({"anomaly_score": [0.5, 0.25]}))
+    assert joined[:] == {"clip_id": ["d", "b"], "anomaly_score": [0.5, 0.25]}
+    assert "Flattening" not in capfd.readouterr().err
+    Dataset.from_dict({"clip_id": list("abcd")}).select([3, 1]).flatten_indices()
+    assert "Flattening" in capfd.readouterr().err  # other bars are shown as before
