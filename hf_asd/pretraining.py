@@ -230,8 +230,8 @@ def band_statistics(dataset: Dataset, channel: int | str = 0, seed: int = 0) -> 
     extractor = EatFeatureExtractor(do_normalize=False)
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:STATISTICS_CLIPS]
     count, total = 0, torch.zeros(2, extractor.feature_size, dtype=torch.float64)
-    clips = tqdm(dataset.select(np.sort(chosen)).select_columns("audio"), desc="input statistics", unit="clip")
-    for row in clips:
+    rows = dataset.select(np.sort(chosen)).select_columns("audio")
+    for row in tqdm(rows, desc="input statistics", unit="clip", delay=2, disable=None):
         log_mel = extractor.log_mel(torch.from_numpy(read_audio(row["audio"], channel=channel))[None])[0].double()
         count += len(log_mel)
         total += torch.stack([log_mel.sum(0), log_mel.square().sum(0)])
