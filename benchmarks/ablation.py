@@ -43,8 +43,8 @@ from hf_asd.data.schema import attribute_label, read_table, write_table
 from hf_asd.detection import DetectorConfig
 from hf_asd.evaluation import evaluate_scores
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
-from hf_asd.models.eat import EatConfig, EatFeatureExtractor, EatModel
-from hf_asd.pretraining import band_statistics
+from hf_asd.models.eat import EatFeatureExtractor
+from hf_asd.pretraining import fresh_encoder
 from hf_asd.recipe import Recipe, load_recipe
 
 
@@ -147,10 +147,8 @@ def before(recipe: Recipe, seed: int, folder: Path, train: Dataset) -> str:
     path = folder / "before"
     if not (path / "preprocessor_config.json").is_file():
         set_seed(seed)
-        EatModel(EatConfig(**recipe.pretrain.model)).save_pretrained(path)
-        extractor = EatFeatureExtractor()
-        if recipe.pretrain.input_statistics == "bands":
-            extractor.mean, extractor.std = band_statistics(train, recipe.data.channel, seed)
+        model, extractor = fresh_encoder(replace(recipe.pretrain, seed=seed), train, recipe.data.channel)
+        model.save_pretrained(path)
         extractor.save_pretrained(path)
     return str(path)
 

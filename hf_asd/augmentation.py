@@ -1,6 +1,7 @@
 """What training does to clips so that they are never heard twice alike: gain, colour, noise, SpecAugment, mixup."""
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +12,33 @@ from .batching import ClipCollator
 
 DECIBEL = math.log(10) / 10  # in natural logarithms of energy
 COLOUR_KNOTS = 8  # along the mel bands, a random lift each
+
+
+@dataclass
+class NoiseOptions:
+    """Clips as if heard elsewhere: in fine-tuning all of them, in pre-training those that the student hears."""
+
+    noise_probability: float = field(
+        default=0.0, metadata={"help": "share of clips that are heard with another clip in the background"}
+    )
+    snr_db: list[float] = field(
+        default_factory=lambda: [-2.0, 15.0], metadata={"help": "how far a clip lies above that background, from, to"}
+    )
+    colour_db: float = field(
+        default=0.0, metadata={"help": "bands lifted and lowered smoothly, with this standard deviation"}
+    )
+    gain_db: float = field(default=0.0, metadata={"help": "a random gain of up to so many dB either way a clip"})
+
+    def __post_init__(self):
+        if not 0 <= self.noise_probability <= 1:
+            raise ValueError(f"noise_probability is {self.noise_probability}; accepted is a share from 0 to 1.")
+        if len(self.snr_db) != 2 or self.snr_db[0] > self.snr_db[1]:
+            raise ValueError(f"snr_db is {self.snr_db}; accepted are the lowest and the highest ratio in dB.")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether anything is changed at all."""
+        return bool(self.noise_probability or self.colour_db or self.gain_db)
 
 
 def spec_augment(
@@ -90,44 +118,37 @@ def in_noise(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: float) -> torch
     return torch.logaddexp(log_mel, noise + gain)
 
 
-def check_noise(config) -> None:
-    """
-    Raises:
-        ValueError: `noise_probability` or `snr_db` of a [`~hf_asd.PretrainConfig`] or [`~hf_asd.FinetuneConfig`] is
-            not accepted.
-    """
-    if not 0 <= config.noise_probability <= 1:
-        raise ValueError(f"noise_probability is {config.noise_probability}; accepted is a share from 0 to 1.")
-    if len(config.snr_db) != 2 or config.snr_db[0] > config.snr_db[1]:
-        raise ValueError(f"snr_db is {config.snr_db}; accepted are the lowest and the highest ratio in dB.")
-
-
-def heard_in_noise(log_mel: torch.Tensor, draws: torch.Tensor, config) -> torch.Tensor:
+def heard_elsewhere(
+    input_values: torch.Tensor, draws: torch.Tensor, feature_extractor, options: NoiseOptions
+) -> torch.Tensor:
     """
     A batch as heard elsewhere: every clip coloured, with its neighbour in the background, louder or softer.
 
     Args:
-        log_mel (`torch.Tensor` of shape `(clips, frames, mel_bins)`): log energies, natural logarithms, float32.
+        input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`): normalised log energies, float32.
         draws (`torch.Tensor` of shape `(clips,)`): seeds of the clips, int64.
-        config ([`~hf_asd.PretrainConfig`] or [`~hf_asd.FinetuneConfig`]): `noise_probability`, `snr_db`, `colour_db`
-            and `gain_db`.
+        feature_extractor (`FeatureExtractionMixin`): its `mean` and `std` are those of the normalisation
+            `(x - mean) / (2 std)`, numbers or one of them a mel band.
+        options ([`NoiseOptions`]): how much of each.
 
     Returns:
         `torch.Tensor` of the same shape.
     """
-    low, high = config.snr_db
+    low, high = options.snr_db
+    mean, scale = torch.tensor(feature_extractor.mean), 2 * torch.tensor(feature_extractor.std)
+    log_mel = input_values * scale + mean
     # Masks are drawn by a clip's seed itself.
     generators = [torch.Generator().manual_seed(seed ^ 1) for seed in draws.tolist()]
     coloured = [
-        random_colour(clip, config.colour_db, generator) for clip, generator in zip(log_mel, generators, strict=True)
+        random_colour(clip, options.colour_db, generator) for clip, generator in zip(log_mel, generators, strict=True)
     ]
     heard = []
     for clip, partner, generator in zip(coloured, neighbours(len(coloured)).tolist(), generators, strict=True):
         chance, share = torch.rand(2, generator=generator).tolist()
-        if chance < config.noise_probability:
+        if chance < options.noise_probability:
             clip = in_noise(clip, coloured[partner], low + share * (high - low))
-        heard.append(random_gain(clip, config.gain_db, generator))
-    return torch.stack(heard)
+        heard.append(random_gain(clip, options.gain_db, generator))
+    return (torch.stack(heard) - mean) / scale
 
 
 def mixup(
@@ -168,9 +189,8 @@ class AugmentingCollator(ClipCollator):
     Augments every clip of a batch; what it draws depends on the clip's seed alone.
 
     Args:
-        feature_extractor (`FeatureExtractionMixin`): of the encoder that is trained; its `std` turns dB into units of
-            `input_values`.
-        config ([`~hf_asd.FinetuneConfig`]): `gain_db`, `time_mask`, `frequency_mask` and `mixup`.
+        feature_extractor (`FeatureExtractionMixin`): of the encoder that is trained, with `mean` and `std`.
+        config ([`~hf_asd.FinetuneConfig`]): [`NoiseOptions`], `time_mask`, `frequency_mask` and `mixup`.
     """
 
     def __init__(self, feature_extractor, config):
@@ -180,11 +200,11 @@ class AugmentingCollator(ClipCollator):
     def __call__(self, clips: list[dict]) -> dict[str, torch.Tensor]:
         """As [`ClipCollator`], with `partners` and `shares` of [`mixup`] where it is on."""
         batch = super().__call__(clips)
-        scale = 2 * torch.tensor(self.feature_extractor.std)
-        mean = torch.tensor(self.feature_extractor.mean)
-        heard = heard_in_noise(batch["input_values"] * scale + mean, batch["draws"], self.config)
+        heard = batch["input_values"]
+        if self.config.elsewhere:
+            heard = heard_elsewhere(heard, batch["draws"], self.feature_extractor, self.config)
         augmented = []
-        for clip, seed in zip((heard - mean) / scale, batch["draws"].tolist(), strict=True):
+        for clip, seed in zip(heard, batch["draws"].tolist(), strict=True):
             generator = torch.Generator().manual_seed(seed)
             augmented.append(spec_augment(clip[None], self.config.time_mask, self.config.frequency_mask, generator))
         batch["input_values"] = torch.cat(augmented)

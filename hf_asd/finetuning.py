@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModel, set_seed
 
-from .augmentation import AugmentingCollator, check_noise
+from .augmentation import AugmentingCollator, NoiseOptions
 from .batching import ClipCollator, frames_of
 from .class_balance import BALANCES, balance_weights
 from .distributed import from_main, processes
@@ -24,7 +24,7 @@ from .training import SeededTrainer, compile_blocks, export, training_arguments
 
 
 @dataclass
-class FinetuneConfig:
+class FinetuneConfig(NoiseOptions):
     """
     How the encoder learns attributes. The paper's settings (arXiv 2509.12845) are not public; the defaults follow its
     closest readable relatives of the 2025 challenge (EAT, ArcFace with scale 30 and margin 0.2, SpecAugment).
@@ -48,16 +48,6 @@ class FinetuneConfig:
     time_mask: int = field(default=80, metadata={"help": "SpecAugment: most frames hidden a clip; 0 for none"})
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup's Beta distribution; 0 for none"})
-    gain_db: float = field(default=0.0, metadata={"help": "a random gain of up to so many dB either way a clip"})
-    noise_probability: float = field(
-        default=0.0, metadata={"help": "share of clips that are heard with another clip in the background"}
-    )
-    snr_db: list[float] = field(
-        default_factory=lambda: [-2.0, 15.0], metadata={"help": "how far a clip lies above that background, from, to"}
-    )
-    colour_db: float = field(
-        default=0.0, metadata={"help": "bands lifted and lowered smoothly, with this standard deviation"}
-    )
     balance: str = field(
         default="none",
         metadata={"help": f"classes of unequal size: {', '.join(BALANCES)}: heard as often, or weighed as much"},
@@ -93,7 +83,7 @@ class FinetuneConfig:
     def __post_init__(self):
         if self.balance not in BALANCES:
             raise ValueError(f"balance is {self.balance!r}; accepted are {', '.join(BALANCES)}.")
-        check_noise(self)
+        super().__post_init__()
         for name in ("mixup", "patience"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is 0 or more.")

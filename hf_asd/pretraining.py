@@ -10,7 +10,7 @@ from datasets import Dataset, concatenate_datasets
 from tqdm.auto import tqdm
 from transformers import AutoConfig, TrainerCallback, set_seed
 
-from .augmentation import check_noise, heard_in_noise
+from .augmentation import NoiseOptions, heard_elsewhere
 from .batching import ClipCollator, frames_of
 from .data.audio import read_audio
 from .distributed import from_main
@@ -43,7 +43,7 @@ class PretrainingData:
 
 
 @dataclass
-class PretrainConfig:
+class PretrainConfig(NoiseOptions):
     """
     How the encoder goes on learning. The defaults follow EAT's published pre-training where it says anything; those
     of the paper (arXiv 2509.12845) are not public.
@@ -76,16 +76,6 @@ class PretrainConfig:
         default=0.0,
         metadata={"help": "weight of telling a clip from the others of its batch, on all devices; 0 for none"},
     )
-    noise_probability: float = field(
-        default=0.0, metadata={"help": "share of clips that the student hears with another clip in the background"}
-    )
-    snr_db: list[float] = field(
-        default_factory=lambda: [-2.0, 15.0], metadata={"help": "how far a clip lies above that background, from, to"}
-    )
-    gain_db: float = field(default=0.0, metadata={"help": "the student hears a clip up to so much louder or softer"})
-    colour_db: float = field(
-        default=0.0, metadata={"help": "and bands lifted and lowered smoothly, with this standard deviation"}
-    )
     epochs: float = field(default=10.0, metadata={"help": "passes over the recordings"})
     max_steps: int = field(default=-1, metadata={"help": "steps; overrules epochs when positive"})
     batch_size: int = field(default=12, metadata={"help": "clips a step and device"})
@@ -116,7 +106,7 @@ class PretrainConfig:
             )
         if self.input_statistics not in ("bands", "audioset"):
             raise ValueError(f"input_statistics is {self.input_statistics!r}; accepted are bands and audioset.")
-        check_noise(self)
+        super().__post_init__()
         if self.encoder is not None and self.model:
             raise ValueError("model is for an encoder from scratch; an encoder to go on with has its own shape.")
         if self.encoder is None and self.lora is not None:
@@ -147,10 +137,10 @@ class PretrainingCollator(ClipCollator):
             masks, share, block = self.config.masks_per_clip, self.config.mask_ratio, self.config.mask_block
             visible.append(inverse_block_masks(masks, steps, bands, share, block, generator))
         batch["visible"] = torch.stack(visible)
-        if self.config.noise_probability or self.config.gain_db or self.config.colour_db:
-            log_mel = self.feature_extractor.log_energies(batch["input_values"])
-            heard = heard_in_noise(log_mel, batch["draws"], self.config)
-            batch["student_values"] = self.feature_extractor.normalise(heard)
+        if self.config.elsewhere:  # the student alone; the teacher hears the clip as it is
+            batch["student_values"] = heard_elsewhere(
+                batch["input_values"], batch["draws"], self.feature_extractor, self.config
+            )
         return batch
 
 
@@ -240,6 +230,16 @@ def band_statistics(dataset: Dataset, channel: int | str = 0, seed: int = 0) -> 
     return mean.tolist(), std.tolist()
 
 
+def fresh_encoder(
+    config: PretrainConfig, dataset: Dataset, channel: int | str = 0
+) -> tuple[EatModel, EatFeatureExtractor]:
+    """The encoder, weights drawn at random, and the feature extractor that pre-training from scratch starts from."""
+    student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
+    if config.input_statistics == "bands":
+        extractor.mean, extractor.std = band_statistics(dataset, channel, config.seed)
+    return student, extractor
+
+
 class _TeacherFollows(TrainerCallback):
     def __init__(self, config: PretrainConfig):
         self.config = config
@@ -297,9 +297,7 @@ def pretrain(
     set_seed(config.seed)
     projection_size = PROJECTION_SIZE if config.contrast_weight else None
     if config.encoder is None:
-        student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
-        if config.input_statistics == "bands":
-            extractor.mean, extractor.std = band_statistics(recordings, channel, config.seed)
+        student, extractor = fresh_encoder(config, recordings, channel)
         student.config.projection_size = projection_size
         model = EatForPreTraining(student.config, student)
     else:

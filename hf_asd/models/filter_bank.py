@@ -105,19 +105,6 @@ class FilterBankExtractor(SequenceFeatureExtractor):
             result.append((power @ filters).clamp_min_(ENERGY_FLOOR).log_())
         return torch.cat(result)
 
-    def normalise(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Log energies of shape `(..., feature_size)` -> what the model reads."""
-        mean, scale = self._statistics(log_mel)
-        return (log_mel - mean) / scale
-
-    def log_energies(self, input_values: torch.Tensor) -> torch.Tensor:
-        """What [`~FilterBankExtractor.normalise`] was given."""
-        mean, scale = self._statistics(input_values)
-        return input_values * scale + mean
-
-    def _statistics(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.tensor(self.mean, device=like.device), 2 * torch.tensor(self.std, device=like.device)
-
     def __call__(
         self,
         raw_speech: np.ndarray | torch.Tensor | list[np.ndarray],
@@ -177,7 +164,10 @@ class FilterBankExtractor(SequenceFeatureExtractor):
         filled = torch.full((len(clips), frames, self.feature_size), self.padding_value, device=device)
         for row, log_mel in enumerate(log_mels):
             filled[row, : len(log_mel)] = log_mel
-        features = {"input_values": self.normalise(filled) if self.do_normalize else filled}
+        if self.do_normalize:
+            mean, std = (torch.tensor(values, device=device) for values in (self.mean, self.std))
+            filled.sub_(mean).div_(2 * std)
+        features = {"input_values": filled}
         if return_attention_mask:
             heard = torch.tensor([len(log_mel) for log_mel in log_mels], device=device)
             features["attention_mask"] = (torch.arange(frames, device=device) < heard[:, None]).long()
