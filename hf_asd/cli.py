@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         "--preset", default="default", help="how recordings are compared: fast, default, max (default: default)"
     )
     command.add_argument(
-        "--pooling", default="mean", help="of an encoder's tokens: mean, cls, bands, gem, rdp, rdp_gem (default: mean)"
+        "--pooling",
+        default="mean",
+        help="of an encoder's tokens: mean, cls, bands, bands_std, gem, rdp, rdp_gem (default: mean)",
     )
     command.add_argument(
         "--layer",

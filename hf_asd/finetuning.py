@@ -30,7 +30,9 @@ class FinetuneConfig(NoiseOptions):
     closest readable relatives of the 2025 challenge (EAT, ArcFace with scale 30 and margin 0.2, SpecAugment).
     """
 
-    pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands"})
+    pooling: str = field(
+        default="mean", metadata={"help": "how tokens become one embedding: mean, cls, bands, bands_std"}
+    )
     loss: str = field(default="arcface", metadata={"help": f"head and loss: {', '.join(LOSSES)}"})
     scale: float = field(default=30.0, metadata={"help": "arcface, subcentre_arcface: factor of the cosines"})
     margin: float = field(default=0.2, metadata={"help": "arcface, subcentre_arcface: angle in radians"})

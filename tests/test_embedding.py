@@ -187,7 +187,7 @@ def saved(request, tmp_path):
     if request.param in ("eat", "ast"):
         poolings["cls"] = 32
     if bands is not None:
-        poolings["bands"] = bands
+        poolings |= {"bands": bands, "bands_std": 2 * bands}
     return tmp_path / "encoder", extractor, poolings
 
 
@@ -204,7 +204,7 @@ def test_a_checkpoint_on_disk_embeds_short_and_long_clips(saved):
     # All of a long clip is heard: its end changes the embedding.
     long[-8_000:] *= 0.1
     assert np.abs(encoder([long]) - together[1:]).max() > 1e-5
-    for pooling in {"cls", "bands"} - poolings.keys():
+    for pooling in {"cls", "bands", "bands_std"} - poolings.keys():
         with pytest.raises(ValueError, match=f"pooling is '{pooling}'"):
             TransformerEncoder.from_pretrained(folder, pooling)
 

@@ -8,7 +8,7 @@ from ..embedding import SpectralStatistics, TransformerEncoder
 
 # Of a normal distribution, the distance between the 10 and 90 % quantiles in standard deviations.
 QUANTILE_RANGE = 2.563
-ADDITIVE = ("mean", "bands")
+BY_BAND = ("bands", "bands_std")
 
 
 def score_map(encoder: SpectralStatistics | TransformerEncoder, clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:
@@ -25,11 +25,11 @@ def score_map(encoder: SpectralStatistics | TransformerEncoder, clip: np.ndarray
         band first. With spectral statistics a value is the log energy of a frame (every 10 ms) and mel band, less the
         normal clips' median, in standard deviations of the normal clips' frames. With an encoder it is the share of a
         patch in the cosine distance to the nearest normal clip: the mean of the map is that distance (for an encoder
-        whose tokens run along time alone there is one band).
+        whose tokens run along time alone there is one band). Of `bands_std` the means are compared alone.
 
     Raises:
-        ValueError: the embedding is not a plain mean over patches (`pooling` other than `"mean"` or `"bands"`), or
-            spectral statistics are means, which tell no range.
+        ValueError: the embedding is not a plain mean over patches (`pooling` other than `"mean"`, `"bands"` or
+            `"bands_std"`), or spectral statistics are means, which tell no range.
     """
     if isinstance(encoder, SpectralStatistics):
         if encoder.statistics != "quantiles":
@@ -37,13 +37,17 @@ def score_map(encoder: SpectralStatistics | TransformerEncoder, clip: np.ndarray
         low, median, high = bank.float().mean(0).view(3, -1)
         log_mel = encoder.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0]
         return ((log_mel - median) / ((high - low) / QUANTILE_RANGE).clamp_min(1e-3)).numpy()
-    if encoder.pooling not in ADDITIVE:
-        raise ValueError(f"pooling is {encoder.pooling!r}; a map over time needs pooling 'mean' or 'bands'.")
+    if encoder.pooling not in ("mean", *BY_BAND):
+        raise ValueError(
+            f"pooling is {encoder.pooling!r}; a map over time needs pooling 'mean', 'bands' or 'bands_std'."
+        )
     patches = encoder.patches(clip).double()  # (times, bands, hidden_size)
-    embedding = patches.mean(0).flatten() if encoder.pooling == "bands" else patches.mean((0, 1))
+    embedding = patches.mean(0).flatten() if encoder.pooling in BY_BAND else patches.mean((0, 1))
+    if encoder.pooling == "bands_std":
+        bank = bank.unflatten(1, (patches.shape[1], 2, -1))[:, :, 0].flatten(1)
     directions = torch.nn.functional.normalize(bank.double(), dim=1)
     nearest = directions[(directions @ embedding).argmax()]
-    if encoder.pooling == "bands":  # every band has a part of the embedding of its own
+    if encoder.pooling in BY_BAND:  # every band has a part of the embedding of its own
         shares = (patches * nearest.view(1, patches.shape[1], -1)).sum(2) * patches.shape[1]
     else:
         shares = patches @ nearest

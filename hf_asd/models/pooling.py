@@ -4,11 +4,13 @@ import torch
 from transformers import PreTrainedConfig
 
 
-POOLINGS = ("mean", "cls", "bands", "gem", "rdp", "rdp_gem")
+POOLINGS = ("mean", "cls", "bands", "bands_std", "gem", "rdp", "rdp_gem")
+PARTS_A_BAND = {"bands": 1, "bands_std": 2}
 GEM_POWER = 3.0
 # How much a frame's deviation counts (Wilkinghoff et al. 2026): strongly for BEATs, mildly for EAT and unknown ones.
 RDP_GAMMA = {"beats": 16.0}
 CLEAN_FLOOR, CLEAN_KNEE = 0.1, 0.5
+SMALL_VARIANCE = 1e-6
 AST = "audio-spectrogram-transformer"
 
 
@@ -35,16 +37,16 @@ def check_pooling(config: PreTrainedConfig, pooling: str) -> None:
         raise ValueError(f"pooling is {pooling!r}; accepted are {', '.join(POOLINGS)}.")
     if pooling == "cls" and not prefix_tokens(config):
         raise ValueError(f"pooling is 'cls', but a {config.model_type} encoder has no such token; use 'mean'.")
-    if pooling == "bands" and num_bands(config) is None:
+    if pooling in PARTS_A_BAND and num_bands(config) is None:
         raise ValueError(
-            f"pooling is 'bands', but the tokens of a {config.model_type} encoder run along time alone and have no "
-            "frequency bands; use 'mean'."
+            f"pooling is '{pooling}', but the tokens of a {config.model_type} encoder run along time alone and have "
+            "no frequency bands; use 'mean'."
         )
 
 
 def embedding_size(config: PreTrainedConfig, pooling: str) -> int:
     """Length of what [`pool`] makes of an encoder's tokens."""
-    return config.hidden_size * (num_bands(config) if pooling == "bands" else 1)
+    return config.hidden_size * (num_bands(config) * PARTS_A_BAND[pooling] if pooling in PARTS_A_BAND else 1)
 
 
 def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, clean_up: bool = False) -> torch.Tensor:
@@ -58,6 +60,8 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
             - `"mean"`: mean over patches;
             - `"cls"`: the first prefix token;
             - `"bands"`: mean over time that keeps the frequency bands apart, the lowest first;
+            - `"bands_std"`: of each band that mean and behind it the standard deviation over time, which tells what
+              knocks, flutters or hisses now and then from what does not;
             - `"gem"`: generalised mean over patches with power 3, of the magnitudes with their signs kept;
             - `"rdp"`: relative deviation pooling, a mean in which a frame far from the clip's mean frame weighs more;
             - `"rdp_gem"`: the generalised mean with the weights of the former.
@@ -66,7 +70,8 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
             by a tanh before pooling: a few channels of published EAT weights dwarf all others.
 
     Returns:
-        `torch.Tensor` of shape `(clips, hidden_size)`, for `"bands"` `(clips, bands * hidden_size)`.
+        `torch.Tensor` of shape `(clips, hidden_size)`, for `"bands"` `(clips, bands * hidden_size)`, for `"bands_std"`
+        `(clips, bands * 2 * hidden_size)`.
 
     Raises:
         ValueError: an unknown pooling, or one for which this encoder has no tokens.
@@ -74,8 +79,10 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
     References:
         K. Wilkinghoff, S. Yadav, Z.-H. Tan 2026, "Temporal Pooling Strategies for Training-Free Anomalous Sound
         Detection with Self-Supervised Audio Embeddings" (arXiv 2603.04605): RDP, RDP with GeM, EAT clean-up.
-        F. Radenovic et al. 2019, "Fine-tuning CNN Image Retrieval with No Human Annotation": GeM. How signs are kept
-        and that a frame's deviation is told relative to the norm of the mean frame is this project's reading.
+        D. Snyder et al. 2018, "X-Vectors: Robust DNN Embeddings for Speaker Recognition", section 2.1: mean and
+        standard deviation. F. Radenovic et al. 2019, "Fine-tuning CNN Image Retrieval with No Human Annotation": GeM.
+        How signs are kept and that a frame's deviation is told relative to the norm of the mean frame is this
+        project's reading.
     """
     check_pooling(config, pooling)
     if clean_up:
@@ -90,6 +97,10 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
     grid = patch_grid(hidden_states, config)
     if pooling == "bands":
         return grid.mean(1).flatten(1)
+    if pooling == "bands_std":
+        # The square root's slope has no bound at 0, where all times are alike.
+        spread = (grid.var(1, correction=0) + SMALL_VARIANCE).sqrt()
+        return torch.cat([grid.mean(1), spread], dim=2).flatten(1)
     weights = _frame_weights(grid.mean(2), RDP_GAMMA.get(config.model_type, 1.0))
     if pooling == "rdp":
         return (weights[:, :, None] * grid.mean(2)).sum(1)

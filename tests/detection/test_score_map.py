@@ -54,6 +54,15 @@ def test_a_classifiers_map_follows_its_own_pooling():
     assert score_map(encoder, clip, bank).mean() == pytest.approx(distance, rel=1e-2, abs=1e-6)
 
 
+def test_with_spreads_the_map_is_that_of_the_means():
+    config, extractor, _ = ENCODERS["eat"]
+    model = AutoModel.from_config(config).eval()
+    *normal, clip = noise(4)
+    with_spread, plain = (TransformerEncoder(model, extractor, pooling) for pooling in ("bands_std", "bands"))
+    maps = [score_map(encoder, clip, torch.from_numpy(encoder(normal))) for encoder in (with_spread, plain)]
+    np.testing.assert_allclose(*maps, atol=1e-6)
+
+
 def test_a_tone_stands_out_where_it_sounds():
     encoder = SpectralStatistics()
     *normal, clip = noise(8, seconds=2.0)

@@ -18,7 +18,11 @@ def test_poolings_of_patches_along_time_and_frequency():
     assert torch.equal(pool(hidden_states, "cls", config)[0], hidden_states[0, 0])
     bands = pool(hidden_states, "bands", config)[0]
     assert torch.equal(bands, torch.cat([(patches[band] + patches[4 + band]) / 2 for band in range(4)]))
-    with pytest.raises(ValueError, match="pooling is 'max'; accepted are mean, cls, bands"):
+    spread = pool(hidden_states, "bands_std", config)[0].view(4, 2, 2)
+    assert torch.equal(spread[:, 0].flatten(), bands)
+    torch.testing.assert_close(spread[:, 1], patches.view(2, 4, 2).std(0, correction=0))
+    assert embedding_size(config, "bands_std") == 8 * config.hidden_size
+    with pytest.raises(ValueError, match="pooling is 'max'; accepted are mean, cls, bands, bands_std"):
         pool(hidden_states, "max", config)
 
 
@@ -43,6 +47,15 @@ def test_tokens_along_time_alone_have_neither_cls_nor_bands(config):
         pool(tokens, "cls", config)
     with pytest.raises(ValueError, match=f"tokens of a {config.model_type} encoder run along time alone"):
         pool(tokens, "bands", config)
+    with pytest.raises(ValueError, match="pooling is 'bands_std', but the tokens"):
+        pool(tokens, "bands_std", config)
+
+
+def test_the_spread_of_equal_times_has_a_slope():
+    config = EatConfig(num_mel_bins=64)
+    hidden_states = torch.ones(1, 9, 2, requires_grad=True)
+    pool(hidden_states, "bands_std", config).sum().backward()
+    assert hidden_states.grad.isfinite().all()
 
 
 def slow_pool(patches, pooling, gamma):

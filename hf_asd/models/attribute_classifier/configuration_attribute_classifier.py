@@ -13,7 +13,8 @@ class AttributeClassifierConfig(PreTrainedConfig):
     encoder_config (`PreTrainedConfig` or `dict`, *optional*, defaults to an `EatConfig`):
         Configuration of the encoder, any audio encoder of `AutoModel`.
     pooling (`str`, *optional*, defaults to `"mean"`):
-        How tokens become one embedding: `"mean"`, `"cls"` or `"bands"` (see [`~hf_asd.models.pooling.pool`]).
+        How tokens become one embedding: `"mean"`, `"cls"`, `"bands"` or `"bands_std"` (see
+        [`~hf_asd.models.pooling.pool`]).
     loss (`str`, *optional*, defaults to `"arcface"`):
         Head and loss: `"softmax"`, `"arcface"`, `"subcentre_arcface"`, `"adacos"`, `"subcluster_adacos"` or
         `"adaproj"` (see [`~hf_asd.models.attribute_classifier.heads`]).
