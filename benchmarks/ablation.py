@@ -65,8 +65,17 @@ FINETUNED = {
     "+ Ward, features before adaptation": "ward before",
     "oracle attributes": "oracle",
 }
-SYSTEMS = (*STATISTICS, "auto-encoder", "frozen encoder", "frozen adapted encoder", *FINETUNED)
 PAPER = "+ Ward pseudo-attributes (the paper)"
+BESIDE = " beside spectral statistics"
+SYSTEMS = (
+    *STATISTICS,
+    "auto-encoder",
+    "frozen encoder",
+    "frozen adapted encoder",
+    "frozen adapted encoder" + BESIDE,
+    *FINETUNED,
+    PAPER + BESIDE,
+)
 SMALL = [
     "--factory.num_source_train=95",
     "--factory.num_target_train=5",
@@ -129,12 +138,15 @@ def score(system: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, 
         encoder = SpectralStatistics(config.statistics)
     elif system == "auto-encoder":
         return auto_encoder(recipe, seed, train, test)
-    elif system.startswith("frozen"):
-        path = adapted(recipe, seed, folder, train) if "adapted" in system else before(recipe, seed, folder, train)
-        config, encoder = recipe.fit, TransformerEncoder.from_pretrained(path, recipe.embed.pooling)
     else:
-        path = fine_tuned(FINETUNED[system], recipe, seed, folder, train, truth)
-        config, encoder = recipe.fit, TransformerEncoder.from_pretrained(path, recipe.fit.pooling)
+        if system.startswith("frozen"):
+            path = adapted(recipe, seed, folder, train) if "adapted" in system else before(recipe, seed, folder, train)
+        else:
+            path = fine_tuned(FINETUNED[system.removesuffix(BESIDE)], recipe, seed, folder, train, truth)
+        config = replace(recipe.fit, with_statistics=system.endswith(BESIDE))
+        encoder = TransformerEncoder.from_pretrained(
+            path, config.pooling, layer=config.layer, clean_up=config.clean_up, with_statistics=config.with_statistics
+        )
     parts = folder / "embeddings" / system
     detector = AnomalyDetector(encoder, config).fit(train, parts / "train")
     return detector.score(test, parts / "test").remove_columns("embedding")

@@ -1,7 +1,7 @@
 """
 How well detectors hear faults of a real machine from a handful of normal recordings.
 
-    python benchmarks/recordings.py DIR [--encoder FOLDER_OR_HUB_ID ...]
+    python benchmarks/recordings.py DIR [--encoder FOLDER_OR_HUB_ID ...] [--pooling bands_std]
 
 DIR holds `normal/` and `anomaly/` (or machines' folders with the two). In each of 50 random splits (seed 0) ten normal
 recordings are the reference; the other normal ones and all anomalous ones are scored. Given are mean and standard
@@ -22,6 +22,8 @@ disable_progress_bar()
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", metavar="DIR")
 parser.add_argument("--encoder", action="append", default=[], help="a pretrained encoder; may be given several times")
+parser.add_argument("--pooling", default="mean", help="of the encoders' tokens; a classifier has its own")
+parser.add_argument("--with-statistics", action="store_true", help="spectral statistics beside the encoders")
 parser.add_argument("--references", type=int, default=10)
 parser.add_argument("--splits", type=int, default=50)
 args = parser.parse_args()
@@ -38,7 +40,8 @@ systems = {
     ),
 }
 for encoder in args.encoder:
-    systems[f"encoder {encoder}"] = (TransformerEncoder.from_pretrained(encoder), DetectorConfig())
+    pretrained = TransformerEncoder.from_pretrained(encoder, args.pooling, with_statistics=args.with_statistics)
+    systems[f"encoder {encoder}"] = (pretrained, DetectorConfig(with_statistics=args.with_statistics))
 
 print(f"{'detector':<50}{'machine':>12}{'AUC':>8}{'std':>7}{'false alarms':>14}{'faults found':>14}")
 for name, (encoder, config) in systems.items():

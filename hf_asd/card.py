@@ -277,13 +277,15 @@ def _embedding(detector: AnomalyDetector) -> str:
     if isinstance(detector.encoder, SpectralStatistics):
         return STATISTICS[detector.encoder.statistics]
     shape = detector.encoder.model.config
+    beside = "" if detector.encoder.statistics is None else ", beside spectral statistics"
     if shape.model_type == "attribute_classifier":
         return (
             f"audio transformer in `encoder/` ({shape.encoder_config.model_type}), fine-tuned to tell "
-            f"{shape.num_labels} machine attributes apart, tokens pooled by {shape.pooling}"
+            f"{shape.num_labels} machine attributes apart, tokens pooled by {shape.pooling}{beside}"
         )
     tokens = "tokens" if detector.encoder.layer is None else f"tokens of block {detector.encoder.layer}"
-    return f"audio transformer in `encoder/` ({shape.model_type}), {tokens} pooled by {detector.config.pooling}"
+    pooled = f"{tokens} pooled by {detector.config.pooling}{beside}"
+    return f"audio transformer in `encoder/` ({shape.model_type}), {pooled}"
 
 
 def _backend(detector: AnomalyDetector) -> str:

@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         help="of an encoder's tokens: mean, cls, bands, bands_std, gem, rdp, rdp_gem (default: mean)",
     )
     command.add_argument(
+        "--with-statistics", action="store_true", help="spectral statistics beside the encoder, z-scores averaged"
+    )
+    command.add_argument(
         "--layer",
         type=_number_or_word,
         help="an encoder's block, from 1 or back from -1, or 'mean' of all (default: the last output)",

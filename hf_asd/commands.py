@@ -50,6 +50,7 @@ def fit(args: argparse.Namespace):
         false_alarm_rate=args.false_alarm_rate,
         pooling=args.pooling,
         layer=args.layer,
+        with_statistics=args.with_statistics,
         channel=channel,
         preset=args.preset,
         threshold_method=args.threshold_method,

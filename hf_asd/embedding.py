@@ -84,6 +84,8 @@ class TransformerEncoder:
             that an encoder may have behind its last block. `"mean"` pools the mean of all blocks' outputs. By default
             the encoder's last hidden state is pooled.
         clean_up (`bool`, *optional*, defaults to `False`): see [`~hf_asd.models.pooling.pool`].
+        with_statistics (`bool`, *optional*, defaults to `False`): puts [`SpectralStatistics`] in front of every
+            embedding.
 
     Raises:
         ValueError: a pooling or a layer that this encoder does not have.
@@ -97,6 +99,7 @@ class TransformerEncoder:
         batch_size: int = 8,
         layer: int | str | None = None,
         clean_up: bool = False,
+        with_statistics: bool = False,
     ):
         self.is_classifier = model.config.model_type == "attribute_classifier"
         if self.is_classifier and layer is not None:
@@ -108,7 +111,8 @@ class TransformerEncoder:
             (model.config.encoder_config, model.config.pooling) if self.is_classifier else (model.config, pooling)
         )
         check_pooling(shape, pooling)
-        self.dimensions = embedding_size(shape, pooled)
+        self.statistics = SpectralStatistics() if with_statistics else None
+        self.dimensions = embedding_size(shape, pooled) + (self.statistics.dimensions if with_statistics else 0)
         if isinstance(layer, str) and layer != "mean":
             raise ValueError(f"layer is {layer!r}; accepted are a block's number and 'mean'.")
         self.layer = layer if layer in (None, "mean") else keep_blocks(model, layer)
@@ -126,11 +130,12 @@ class TransformerEncoder:
         batch_size: int = 8,
         layer: int | str | None = None,
         clean_up: bool = False,
+        with_statistics: bool = False,
     ) -> "TransformerEncoder":
         """
         Args:
             encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
-            pooling, batch_size, layer, clean_up: as for the class.
+            pooling, batch_size, layer, clean_up, with_statistics: as for the class.
 
         Raises:
             OSError: there is no such encoder.
@@ -139,7 +144,8 @@ class TransformerEncoder:
         model = AutoModel.from_pretrained(encoder).to(processes().device)
         if model.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
-        return cls(model, load_feature_extractor(encoder), pooling, batch_size, layer, clean_up)
+        extractor = load_feature_extractor(encoder)
+        return cls(model, extractor, pooling, batch_size, layer, clean_up, with_statistics)
 
     def save_pretrained(self, folder: str | Path):
         """Writes model and feature extractor as an ordinary transformers checkpoint."""
@@ -174,7 +180,8 @@ class TransformerEncoder:
                 for index, embedding in zip(chosen, self._forward([parts[i] for i in chosen]), strict=True):
                     embedded[index] = embedding
         sums = torch.zeros(len(clips), embedded[0].shape[0]).index_add_(0, torch.tensor(owners), torch.stack(embedded))
-        return (sums / torch.tensor(owners).bincount()[:, None]).numpy()
+        means = (sums / torch.tensor(owners).bincount()[:, None]).numpy()
+        return means if self.statistics is None else np.concatenate([self.statistics(clips), means], axis=1)
 
     @torch.inference_mode()
     def patches(self, clip: np.ndarray) -> torch.Tensor:

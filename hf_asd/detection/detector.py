@@ -73,9 +73,15 @@ class AnomalyDetector:
         if encoder is None:
             if config.layer is not None:
                 raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
+            if config.with_statistics:
+                raise ValueError("with_statistics puts spectral statistics beside an encoder; give an encoder.")
             return cls(None, config)
         pooled = TransformerEncoder.from_pretrained(
-            encoder, config.pooling, layer=config.layer, clean_up=config.clean_up
+            encoder,
+            config.pooling,
+            layer=config.layer,
+            clean_up=config.clean_up,
+            with_statistics=config.with_statistics,
         )
         detector = cls(pooled, config)
         detector.base_model = hub_id(encoder)

@@ -74,7 +74,11 @@ def load_detector(cls, folder: Path):
     encoder = None
     if content["encoder"] is not None:
         encoder = TransformerEncoder.from_pretrained(
-            folder / content["encoder"], config.pooling, layer=config.layer, clean_up=config.clean_up
+            folder / content["encoder"],
+            config.pooling,
+            layer=config.layer,
+            clean_up=config.clean_up,
+            with_statistics=config.with_statistics,
         )
     detector = cls(encoder, config)
     detector.heard, detector.base_model = content["heard"], content["base_model"]

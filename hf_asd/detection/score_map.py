@@ -23,14 +23,17 @@ def score_map(encoder: SpectralStatistics | TransformerEncoder, clip: np.ndarray
     Returns:
         `np.ndarray` of shape `(times, bands)`, float32, evenly spaced over the clip and over the mel scale, the lowest
         band first. With spectral statistics a value is the log energy of a frame (every 10 ms) and mel band, less the
-        normal clips' median, in standard deviations of the normal clips' frames. With an encoder it is the share of a
-        patch in the cosine distance to the nearest normal clip: the mean of the map is that distance (for an encoder
-        whose tokens run along time alone there is one band). Of `bands_std` the means are compared alone.
+        normal clips' median, in standard deviations of the normal clips' frames; so too with statistics beside an
+        encoder. With an encoder alone it is the share of a patch in the cosine distance to the nearest normal clip:
+        the mean of the map is that distance (for an encoder whose tokens run along time alone there is one band). Of
+        `bands_std` the means are compared alone.
 
     Raises:
         ValueError: the embedding is not a plain mean over patches (`pooling` other than `"mean"`, `"bands"` or
             `"bands_std"`), or spectral statistics are means, which tell no range.
     """
+    if isinstance(encoder, TransformerEncoder) and encoder.statistics is not None:  # they see more finely
+        encoder, bank = encoder.statistics, bank[:, : encoder.statistics.dimensions]
     if isinstance(encoder, SpectralStatistics):
         if encoder.statistics != "quantiles":
             raise ValueError(f"statistics is {encoder.statistics!r}; a map over time needs statistics 'quantiles'.")

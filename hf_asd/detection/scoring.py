@@ -1,6 +1,6 @@
 """How a clip is compared with the normal ones: options, presets, and the backends that they name, fused."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -12,6 +12,7 @@ from .references import k_centre, k_means, mem_mixup, smote
 from .threshold import METHODS
 
 
+STATISTICS_SIZE = 384  # dimensions of spectral statistics
 # Fewest normal clips that a backend can make something of.
 MINIMUM_CLIPS = {
     "cosine": 2,
@@ -71,6 +72,10 @@ class ScoringConfig:
     num_bands: int = field(
         default=1,
         metadata={"help": "equal parts of an embedding with a memory each (BEAM); for pooling bands: its bands"},
+    )
+    with_statistics: bool = field(
+        default=False,
+        metadata={"help": "spectral statistics beside an encoder: compared by themselves, z-scores of both averaged"},
     )
     band_fusion: str = field(default="mean", metadata={"help": "of the bands' z-scores: mean, min, max"})
     threshold_method: str = field(
@@ -225,7 +230,7 @@ def make_scorer(banks: dict[str, torch.Tensor], config: ScoringConfig):
 
     Args:
         banks (`dict[str, torch.Tensor]`): by domain (`"source"` first, `"target"` where there is one), embeddings of
-            shape `(clips, dimensions)`.
+            shape `(clips, dimensions)`; `with_statistics`, those come first.
         config ([`ScoringConfig`]): the options.
 
     Returns:
@@ -235,6 +240,15 @@ def make_scorer(banks: dict[str, torch.Tensor], config: ScoringConfig):
     Raises:
         ValueError: the dimensions cannot be cut into `num_bands` equal parts.
     """
+    if config.with_statistics:
+        own = replace(config, with_statistics=False)
+        statistics, others = slice(0, STATISTICS_SIZE), slice(STATISTICS_SIZE, None)
+        return Fused(
+            [
+                Band(make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, options), columns)
+                for columns, options in ((statistics, replace(own, num_bands=1)), (others, own))
+            ]
+        )
     if not config.split_domains or min(map(len, banks.values())) < config.minimum_clips:
         banks = {"all": torch.cat(list(banks.values()))}
     dimensions = next(iter(banks.values())).shape[1]

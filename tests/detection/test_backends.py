@@ -9,7 +9,7 @@ from hf_asd.detection.deviations import LargestDeviation, StandardisedNeighbours
 from hf_asd.detection.estimators import Estimator, cross_scores
 from hf_asd.detection.neighbours import NearestNeighbours
 from hf_asd.detection.references import k_centre, k_means, mem_mixup, smote
-from hf_asd.detection.scoring import Fused, Lowest, ScoringConfig, make_scorer
+from hf_asd.detection.scoring import STATISTICS_SIZE, Fused, Lowest, ScoringConfig, make_scorer
 
 
 def embeddings(rows, dimensions=6, seed=0):
@@ -226,6 +226,25 @@ def test_bands_have_memories_of_their_own():
     torch.testing.assert_close(make_scorer({"source": bank}, config).score(queries), (z[0] + z[1]) / 2)
     with pytest.raises(ValueError, match="num_bands is 3, but an embedding has 8 dimensions"):
         make_scorer({"source": bank}, ScoringConfig(num_bands=3))
+
+
+@pytest.mark.parametrize("options", [{}, {"split_domains": True}, {"preset": "fast", "num_bands": 2}])
+def test_statistics_beside_an_encoder_are_compared_by_themselves(options):
+    banks = {"source": embeddings(20, STATISTICS_SIZE + 6), "target": embeddings(8, STATISTICS_SIZE + 6, seed=1)}
+    queries = embeddings(5, STATISTICS_SIZE + 6, seed=2)
+    both = make_scorer(banks, ScoringConfig(**options, with_statistics=True))
+    expected, expected_left_out = 0, 0
+    for columns, own in (
+        (slice(0, STATISTICS_SIZE), options | {"num_bands": 1}),
+        (slice(STATISTICS_SIZE, None), options),
+    ):
+        alone = make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, ScoringConfig(**own))
+        left_out = alone.leave_one_out()
+        mean, spread = left_out.mean(), left_out.std(correction=0)
+        expected += (alone.score(queries[:, columns]) - mean) / spread / 2
+        expected_left_out += (left_out - mean) / spread / 2
+    torch.testing.assert_close(both.score(queries), expected)
+    torch.testing.assert_close(both.leave_one_out(), expected_left_out)
 
 
 EVERY_KIND = [

@@ -5,7 +5,17 @@ import pytest
 import soundfile
 from sounds import RATE, hum
 
-from hf_asd import AnomalyDetector, DetectorConfig, load_folder
+from hf_asd import (
+    AnomalyDetector,
+    DetectorConfig,
+    EatConfig,
+    EatFeatureExtractor,
+    EatModel,
+    SpectralStatistics,
+    TransformerEncoder,
+    load_folder,
+)
+from hf_asd.detection.scoring import STATISTICS_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +46,21 @@ def test_every_word_survives_the_disk(clips, tmp_path, options):
     for samples in (hum(rng), hum(rng, 170.0), hum(rng) * 30, np.zeros(RATE, dtype=np.float32)):
         assert loaded(samples, RATE, explain=True) == detector(samples, RATE, explain=True)
     assert loaded(hum(rng, 170.0), RATE, explain=True)["reasons"][0]["kind"] != "cannot_tell"
+
+
+def test_statistics_beside_an_encoder_survive_the_disk(clips, tmp_path):
+    config = EatConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    TransformerEncoder(EatModel(config), EatFeatureExtractor()).save_pretrained(tmp_path / "eat")
+    detector = AnomalyDetector.from_encoder(tmp_path / "eat", pooling="bands_std", with_statistics=True).fit(clips)
+    assert detector.encoder.dimensions == SpectralStatistics().dimensions + 8 * 2 * 16
+    assert SpectralStatistics().dimensions == STATISTICS_SIZE
+    loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
+    samples = hum(np.random.default_rng(1), 170.0)
+    assert loaded(samples, RATE, explain=True) == detector(samples, RATE, explain=True)
+    alone = AnomalyDetector().fit(clips)
+    np.testing.assert_array_equal(loaded.score_map(samples, RATE), alone.score_map(samples, RATE))
+    with pytest.raises(ValueError, match="with_statistics puts spectral statistics beside an encoder"):
+        AnomalyDetector.from_encoder(None, with_statistics=True)
 
 
 def test_every_file_is_vouched_for_and_none_of_another_detector_stays(clips, tmp_path):
