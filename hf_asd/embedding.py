@@ -141,7 +141,8 @@ class TransformerEncoder:
             OSError: there is no such encoder.
             ValueError: its weights are not all there, or a pooling or a layer that it does not have.
         """
-        model = AutoModel.from_pretrained(encoder).to(processes().device)
+        # Weights may be kept in half precision; embeddings are single precision.
+        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(processes().device)
         if model.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
         extractor = load_feature_extractor(encoder)
