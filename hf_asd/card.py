@@ -257,7 +257,7 @@ def model_card(
         rates=rates,
         needed_rate=SAMPLING_RATE,
         channel=CHANNELS.get(detector.config.channel, f"channel {detector.config.channel}"),
-        embedding=_embedding(detector),
+        embedding=embedding_in_words(detector),
         backend=_backend(detector),
         threshold=THRESHOLDS[detector.config.threshold_method],
         has_reasons=bool(detector.profiles),
@@ -273,7 +273,8 @@ def model_card(
     )
 
 
-def _embedding(detector: AnomalyDetector) -> str:
+def embedding_in_words(detector: AnomalyDetector) -> str:
+    """What turns a detector's recordings into embeddings, for cards and reports."""
     if isinstance(detector.encoder, SpectralStatistics):
         return STATISTICS[detector.encoder.statistics]
     shape = detector.encoder.model.config

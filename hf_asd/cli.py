@@ -73,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     command.epilog = "Test recordings in test/normal and test/anomaly are scored; the card and push tell the result."
     command.add_argument("--output", type=Path, help="folder for the detector, its card and a report")
     command.add_argument(
-        "--encoder", help="id on the Hub or folder of a pretrained encoder; without it spectral statistics are used"
+        "--encoder",
+        help="id on the Hub or folder of a pretrained encoder, or 'none' for spectral statistics alone (default: with "
+        "30 normal recordings or more a small encoder that comes with the package, beside spectral statistics)",
     )
     command.add_argument(
         "--preset", default="default", help="how recordings are compared: fast, default, max (default: default)"

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from .hub import MANIFEST, fetch
@@ -31,13 +32,14 @@ def fit(args: argparse.Namespace):
         return
     if args.output is None:
         raise ValueError("--output is missing; give the folder that the detector is written to.")
-    from .card import record_compute, record_evaluation, render_model_card
+    from .card import embedding_in_words, record_compute, record_evaluation, render_model_card
     from .data.audio import drop_bad_audio
     from .data.folder import load_folder
     from .detection import AnomalyDetector
     from .distributed import hardware
     from .embedding import embed
     from .evaluation import format_table, measurable
+    from .offline_encoder import OFFLINE_CLIPS, OFFLINE_ENCODER
     from .report import write_report
 
     channel = args.channel
@@ -45,12 +47,16 @@ def fit(args: argparse.Namespace):
     if "train" not in found:
         raise ValueError(f"{args.folder}: holds anomalies or test recordings only; fit needs normal recordings.")
     dataset, skipped = drop_bad_audio(found, args.on_bad_audio, channel)
+    fewest = min(Counter(dataset["train"]["machine"]).values())
+    encoder, pooling, with_statistics = args.encoder, args.pooling, args.with_statistics
+    if encoder is None and fewest >= OFFLINE_CLIPS:
+        encoder, pooling, with_statistics = OFFLINE_ENCODER, "bands_std", True
     detector = AnomalyDetector.from_encoder(
-        args.encoder,
+        None if encoder == "none" else encoder,
         false_alarm_rate=args.false_alarm_rate,
-        pooling=args.pooling,
+        pooling=pooling,
         layer=args.layer,
-        with_statistics=args.with_statistics,
+        with_statistics=with_statistics,
         channel=channel,
         preset=args.preset,
         threshold_method=args.threshold_method,
@@ -77,7 +83,7 @@ def fit(args: argparse.Namespace):
         profiles=detector.profiles,
         leave_one_out={machine: bank.left_out() for machine, bank in detector.machines.items()},
         facts={
-            "Embedding": "spectral statistics" if args.encoder is None else args.encoder,
+            "Embedding": args.encoder if args.encoder not in (None, "none") else embedding_in_words(detector),
             **{
                 f"Threshold of {machine}": f"{bank.threshold:.4g}, for at most {100 * bank.false_alarm_rate:.3g} % "
                 "false alarms among recordings made like these"

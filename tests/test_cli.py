@@ -54,6 +54,21 @@ def test_fit_and_score_a_folder(own_machine, capsys):
     assert main(["score", str(detector), healthy, "--fail-on-anomaly"]) == 0
 
 
+def test_from_30_recordings_the_encoder_that_comes_along_is_used(own_machine, capsys):
+    rng, folder = np.random.default_rng(1), own_machine / "my_fan"
+    for clip in range(12, 30):
+        soundfile.write(folder / f"{clip:02d}.wav", hum(rng), RATE)
+    for name, options in {"both": [], "alone": ["--encoder", "none"]}.items():
+        assert main(["fit", str(folder), "--output", str(own_machine / name), *options]) == 0
+    assert not (own_machine / "alone" / "encoder").exists()
+    learned = json.loads((own_machine / "both" / "detector.json").read_text())["config"]
+    assert learned["with_statistics"] and learned["pooling"] == "bands_std"
+    assert "tokens pooled by bands_std, beside spectral statistics" in (own_machine / "both" / "README.md").read_text()
+    capsys.readouterr()
+    assert main(["score", str(own_machine / "both"), str(own_machine / "new")]) == 0
+    assert "1 of 2 recordings are anomalous" in capsys.readouterr().out
+
+
 def test_what_is_measured_on_labelled_recordings_is_pushed(hub, own_machine, capsys):
     rng, machine, detector = np.random.default_rng(1), own_machine / "my_fan", own_machine / "det"
     for condition, pitch in (("normal", 100), ("anomaly", 170)):

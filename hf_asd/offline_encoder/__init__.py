@@ -4,3 +4,5 @@ from pathlib import Path
 
 
 OFFLINE_ENCODER = Path(__file__).parent
+# Fewer normal clips make no stable memory of two embeddings, and more faults are missed at the threshold.
+OFFLINE_CLIPS = 30
