@@ -1,7 +1,7 @@
 """
 Makes the encoder that comes with the package, from recordings of a simulated factory alone.
 
-    python recipes/offline_encoder/make.py WORK                          # about an hour on two cores, 7 GB in WORK
+    python recipes/offline_encoder/make.py WORK                          # half an hour on two cores, 7 GB in WORK
     python recipes/offline_encoder/make.py WORK --places 8 --steps 20    # shows in a minute that it runs
 
 Four of the factory's six machine types, in many places: units, rooms, microphones and halls are drawn anew for each,
@@ -47,7 +47,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--places", type=int, default=600, help="of each machine type")
-    parser.add_argument("--steps", type=int, default=3000, help="of 48 clips")
+    parser.add_argument("--steps", type=int, default=2000, help="of 48 clips")
     args = parser.parse_args()
 
     rows = simulate(args.work / "clips", args.places)
