@@ -144,9 +144,7 @@ def score(system: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, 
         else:
             path = fine_tuned(FINETUNED[system.removesuffix(BESIDE)], recipe, seed, folder, train, truth)
         config = replace(recipe.fit, with_statistics=system.endswith(BESIDE))
-        encoder = TransformerEncoder.from_pretrained(
-            path, config.pooling, layer=config.layer, clean_up=config.clean_up, with_statistics=config.with_statistics
-        )
+        encoder = config.load_encoder(path)
     parts = folder / "embeddings" / system
     detector = AnomalyDetector(encoder, config).fit(train, parts / "train")
     return detector.score(test, parts / "test").remove_columns("embedding")

@@ -175,13 +175,7 @@ def _finetune(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     # The embeddings that the clusters were found in come from the encoder before fine-tuning.
     rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
-    encoder = TransformerEncoder.from_pretrained(
-        folders["finetune"] / "encoder",
-        recipe.fit.pooling,
-        layer=recipe.fit.layer,
-        clean_up=recipe.fit.clean_up,
-        with_statistics=recipe.fit.with_statistics,
-    )
+    encoder = recipe.fit.load_encoder(folders["finetune"] / "encoder")
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
     if processes().is_main_process:
         AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")

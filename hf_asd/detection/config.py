@@ -1,8 +1,10 @@
 """The options of a detector."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from ..embedding import TransformerEncoder
 from ..models.pooling import POOLINGS
 from .scoring import ScoringConfig
 
@@ -29,3 +31,13 @@ class DetectorConfig(ScoringConfig):
         default=0,
         metadata={"help": "channel of several from 0, 'mean', 'near-minus-far' or 'spectral-subtraction'"},
     )
+
+    def load_encoder(self, encoder: str | Path) -> TransformerEncoder:
+        """A pretrained encoder as these options want it; see [`TransformerEncoder.from_pretrained`]."""
+        return TransformerEncoder.from_pretrained(
+            encoder,
+            self.pooling,
+            layer=self.layer,
+            clean_up=self.clean_up,
+            with_statistics=self.with_statistics,
+        )

@@ -76,14 +76,7 @@ class AnomalyDetector:
             if config.with_statistics:
                 raise ValueError("with_statistics puts spectral statistics beside an encoder; give an encoder.")
             return cls(None, config)
-        pooled = TransformerEncoder.from_pretrained(
-            encoder,
-            config.pooling,
-            layer=config.layer,
-            clean_up=config.clean_up,
-            with_statistics=config.with_statistics,
-        )
-        detector = cls(pooled, config)
+        detector = cls(config.load_encoder(encoder), config)
         detector.base_model = hub_id(encoder)
         return detector
 

@@ -73,13 +73,7 @@ def load_detector(cls, folder: Path):
     config = DetectorConfig(**content["config"])
     encoder = None
     if content["encoder"] is not None:
-        encoder = TransformerEncoder.from_pretrained(
-            folder / content["encoder"],
-            config.pooling,
-            layer=config.layer,
-            clean_up=config.clean_up,
-            with_statistics=config.with_statistics,
-        )
+        encoder = config.load_encoder(folder / content["encoder"])
     detector = cls(encoder, config)
     detector.heard, detector.base_model = content["heard"], content["base_model"]
     tensors = load_file(folder / "memory_bank.safetensors")
