@@ -1,6 +1,5 @@
-"""What training does to clips so that they are never heard twice alike: gain, colour, noise, SpecAugment, mixup."""
+"""What training does to clips: faults put in, and gain, colour, noise, SpecAugment and mixup against hearing them alike."""
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,9 +7,9 @@ import torch
 from torch import nn
 
 from .batching import ClipCollator
+from .synthetic_faults import DECIBEL, FAULTS, add_fault
 
 
-DECIBEL = math.log(10) / 10  # in natural logarithms of energy
 COLOUR_KNOTS = 8  # along the mel bands, a random lift each
 
 
@@ -119,7 +118,11 @@ def in_noise(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: float) -> torch
 
 
 def heard_elsewhere(
-    input_values: torch.Tensor, draws: torch.Tensor, feature_extractor, options: NoiseOptions
+    input_values: torch.Tensor,
+    draws: torch.Tensor,
+    feature_extractor,
+    options: NoiseOptions,
+    faults: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """
     A batch as heard elsewhere: every clip coloured, with its neighbour in the background, louder or softer.
@@ -130,6 +133,8 @@ def heard_elsewhere(
         feature_extractor (`FeatureExtractionMixin`): its `mean` and `std` are those of the normalisation
             `(x - mean) / (2 std)`, numbers or one of them a mel band.
         options ([`NoiseOptions`]): how much of each.
+        faults (`torch.Tensor` of shape `(clips,)`, *optional*): which of [`~hf_asd.synthetic_faults.FAULTS`] a clip
+            gets, by its place there, int64; -1 for none. A clip in the background is sound.
 
     Returns:
         `torch.Tensor` of the same shape.
@@ -143,12 +148,31 @@ def heard_elsewhere(
         random_colour(clip, options.colour_db, generator) for clip, generator in zip(log_mel, generators, strict=True)
     ]
     heard = []
-    for clip, partner, generator in zip(coloured, neighbours(len(coloured)).tolist(), generators, strict=True):
+    for row, (clip, partner, generator) in enumerate(
+        zip(coloured, neighbours(len(coloured)).tolist(), generators, strict=True)
+    ):
+        if faults is not None and faults[row] >= 0:
+            clip = add_fault(clip, list(FAULTS)[faults[row]], torch.Generator().manual_seed(int(draws[row]) ^ 2))
         chance, share = torch.rand(2, generator=generator).tolist()
         if chance < options.noise_probability:
             clip = in_noise(clip, coloured[partner], low + share * (high - low))
         heard.append(random_gain(clip, options.gain_db, generator))
     return (torch.stack(heard) - mean) / scale
+
+
+def draw_faults(draws: torch.Tensor, probability: float) -> torch.Tensor:
+    """
+    Which fault every clip of a batch gets.
+
+    Args:
+        draws (`torch.Tensor` of shape `(clips,)`): seeds of the clips, int64.
+        probability (`float`): share of clips with a fault.
+
+    Returns:
+        `torch.Tensor` of shape `(clips,)`, int64: a place in [`~hf_asd.synthetic_faults.FAULTS`], or -1.
+    """
+    rngs = [np.random.default_rng([seed, 2]) for seed in draws.tolist()]
+    return torch.tensor([int(rng.integers(len(FAULTS))) if rng.random() < probability else -1 for rng in rngs])
 
 
 def mixup(
@@ -190,19 +214,25 @@ class AugmentingCollator(ClipCollator):
 
     Args:
         feature_extractor (`FeatureExtractionMixin`): of the encoder that is trained, with `mean` and `std`.
-        config ([`~hf_asd.FinetuneConfig`]): [`NoiseOptions`], `time_mask`, `frequency_mask` and `mixup`.
+        config ([`~hf_asd.FinetuneConfig`]): [`NoiseOptions`], `fault_probability`, `time_mask`, `frequency_mask` and
+            `mixup`.
+        first_fault (`int`): the label of the first kind of synthetic fault; the others follow.
     """
 
-    def __init__(self, feature_extractor, config):
+    def __init__(self, feature_extractor, config, first_fault: int):
         super().__init__(feature_extractor)
         self.config = config
+        self.first_fault = first_fault
 
     def __call__(self, clips: list[dict]) -> dict[str, torch.Tensor]:
         """As [`ClipCollator`], with `partners` and `shares` of [`mixup`] where it is on."""
         batch = super().__call__(clips)
-        heard = batch["input_values"]
-        if self.config.elsewhere:
-            heard = heard_elsewhere(heard, batch["draws"], self.feature_extractor, self.config)
+        heard, faults = batch["input_values"], None
+        if self.config.fault_probability:
+            faults = draw_faults(batch["draws"], self.config.fault_probability)
+            batch["labels"] = torch.where(faults < 0, batch["labels"], self.first_fault + faults)
+        if self.config.elsewhere or faults is not None:
+            heard = heard_elsewhere(heard, batch["draws"], self.feature_extractor, self.config, faults)
         augmented = []
         for clip, seed in zip(heard, batch["draws"].tolist(), strict=True):
             generator = torch.Generator().manual_seed(seed)

@@ -20,6 +20,7 @@ from .models.attribute_classifier import AttributeClassifier, AttributeClassifie
 from .models.attribute_classifier.heads import LOSSES
 from .models.encoder import blocks_of, freeze_below, load_feature_extractor
 from .models.pooling import AST, num_bands
+from .synthetic_faults import FAULTS
 from .training import SeededTrainer, compile_blocks, export, training_arguments
 
 
@@ -50,6 +51,13 @@ class FinetuneConfig(NoiseOptions):
     time_mask: int = field(default=80, metadata={"help": "SpecAugment: most frames hidden a clip; 0 for none"})
     frequency_mask: int = field(default=80, metadata={"help": "SpecAugment: most mel bands hidden a clip; 0 for none"})
     mixup: float = field(default=0.0, metadata={"help": "alpha of mixup's Beta distribution; 0 for none"})
+    fault_probability: float = field(
+        default=0.0,
+        metadata={
+            "help": f"share of clips that get a synthetic fault ({', '.join(FAULTS)}), each kind of which is one more "
+            "class to tell"
+        },
+    )
     balance: str = field(
         default="none",
         metadata={"help": f"classes of unequal size: {', '.join(BALANCES)}: heard as often, or weighed as much"},
@@ -89,6 +97,16 @@ class FinetuneConfig(NoiseOptions):
         for name in ("mixup", "patience"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is 0 or more.")
+        if not 0 <= self.fault_probability < 1:
+            raise ValueError(
+                f"fault_probability is {self.fault_probability}; accepted is a share from 0 to below 1: some clips have "
+                "to stay sound."
+            )
+        if self.fault_probability and self.train_blocks == 0:
+            raise ValueError(
+                "train_blocks is 0, which learns from features of the clips as they are; a fault_probability needs at "
+                "least one block."
+            )
         if not 0 < self.validation < 1:
             raise ValueError(f"validation is {self.validation}; accepted is a share between 0 and 1.")
         if self.train_blocks == 0 and self.detect_on != "projection":
@@ -207,10 +225,13 @@ def finetune(
         return folder
     classes = attribute_classes(dataset)
     names = sorted(set(classes))
+    first_fault = len(names)
+    if config.fault_probability:
+        names += [f"synthetic fault: {name}" for name in FAULTS]
     if len(names) < 2:
         raise ValueError(
-            f"there is a single class, {names[0]!r}, and nothing to tell it from. Give more machines, attributes, or "
-            "more clusters (cluster.num_clusters)."
+            f"there is a single class, {names[0]!r}, and nothing to tell it from. Give more machines, attributes, "
+            "more clusters (cluster.num_clusters), or synthetic faults (finetune.fault_probability)."
         )
     set_seed(config.seed)
     pretrained = AutoModel.from_pretrained(encoder, dtype=torch.float32)
@@ -307,7 +328,7 @@ def finetune(
         frames=frames,
         channel=channel,
         weights=weights if config.balance == "sampling" else None,
-        data_collator=AugmentingCollator(extractor, config),
+        data_collator=AugmentingCollator(extractor, config, first_fault),
         callbacks=[stopping] if stopping else None,
         config=config,
     )
