@@ -1,4 +1,4 @@
-"""What training does to clips: faults put in, and gain, colour, noise, SpecAugment and mixup against hearing them alike."""
+"""What training does to clips: faults put in, gain, colour, noise, SpecAugment and mixup."""
 
 from dataclasses import dataclass, field
 

@@ -99,8 +99,8 @@ class FinetuneConfig(NoiseOptions):
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted is 0 or more.")
         if not 0 <= self.fault_probability < 1:
             raise ValueError(
-                f"fault_probability is {self.fault_probability}; accepted is a share from 0 to below 1: some clips have "
-                "to stay sound."
+                f"fault_probability is {self.fault_probability}; accepted is a share from 0 to below 1: some clips "
+                "have to stay sound."
             )
         if self.fault_probability and self.train_blocks == 0:
             raise ValueError(

@@ -225,7 +225,8 @@ def test_the_student_hears_noise_and_the_teacher_does_not(clips):
     torch.testing.assert_close(heard[clip], expected, rtol=0, atol=1e-4)
     # Fine-tuning hears the same, and nothing of the kind by default.
     quiet = {"time_mask": 0, "frequency_mask": 0}
-    heard = AugmentingCollator(extractor, FinetuneConfig(noise_probability=0.5, snr_db=[0.0, 0.0], **quiet), 1)(samples)
+    config = FinetuneConfig(noise_probability=0.5, snr_db=[0.0, 0.0], **quiet)
+    heard = AugmentingCollator(extractor, config, 1)(samples)
     torch.testing.assert_close(heard["input_values"], batch["student_values"], rtol=0, atol=1e-5)
     heard = AugmentingCollator(extractor, FinetuneConfig(**quiet), 1)(samples)
     torch.testing.assert_close(heard["input_values"], plain["input_values"], rtol=0, atol=1e-5)
