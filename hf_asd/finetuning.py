@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModel, set_seed
+from transformers import AutoModel, TrainerCallback, set_seed
 
 from .augmentation import AugmentingCollator, NoiseOptions
 from .batching import ClipCollator, frames_of
 from .class_balance import BALANCES, balance_weights
 from .distributed import from_main, processes
 from .early_stopping import EarlyStopping, batches_of, hold_out
+from .embedding import TransformerEncoder, embed, embeddings_of
 from .head_training import train_head
 from .lora import LoraOptions, add_lora
 from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
@@ -22,6 +23,9 @@ from .models.encoder import blocks_of, freeze_below, load_feature_extractor
 from .models.pooling import AST, num_bands
 from .synthetic_faults import FAULTS
 from .training import SeededTrainer, compile_blocks, export, training_arguments
+
+
+FEATURE_CLIPS = 512  # that tell mean and standard deviation of the features in front of the head
 
 
 @dataclass
@@ -187,6 +191,13 @@ class FinetuningTrainer(SeededTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
+class UpdateStandardisation(TrainerCallback):
+    """What stands in front of the head follows the encoder."""
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        model.standardisation.update()
+
+
 def finetune(
     dataset: Dataset,
     encoder: str | Path,
@@ -257,8 +268,6 @@ def finetune(
         )
     )
     model.encoder.load_state_dict(pretrained.state_dict())
-    if config.lora is not None:
-        add_lora(model.encoder, config.lora, encoder)
     frames = frames_of(config.crop_seconds, pretrained.config.patch_size)
     if pretrained.config.model_type == AST and frames > pretrained.config.max_length:
         raise ValueError(
@@ -309,6 +318,13 @@ def finetune(
             export(folder, save)
         processes().wait_for_everyone()
         return folder
+    # Spread over all machines; a mean needs no more.
+    some = dataset.select(np.unique(np.linspace(0, len(dataset) - 1, FEATURE_CLIPS).astype(int)))
+    before = TransformerEncoder(model.encoder.to(processes().device), extractor, config.pooling)
+    features = embed(some.select_columns(["audio", "clip_id"]), before, Path(output_dir) / "features", channel)
+    model.standardisation.fit(embeddings_of(features))
+    if config.lora is not None:
+        add_lora(model.encoder, config.lora, encoder)
     if config.train_blocks is not None:
         freeze_below(model.encoder, config.train_blocks)
     rows = dataset.select_columns("audio").add_column("label", labels)
@@ -329,7 +345,7 @@ def finetune(
         channel=channel,
         weights=weights if config.balance == "sampling" else None,
         data_collator=AugmentingCollator(extractor, config, first_fault),
-        callbacks=[stopping] if stopping else None,
+        callbacks=[UpdateStandardisation(), *([stopping] if stopping else [])],
         config=config,
     )
     compile_blocks([*blocks_of(model.encoder)], config.compile)

@@ -45,6 +45,7 @@ def train_head(
     encoder = TransformerEncoder(model.encoder, feature_extractor, model.config.pooling)
     rows = dataset.select_columns(["audio", "clip_id"])
     features = embeddings_of(embed(rows, encoder, Path(output_dir) / "features", channel)).to(model.device)
+    model.standardisation.fit(features)
     classes = torch.tensor(labels, device=model.device)
     learned = [*model.projection.parameters(), *model.head.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=learning_rate, weight_decay=weight_decay)
@@ -56,4 +57,5 @@ def train_head(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        model.standardisation.update()
         schedule.step()

@@ -87,7 +87,7 @@ def test_checkpoints_are_pruned(clips, tmp_path):
     config = FinetuneConfig(**FINETUNE | {"save_steps": 1})
     encoder = tiny_encoder(tmp_path / "encoder")
     finetune(clips, encoder, config, tmp_path / "run")
-    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoint-5", "checkpoint-6", "encoder"]
+    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoint-5", "checkpoint-6", "encoder", "features"]
 
 
 def test_the_teacher_is_float32_and_moves_in_half_precision_training_too(clips, tmp_path, monkeypatch):
