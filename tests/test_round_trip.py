@@ -96,7 +96,7 @@ def test_train_push_use_and_check(hub, tmp_path):
     assert {name: round(means["official_score"], 6) for name, means in result["machines"].items()} == published
     names = ("auc_source", "auc_target", "pauc", "official_score")
     for machine, means in (*result["machines"].items(), ("all", result)):
-        (line,) = (line for line in card.text.splitlines() if re.match(rf"\| {machine} \| \d+\.\d\d \|", line))
+        (line,) = (line for line in card.text.splitlines() if re.match(rf"\| {machine} (\| \d+\.\d\d ){{4}}\|", line))
         assert [cell.strip() for cell in line.split("|")[2:6]] == [f"{100 * means[name]:.2f}" for name in names]
     low, high = result["confidence_interval"]
     assert line.split("|")[6].strip() == f"{100 * low:.2f} to {100 * high:.2f}"
