@@ -21,6 +21,7 @@ from hf_asd.data.dcase import load_dcase
 from hf_asd.data.factory import FactoryConfig, write_factory
 from hf_asd.detection.scoring import STATISTICS_SIZE, make_scorer
 from hf_asd.embedding import embeddings_of
+from hf_asd.metrics.bootstrap import confidence_interval
 from hf_asd.metrics.functional import score_table
 from hf_asd.offline_encoder import OFFLINE_ENCODER
 
@@ -75,7 +76,7 @@ for name in SYSTEMS:
     cells = []
     for count in COUNTS:
         more = np.array(found[name, count]) - np.array(found["spectral statistics", count])
-        low, high = np.percentile(more[drawn].mean(1), (2.5, 97.5))
+        low, high = confidence_interval(more[drawn].mean(1))
         interval = "" if name == "spectral statistics" else f" ({low:+.1f} to {high:+.1f})"
         cells.append(f"{np.mean(found[name, count]):.1f}{interval}")
     print(f"{name:<22}" + "".join(f"{cell:>26}" for cell in cells))
