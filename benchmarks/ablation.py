@@ -57,17 +57,17 @@ STATISTICS = {
     "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
     "spectral statistics": DetectorConfig(),
 }
+WARD = "+ Ward pseudo-attributes"
 FINETUNED = {
     "machine labels only": "machine",
     "true attributes, one label for the rest": "one label",
     "+ k-means pseudo-attributes": "kmeans",
     "+ Gaussian mixture pseudo-attributes": "gmm",
-    "+ Ward pseudo-attributes": "ward",
+    WARD: "ward",
     "+ Ward, features before adaptation": "ward before",
     "oracle attributes": "oracle",
     "+ Ward, no synthetic faults (the paper)": "ward plain",
 }
-WARD = "+ Ward pseudo-attributes"
 BESIDE = " beside spectral statistics"
 SYSTEMS = (
     *STATISTICS,

@@ -4,9 +4,12 @@ import math
 
 import torch
 
+from .data.audio import SAMPLING_RATE
+from .models.filter_bank import HOP_SAMPLES
+
 
 DECIBEL = math.log(10) / 10  # in natural logarithms of energy
-FRAMES_A_SECOND = 100
+FRAMES_A_SECOND = SAMPLING_RATE // HOP_SAMPLES
 SHORTEST_KNOCK, LONGEST_KNOCK = 0.007, 0.06  # seconds in which a knock falls to 1/e
 
 
