@@ -1,7 +1,7 @@
 """
 What every part of the chain is worth: detectors that learn nothing, frozen encoders, and fine-tuning on machine
 labels, true attributes, pseudo-attributes and oracle attributes, over several training seeds. All fine-tuned systems
-hear the recipe's synthetic faults, except the one that says so.
+hear the recipe's synthetic faults, except the two that say so.
 
     python benchmarks/ablation.py                                # the factory of recipes/factory, 5 seeds
     python benchmarks/ablation.py --small --seeds 0 1            # minutes: shows that it runs, decides nothing
@@ -66,6 +66,7 @@ FINETUNED = {
     WARD: "ward",
     "+ Ward, features before adaptation": "ward before",
     "oracle attributes": "oracle",
+    "machine labels only, no synthetic faults": "machine plain",
     "+ Ward, no synthetic faults (the paper)": "ward plain",
 }
 BESIDE = " beside spectral statistics"
@@ -173,7 +174,7 @@ def fine_tuned(labels: str, recipe: Recipe, seed: int, folder: Path, train: Data
     """The classifier that learned from these labels; all start from the same adapted encoder."""
     encoder = adapted(recipe, seed, folder, train)
     rows = labelled(labels.removesuffix(" plain"), recipe, seed, folder, train, truth, encoder)
-    plain = {"fault_probability": 0.0} if labels == "ward plain" else {}
+    plain = {"fault_probability": 0.0} if labels.endswith(" plain") else {}
     config = replace(recipe.finetune, seed=seed, **plain)
     return finetune(rows, encoder, config, folder / "finetune" / labels, recipe.data.channel)
 
