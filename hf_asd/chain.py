@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from . import __version__
 from .card import record_compute, record_evaluation, record_recipe, render_model_card
@@ -22,7 +22,7 @@ from .data.schema import attribute_label, read_table, reveal_attributes, write_t
 from .detection import AnomalyDetector, DetectorConfig
 from .distributed import from_main, hardware, processes
 from .embedding import SpectralStatistics, TransformerEncoder, embed
-from .evaluation import evaluate_scores, format_table, write_submission
+from .evaluation import evaluate_scores, format_table, measurable, write_submission
 from .finetuning import finetune
 from .pretraining import pretrain
 from .recipe import Recipe
@@ -125,14 +125,32 @@ def _fingerprint(folder: str) -> str:
 
 def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     """Rows of all recordings, checked; the factory is written first where the recipe has one."""
-    source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, folder / "factory")
-    dataset = load_dcase(source, recipe.data.year, machines=recipe.data.machines, cache_dir=folder / "rows")
+    if recipe.data.year is None:
+        dataset = _own_recordings(recipe)
+    else:
+        source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, folder / "factory")
+        dataset = load_dcase(source, recipe.data.year, machines=recipe.data.machines, cache_dir=folder / "rows")
     checked, skipped = drop_bad_audio(dataset, recipe.data.on_bad_audio, recipe.data.channel)
     if recipe.attributes_file is not None:
         checked["train"] = reveal_attributes(checked["train"], _revealed(recipe))
     for split, rows in checked.items():
         write_table(rows, folder / f"{split}.parquet")
     _write_json(folder / "skipped.json", skipped)
+
+
+def _own_recordings(recipe: Recipe) -> DatasetDict:
+    dataset, wanted = load_folder(recipe.data.path, on_bad_audio=None), recipe.data.machines
+    if wanted is not None:
+        dataset = DatasetDict(
+            {
+                split: rows.select([row for row, machine in enumerate(rows["machine"]) if machine in wanted])
+                for split, rows in dataset.items()
+            }
+        )
+    if not len(dataset.get("train", ())):
+        of = "" if wanted is None else f" of {', '.join(wanted)}"
+        raise ValueError(f"{recipe.data.path}: holds no normal recordings{of} to learn from.")
+    return DatasetDict({split: rows for split, rows in dataset.items() if len(rows)})
 
 
 def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -183,12 +201,15 @@ def _fit(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 
 
 def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
+    if not (folders["data"] / "test.parquet").is_file():
+        return  # own recordings may be normal ones alone
     test = read_table(folders["data"] / "test.parquet")
     main = processes().is_main_process
     scored = AnomalyDetector.from_pretrained(folders["fit"] / "detector").score(test, folder / "parts")
     if main:
         write_table(scored, folder / "test.parquet")
-        write_submission(scored, folder / "submission", recipe.data.year)
+        if recipe.data.year is not None:
+            write_submission(scored, folder / "submission", recipe.data.year)
     if recipe.score.baselines:
         train = read_table(folders["data"] / "train.parquet")
         for name, config in BASELINES.items():
@@ -201,14 +222,24 @@ def _score(recipe: Recipe, folder: Path, folders: dict[str, Path]):
                 write_table(scored, parts / "test.parquet")
 
 
+def _labelled(recipe: Recipe, table: Path) -> tuple[Dataset | None, int | None]:
+    """The scored clips that something can be measured on, if there are any, and the year whose score is used."""
+    if not table.is_file():
+        return None, None
+    rows, allowed = measurable(read_table(table))
+    return (rows if len(rows) else None), recipe.data.year or allowed
+
+
 def _evaluate(recipe: Recipe, folder: Path, folders: dict[str, Path]):
-    options = {"year": recipe.data.year, "resamples": recipe.evaluate.resamples}
-    options |= {"confidence": recipe.evaluate.confidence}
-    result = evaluate_scores(read_table(folders["score"] / "test.parquet"), **options)
-    result["baselines"] = {
-        name: evaluate_scores(read_table(folders["score"] / name / "test.parquet"), **options)
-        for name in (BASELINES if recipe.score.baselines else ())
-    }
+    options = {"resamples": recipe.evaluate.resamples, "confidence": recipe.evaluate.confidence}
+    result, scored = {}, folders["score"]
+    rows, year = _labelled(recipe, scored / "test.parquet")
+    if rows is not None:
+        result = evaluate_scores(rows, year, **options)
+        result["baselines"] = {
+            name: evaluate_scores(_labelled(recipe, scored / name / "test.parquet")[0], year, **options)
+            for name in (BASELINES if recipe.score.baselines else ())
+        }
     told = recipe.evaluate.attributes_file
     if told is not None or (recipe.factory is not None and recipe.factory.hidden):
         truth = load_attribute_truth(told or folders["data"] / "factory" / "ground_truth")
@@ -218,30 +249,34 @@ def _evaluate(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 
 
 def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
-    detector = AnomalyDetector.from_pretrained(folders["fit"] / "detector")
+    detector_folder, scored = folders["fit"] / "detector", folders["score"] / "test.parquet"
+    detector = AnomalyDetector.from_pretrained(detector_folder)
+    rows, year = _labelled(recipe, scored)
     evaluation = json.loads((folders["evaluate"] / "evaluation.json").read_text())
+    baselines = evaluation.get("baselines", {})
     write_report(
         folder / "report.html",
         title=recipe.report.title,
         train=read_table(folders["fit"] / "train.parquet"),
-        test=read_table(folders["score"] / "test.parquet"),
-        evaluation=evaluation,
-        baselines=evaluation["baselines"],
+        test=read_table(scored) if scored.is_file() else None,
+        evaluation=None if rows is None else evaluation,
+        baselines=baselines,
         skipped=json.loads((folders["data"] / "skipped.json").read_text()),
         threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
+        leave_one_out={machine: bank.left_out() for machine, bank in detector.machines.items()},
         clusters=json.loads((folders["cluster"] / "clusters.json").read_text()),
         profiles=detector.profiles,
         channel=recipe.data.channel,
     )
-    detector_folder = folders["fit"] / "detector"
-    record_evaluation(
-        detector_folder,
-        read_table(folders["score"] / "test.parquet"),
-        recipe.data.year,
-        resamples=recipe.evaluate.resamples,
-        confidence=recipe.evaluate.confidence,
-        baselines=evaluation["baselines"],
-    )
+    if rows is not None:
+        record_evaluation(
+            detector_folder,
+            rows,
+            year,
+            resamples=recipe.evaluate.resamples,
+            confidence=recipe.evaluate.confidence,
+            baselines=baselines,
+        )
     stages = {name: json.loads((path / "stage.json").read_text()) for name, path in folders.items()}
     compute = {
         name: {"seconds": told["seconds"], "device": told["device"], "resumed": told.get("resumed", False)}
@@ -268,20 +303,28 @@ RUN = {
 
 def summary(folders: dict[str, Path]) -> str:
     """
-    What a finished run found: the official scores a machine beside those of the baselines, and where the report is.
+    What a finished run found: the official scores a machine beside those of the baselines, which machines could not be
+    measured, and where the report is.
 
     Args:
         folders (`dict[str, Path]`): of [`run_recipe`].
     """
     result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
-    lines = [format_table(result), ""]
-    systems = {"this recipe": result, **result["baselines"]}
-    width = max(map(len, systems)) + 2
-    machines = list(result["machines"])
-    lines.append("official score in %".ljust(width) + "".join(f"{name:>10.9}" for name in [*machines, "all"]))
-    for name, system in systems.items():
-        scores = [system["machines"][machine]["official_score"] for machine in machines] + [system["official_score"]]
-        lines.append(name.ljust(width) + "".join(f"{100 * score:10.2f}" for score in scores))
+    lines = []
+    if "machines" in result:
+        lines += [format_table(result), ""]
+        systems = {"this recipe": result, **result["baselines"]}
+        width = max(map(len, systems)) + 2
+        machines = list(result["machines"])
+        lines.append("official score in %".ljust(width) + "".join(f"{name:>10.9}" for name in [*machines, "all"]))
+        for name, system in systems.items():
+            scores = [system["machines"][machine]["official_score"] for machine in machines]
+            scores.append(system["official_score"])
+            lines.append(name.ljust(width) + "".join(f"{100 * score:10.2f}" for score in scores))
+    machines = {machine for table in folders["data"].glob("*.parquet") for machine in read_table(table)["machine"]}
+    unmeasured = ", ".join(sorted(machines - set(result.get("machines", {}))))
+    if unmeasured:
+        lines.append(f"not measured, for lack of test recordings known as normal and as anomalous: {unmeasured}")
     if result.get("clusters"):
         lines += ["", "pseudo-attributes against the true ones (only evaluation knows them)"]
         for machine, quality in result["clusters"].items():

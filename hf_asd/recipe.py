@@ -20,8 +20,13 @@ from .pretraining import PretrainConfig
 class DataConfig:
     """Where recordings come from when no factory is simulated."""
 
-    path: str | None = field(default=None, metadata={"help": "DCASE folder; not needed with a factory section"})
-    year: int = field(default=2025, metadata={"help": "the challenge's year: layout and official score"})
+    path: str | None = field(
+        default=None, metadata={"help": "folder of DCASE or of own recordings; not needed with a factory section"}
+    )
+    year: int | None = field(
+        default=2025,
+        metadata={"help": "the challenge's year: layout and official score; none: a folder of own recordings"},
+    )
     machines: list[str] | None = field(
         default=None, metadata={"help": "only these, for instance one for an encoder of its own; by default all"}
     )
@@ -103,6 +108,8 @@ class Recipe:
     def __post_init__(self):
         if (self.factory is None) == (self.data.path is None):
             raise ValueError("a recipe needs either a factory section or data.path, and not both.")
+        if self.factory is not None and self.data.year is None:
+            raise ValueError("data.year is none, which is for own recordings; the factory is laid out as in 2025.")
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:

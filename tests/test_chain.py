@@ -1,0 +1,95 @@
+"""The chain over folders that tell less than the factory does: own recordings, and evaluation data without labels."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from trainings import tiny_encoder
+
+from hf_asd import AnomalyDetector
+from hf_asd.chain import run_recipe, summary
+from hf_asd.data.factory import FactoryConfig, write_factory
+from hf_asd.recipe import load_recipe
+
+
+SHORT = ["--evaluate.resamples=20", "--cluster.num_clusters=2"]
+for stage, steps in (("pretrain", 2), ("finetune", 2)):
+    SHORT += [f"--{stage}.max_steps={steps}", f"--{stage}.batch_size=4", f"--{stage}.crop_seconds=0.5"]
+SHORT.append("--pretrain.masks_per_clip=2")
+
+
+def write_tones(folder, count, frequency):
+    rng = np.random.default_rng(int(frequency))
+    folder.mkdir(parents=True)
+    for clip in range(count):
+        tone = np.sin(2 * np.pi * frequency * np.arange(16_000) / 16_000)
+        soundfile.write(folder / f"{clip}.wav", 0.1 * tone + 0.02 * rng.standard_normal(16_000), 16_000)
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """Runs the recipe for a GPU with an encoder and trainings of seconds."""
+    encoder = tiny_encoder(tmp_path / "encoder", decoder_layers=1)
+
+    def run(path, *overrides):
+        options = [f"--data.path={path}", f"--pretrain.encoder={encoder}", f"--output_dir={tmp_path / 'run'}"]
+        return run_recipe(load_recipe("recipes/dcase2025", [*options, *SHORT, *overrides]))
+
+    return run
+
+
+def test_own_recordings_with_faulty_ones_are_measured(chain, tmp_path):
+    write_tones(tmp_path / "own" / "fan" / "train", 8, 300)
+    write_tones(tmp_path / "own" / "pump" / "train", 8, 900)
+    write_tones(tmp_path / "own" / "fan" / "test" / "normal", 4, 300)
+    write_tones(tmp_path / "own" / "fan" / "test" / "anomaly", 4, 2000)
+    write_tones(tmp_path / "own" / "pump" / "test", 2, 900)
+    folders = chain(tmp_path / "own", "--data.year=null")
+    result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
+    assert result["year"] == 2020 and list(result["machines"]) == ["fan"]
+    assert list(result["baselines"]) == ["spectral statistics", "mean log-mel, nearest neighbour"]
+    assert not (folders["score"] / "submission").exists()
+    told = summary(folders)
+    assert "official score 2020" in told
+    assert "not measured, for lack of test recordings known as normal and as anomalous: pump" in told
+    detector = AnomalyDetector.from_pretrained(folders["fit"] / "detector")
+    assert set(detector.machines) == {"fan", "pump"}
+    assert "official score" in (folders["fit"] / "detector" / "README.md").read_text()
+
+
+def test_normal_recordings_of_one_machine_make_a_detector_and_a_report(chain, tmp_path):
+    write_tones(tmp_path / "my_fan", 8, 300)
+    folders = chain(tmp_path / "my_fan", "--data.year=null", "--finetune.fault_probability=0.5")
+    assert json.loads((folders["evaluate"] / "evaluation.json").read_text()) == {}
+    assert "anomalous: my_fan" in summary(folders)
+    assert "my_fan" in (folders["report"] / "report.html").read_text()
+    decision = AnomalyDetector.from_pretrained(folders["fit"] / "detector")(tmp_path / "my_fan" / "0.wav")
+    assert decision["is_anomaly"] in (True, False)
+
+
+def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
+    config = FactoryConfig(
+        machines=("fan", "valve"), num_source_train=6, num_target_train=2, num_test=2, clip_seconds=1.0
+    )
+    root = write_factory(config, tmp_path / "factory")
+    for number, clip in enumerate(sorted(root.rglob("valve/test/*.wav"))):
+        clip.rename(clip.with_name(f"section_00_{number:04d}.wav"))
+    (table,) = root.rglob("valve/attributes_00.csv")
+    table.write_text("".join(line for line in table.open() if "_test_" not in line))
+    folders = chain(root)
+    result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
+    assert result["year"] == 2025 and list(result["machines"]) == ["fan"]
+    files = sorted(path.name for path in (folders["score"] / "submission").iterdir())
+    assert files == [
+        f"{kind}_{machine}_section_00_test.csv"
+        for kind in ("anomaly_score", "decision_result")
+        for machine in ("fan", "valve")
+    ]
+    assert "anomalous: valve" in summary(folders)
+
+
+def test_own_recordings_of_chosen_machines_must_be_there(chain, tmp_path):
+    write_tones(tmp_path / "own" / "fan", 4, 300)
+    with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from"):
+        chain(tmp_path / "own", "--data.year=null", "--data.machines=[pump]")
