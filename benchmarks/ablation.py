@@ -325,7 +325,7 @@ def plot(figures: dict, path: Path):
     axes.hlines(range(len(names)), ends[:, 0], ends[:, 1], color=colours)
     axes.scatter(values, range(len(names)), color=colours, zorder=2)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("official score in %, 95 % interval over clips and seeds")
+    axes.set_xlabel("official score in %, with 95 % intervals")
     axes.axvline(50, color="#DFE4E8", zorder=0)
     figure.savefig(path, dpi=150)
 
