@@ -150,6 +150,12 @@ def _own_recordings(recipe: Recipe) -> DatasetDict:
     if not len(dataset.get("train", ())):
         of = "" if wanted is None else f" of {', '.join(wanted)}"
         raise ValueError(f"{recipe.data.path}: holds no normal recordings{of} to learn from.")
+    strange = sorted(set(dataset["test"]["machine"]) - set(dataset["train"]["machine"])) if "test" in dataset else []
+    if strange:
+        raise ValueError(
+            f"{recipe.data.path}: holds test recordings of {', '.join(strange)}, but no normal ones to learn from. "
+            "Add those, or choose machines (data.machines)."
+        )
     return DatasetDict({split: rows for split, rows in dataset.items() if len(rows)})
 
 

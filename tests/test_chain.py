@@ -89,7 +89,10 @@ def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
     assert "anomalous: valve" in summary(folders)
 
 
-def test_own_recordings_of_chosen_machines_must_be_there(chain, tmp_path):
+def test_own_recordings_to_learn_from_must_be_there(chain, tmp_path):
     write_tones(tmp_path / "own" / "fan", 4, 300)
     with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from"):
         chain(tmp_path / "own", "--data.year=null", "--data.machines=[pump]")
+    write_tones(tmp_path / "own" / "pump" / "test" / "anomaly", 2, 900)
+    with pytest.raises(ValueError, match="test recordings of pump, but no normal ones"):
+        chain(tmp_path / "own", "--data.year=null")
