@@ -132,7 +132,7 @@ def agreement(args: argparse.Namespace):
         middle = time.perf_counter()
         micro = build_dendrogram(vectors, exact_clips=0)
         end = time.perf_counter()
-        # Of clusters that overlap, exact Ward's own cut hangs on the last digits: no approximation agrees better.
+        # Where clusters overlap, exact Ward does not agree with itself either.
         jitter = np.random.default_rng(1).standard_normal(vectors.shape, dtype=np.float32) * vectors.std(axis=0) / 100
         moved = build_dendrogram(vectors + jitter)
         a, b, c = (dendrogram.cut(16)[dendrogram.leaves] for dendrogram in (exact, micro, moved))

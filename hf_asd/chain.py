@@ -139,24 +139,22 @@ def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 
 
 def _own_recordings(recipe: Recipe) -> DatasetDict:
-    dataset, wanted = load_folder(recipe.data.path, on_bad_audio=None), recipe.data.machines
-    if wanted is not None:
-        dataset = DatasetDict(
-            {
-                split: rows.select([row for row, machine in enumerate(rows["machine"]) if machine in wanted])
-                for split, rows in dataset.items()
-            }
-        )
-    if not len(dataset.get("train", ())):
+    wanted, dataset = recipe.data.machines, DatasetDict()
+    for split, rows in load_folder(recipe.data.path, on_bad_audio=None).items():
+        kept = [row for row, machine in enumerate(rows["machine"]) if wanted is None or machine in wanted]
+        if kept:
+            dataset[split] = rows.select(kept)
+    learned, tested = (set(dataset[split]["machine"]) if split in dataset else set() for split in ("train", "test"))
+    if not learned:
         of = "" if wanted is None else f" of {', '.join(wanted)}"
         raise ValueError(f"{recipe.data.path}: holds no normal recordings{of} to learn from.")
-    strange = sorted(set(dataset["test"]["machine"]) - set(dataset["train"]["machine"])) if "test" in dataset else []
+    strange = ", ".join(sorted(tested - learned))
     if strange:
         raise ValueError(
-            f"{recipe.data.path}: holds test recordings of {', '.join(strange)}, but no normal ones to learn from. "
+            f"{recipe.data.path}: holds test recordings of {strange}, but no normal ones to learn from. "
             "Add those, or choose machines (data.machines)."
         )
-    return DatasetDict({split: rows for split, rows in dataset.items() if len(rows)})
+    return dataset
 
 
 def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):

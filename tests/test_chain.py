@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from sounds import RATE, hum
 from trainings import tiny_encoder
 
 from hf_asd import AnomalyDetector
@@ -13,18 +14,16 @@ from hf_asd.data.factory import FactoryConfig, write_factory
 from hf_asd.recipe import load_recipe
 
 
-SHORT = ["--evaluate.resamples=20", "--cluster.num_clusters=2"]
-for stage, steps in (("pretrain", 2), ("finetune", 2)):
-    SHORT += [f"--{stage}.max_steps={steps}", f"--{stage}.batch_size=4", f"--{stage}.crop_seconds=0.5"]
-SHORT.append("--pretrain.masks_per_clip=2")
+SHORT = ["--evaluate.resamples=20", "--cluster.num_clusters=2", "--pretrain.masks_per_clip=2"]
+for stage in ("pretrain", "finetune"):
+    SHORT += [f"--{stage}.max_steps=2", f"--{stage}.batch_size=4", f"--{stage}.crop_seconds=0.5"]
 
 
-def write_tones(folder, count, frequency):
-    rng = np.random.default_rng(int(frequency))
+def write_hums(folder, count, pitch):
+    rng = np.random.default_rng(pitch)
     folder.mkdir(parents=True)
     for clip in range(count):
-        tone = np.sin(2 * np.pi * frequency * np.arange(16_000) / 16_000)
-        soundfile.write(folder / f"{clip}.wav", 0.1 * tone + 0.02 * rng.standard_normal(16_000), 16_000)
+        soundfile.write(folder / f"{clip}.wav", hum(rng, pitch), RATE)
 
 
 @pytest.fixture
@@ -40,11 +39,11 @@ def chain(tmp_path):
 
 
 def test_own_recordings_with_faulty_ones_are_measured(chain, tmp_path):
-    write_tones(tmp_path / "own" / "fan" / "train", 8, 300)
-    write_tones(tmp_path / "own" / "pump" / "train", 8, 900)
-    write_tones(tmp_path / "own" / "fan" / "test" / "normal", 4, 300)
-    write_tones(tmp_path / "own" / "fan" / "test" / "anomaly", 4, 2000)
-    write_tones(tmp_path / "own" / "pump" / "test", 2, 900)
+    write_hums(tmp_path / "own" / "fan" / "train", 8, 300)
+    write_hums(tmp_path / "own" / "pump" / "train", 8, 900)
+    write_hums(tmp_path / "own" / "fan" / "test" / "normal", 4, 300)
+    write_hums(tmp_path / "own" / "fan" / "test" / "anomaly", 4, 2000)
+    write_hums(tmp_path / "own" / "pump" / "test", 2, 900)
     folders = chain(tmp_path / "own", "--data.year=null")
     result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
     assert result["year"] == 2020 and list(result["machines"]) == ["fan"]
@@ -59,7 +58,7 @@ def test_own_recordings_with_faulty_ones_are_measured(chain, tmp_path):
 
 
 def test_normal_recordings_of_one_machine_make_a_detector_and_a_report(chain, tmp_path):
-    write_tones(tmp_path / "my_fan", 8, 300)
+    write_hums(tmp_path / "my_fan", 8, 300)
     folders = chain(tmp_path / "my_fan", "--data.year=null", "--finetune.fault_probability=0.5")
     assert json.loads((folders["evaluate"] / "evaluation.json").read_text()) == {}
     assert "anomalous: my_fan" in summary(folders)
@@ -90,9 +89,9 @@ def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
 
 
 def test_own_recordings_to_learn_from_must_be_there(chain, tmp_path):
-    write_tones(tmp_path / "own" / "fan", 4, 300)
+    write_hums(tmp_path / "own" / "fan", 4, 300)
     with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from"):
         chain(tmp_path / "own", "--data.year=null", "--data.machines=[pump]")
-    write_tones(tmp_path / "own" / "pump" / "test" / "anomaly", 2, 900)
+    write_hums(tmp_path / "own" / "pump" / "test" / "anomaly", 2, 900)
     with pytest.raises(ValueError, match="test recordings of pump, but no normal ones"):
         chain(tmp_path / "own", "--data.year=null")
