@@ -139,22 +139,23 @@ def _data(recipe: Recipe, folder: Path, folders: dict[str, Path]):
 
 
 def _own_recordings(recipe: Recipe) -> DatasetDict:
-    wanted, dataset = recipe.data.machines, DatasetDict()
-    for split, rows in load_folder(recipe.data.path, on_bad_audio=None).items():
-        kept = [row for row, machine in enumerate(rows["machine"]) if wanted is None or machine in wanted]
-        if kept:
-            dataset[split] = rows.select(kept)
-    learned, tested = (set(dataset[split]["machine"]) if split in dataset else set() for split in ("train", "test"))
+    path, found = recipe.data.path, load_folder(recipe.data.path, on_bad_audio=None)
+    learned, tested = (set(found[split]["machine"]) if split in found else set() for split in ("train", "test"))
+    wanted = learned | tested if recipe.data.machines is None else set(recipe.data.machines)
     if not learned:
-        of = "" if wanted is None else f" of {', '.join(wanted)}"
-        raise ValueError(f"{recipe.data.path}: holds no normal recordings{of} to learn from.")
-    strange = ", ".join(sorted(tested - learned))
+        raise ValueError(f"{path}: holds no normal recordings to learn from.")
+    strange = ", ".join(sorted(wanted - learned))
     if strange:
         raise ValueError(
-            f"{recipe.data.path}: holds test recordings of {strange}, but no normal ones to learn from. "
+            f"{path}: holds no normal recordings of {strange} to learn from, only of {', '.join(sorted(learned))}. "
             "Add those, or choose machines (data.machines)."
         )
-    return dataset
+    chosen = DatasetDict()
+    for split, rows in found.items():
+        kept = [row for row, machine in enumerate(rows["machine"]) if machine in wanted]
+        if kept:
+            chosen[split] = rows.select(kept)
+    return chosen
 
 
 def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
@@ -164,6 +165,8 @@ def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
         if processes().is_main_process and not table.is_file():
             own = source.year is None
             found = load_folder(source.path, on_bad_audio=None) if own else load_dcase(source.path, source.year)
+            if "train" not in found:
+                raise ValueError(f"{source.path} (pretrain.datasets): holds no normal recordings to learn from.")
             found = DatasetDict(train=found["train"])
             write_table(drop_bad_audio(found, recipe.data.on_bad_audio, recipe.data.channel)[0]["train"], table)
         processes().wait_for_everyone()

@@ -90,8 +90,18 @@ def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
 
 def test_own_recordings_to_learn_from_must_be_there(chain, tmp_path):
     write_hums(tmp_path / "own" / "fan", 4, 300)
-    with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from"):
-        chain(tmp_path / "own", "--data.year=null", "--data.machines=[pump]")
+    with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from, only of fan"):
+        chain(tmp_path / "own", "--data.year=null", "--data.machines=[fan,pump]")
     write_hums(tmp_path / "own" / "pump" / "test" / "anomaly", 2, 900)
-    with pytest.raises(ValueError, match="test recordings of pump, but no normal ones"):
+    with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from, only of fan"):
         chain(tmp_path / "own", "--data.year=null")
+    write_hums(tmp_path / "more" / "test", 2, 900)
+    with pytest.raises(ValueError, match="more: holds no normal recordings to learn from"):
+        chain(tmp_path / "more", "--data.year=null")
+    with pytest.raises(ValueError, match=r"more \(pretrain.datasets\): holds no normal recordings"):
+        chain(
+            tmp_path / "own",
+            "--data.year=null",
+            "--data.machines=[fan]",
+            f"--pretrain.datasets=[{{path: {tmp_path / 'more'}, year: null}}]",
+        )
