@@ -4,12 +4,13 @@ labels, true attributes, pseudo-attributes and oracle attributes, over several t
 hear the recipe's synthetic faults, except the two that say so.
 
     python benchmarks/ablation.py                                # the factory of recipes/factory, 5 seeds
+    python benchmarks/ablation.py --factories 0 1 2 3 --seeds 0  # other machines and faults, not training, drawn anew
     python benchmarks/ablation.py --small --seeds 0 1            # minutes: shows that it runs, decides nothing
     python benchmarks/ablation.py --recipe my.yaml --data.path dcase2025/dev_data --truth dcase2025/truth
 
 Every score is kept in `--output` and not computed again; a run that was stopped goes on. Options of a recipe (`--NAME
 VALUE`) overrule it for all systems. The last column tells by how much Ward beats a row: the 95 %
-interval of a bootstrap that draws the same clips and the same seeds for both. True attributes of hidden machines are
+interval of a bootstrap that draws the same factories, clips and seeds for both. True attributes of hidden machines are
 read by the system `oracle attributes` and by the table of clusterings alone.
 """
 
@@ -17,6 +18,7 @@ import argparse
 import json
 import os
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import matplotlib
@@ -96,6 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/factory"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of training")
+    parser.add_argument("--factories", type=int, nargs="+", help="seeds of factories; defaults to the recipe's one")
     parser.add_argument("--small", action="store_true", help="a factory and a model of minutes")
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), help="only these", choices=SYSTEMS)
     parser.add_argument("--truth", type=Path, help="true attributes of hidden machines; the factory has its own")
@@ -104,16 +107,28 @@ def main():
     args, overrides = parser.parse_known_args()
     output = args.output.with_name(args.output.name + "-small") if args.small else args.output
     recipe = load_recipe(args.recipe, [*(SMALL if args.small else []), *overrides])
-    claim(output, recipe)
-    train, test, truth = data_of(recipe, output, args.truth)
-    for seed in args.seeds:
-        for system in args.systems:
-            folder = output / (f"seed-{seed}" if system not in STATISTICS else "any-seed")
-            file = folder / "scores" / f"{system}.parquet"
-            if not file.is_file():
-                print(f"seed {seed}: {system}", flush=True)
-                write_table(score(system, recipe, seed, folder, train, test, truth), file)
-    tell(output, args.systems, args.seeds, recipe, args.resamples)
+    if args.factories and recipe.factory is None:
+        raise SystemExit(f"--factories is for a recipe with a factory; {args.recipe} has recordings.")
+    tables = []
+    for number in args.factories or [None]:
+        where, of = output, recipe
+        if number is not None:
+            where, of = output / f"factory-{number}", replace(recipe, factory=replace(recipe.factory, seed=number))
+        claim(where, of)
+        data = data_of(of, where, args.truth)
+        for seed in args.seeds:
+            for system in args.systems:
+                if not scores_file(where, system, seed).is_file():
+                    print(f"{where}, seed {seed}: {system}", flush=True)
+                    rows = score(system, of, seed, scores_file(where, system, seed).parent.parent, *data)
+                    write_table(rows, scores_file(where, system, seed))
+        files = [[scores_file(where, system, seed) for seed in args.seeds] for system in args.systems]
+        tables.append([[read_table(file) for file in seeds] for seeds in files])
+    tell(output, args.systems, tables, recipe, args.resamples)
+
+
+def scores_file(output: Path, system: str, seed: int) -> Path:
+    return output / (f"seed-{seed}" if system not in STATISTICS else "any-seed") / "scores" / f"{system}.parquet"
 
 
 def claim(output: Path, recipe: Recipe):
@@ -255,29 +270,27 @@ def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frame
     return test.add_column("anomaly_score", scores.tolist())
 
 
-def tell(output: Path, systems: list[str], seeds: list[int], recipe: Recipe, resamples: int):
-    """Table, intervals and plot."""
-    tables = {}
-    for system in systems:
-        folders = [output / ("any-seed" if system in STATISTICS else f"seed-{seed}") for seed in seeds]
-        tables[system] = [read_table(folder / "scores" / f"{system}.parquet") for folder in folders]
-    first = tables[systems[0]][0]
-    where = [np.array(first[name][:]) for name in ("machine", "section", "domain")]
-    labels = (np.array(first["condition"][:]) == "anomaly").astype(int)
-    scores = np.stack([np.array(rows["anomaly_score"][:]) for system in systems for rows in tables[system]])
-    samples = bootstrap_official_scores(labels, scores, *where, recipe.data.year, resamples=resamples)
-    samples = samples.reshape(len(systems), len(seeds), resamples)
-    drawn = np.random.default_rng(0).integers(0, len(seeds), (resamples, len(seeds)))
-    samples = samples[:, drawn, np.arange(resamples)[:, None]].mean(2)  # over seeds, drawn like the clips
+def tell(output: Path, systems: list[str], tables: list[list[list[Dataset]]], recipe: Recipe, resamples: int):
+    """Table, intervals and plot of the scored rows by factory, system and seed."""
+    samples = np.stack([resampled(by_system, recipe, resamples, number) for number, by_system in enumerate(tables)], 1)
+    _, factories, seeds, _ = samples.shape
+    # Factories and seeds are drawn like the clips.
+    generator, drawn = np.random.default_rng(0), np.arange(resamples)[:, None, None]
+    which_seed = generator.integers(0, seeds, (resamples, factories, seeds))
+    which_factory = generator.integers(0, factories, (resamples, factories))[:, :, None]
+    samples = samples[:, which_factory, which_seed, drawn].mean((2, 3))
 
     terms = ("official_score", "auc_source", "auc_target", "pauc")
-    lines = [f"| system | {' | '.join(term.replace('_', ' ') for term in terms)} | std over seeds | Ward minus it |"]
+    names, over = " | ".join(term.replace("_", " ") for term in terms), "seeds" if factories == 1 else "factories"
+    lines = [f"| system | {names} | std over {over} | Ward minus it |"]
     lines.append("|---|" + "---|" * (len(terms) + 2))
     figures = {}
     for number, system in enumerate(systems):
-        results = [evaluate_scores(rows, recipe.data.year) for rows in tables[system]]
-        figure = {term: float(np.mean([result[term] for result in results])) for term in terms}
-        figure["std"] = float(np.std([result["official_score"] for result in results], ddof=min(1, len(seeds) - 1)))
+        results = [[evaluate_scores(rows, recipe.data.year) for rows in by_system[number]] for by_system in tables]
+        figure = {term: float(np.mean([[one[term] for one in row] for row in results])) for term in terms}
+        figure["scores"] = [[one["official_score"] for one in row] for row in results]  # by factory and seed
+        single = figure["scores"][0] if factories == 1 else np.mean(figure["scores"], 1)
+        figure["std"] = float(np.std(single, ddof=min(1, len(single) - 1)))
         figure["interval"] = confidence_interval(samples[number])
         told = ""
         if WARD in systems and system != WARD:
@@ -300,12 +313,23 @@ def tell(output: Path, systems: list[str], seeds: list[int], recipe: Recipe, res
     print(f"\n{output / 'ablation.md'}, {output / 'ablation.json'}, {output / 'ablation.png'}")
 
 
+def resampled(by_system: list[list[Dataset]], recipe: Recipe, resamples: int, number: int) -> np.ndarray:
+    """Official scores of one factory's resampled test sets, of shape `(systems, seeds, resamples)`."""
+    first = by_system[0][0]
+    where = [np.array(first[name][:]) for name in ("machine", "section", "domain")]
+    labels = (np.array(first["condition"][:]) == "anomaly").astype(int)
+    scores = np.array([rows["anomaly_score"][:] for seeds in by_system for rows in seeds])
+    year = recipe.data.year
+    samples = bootstrap_official_scores(labels, scores, *where, year, resamples=resamples, seed=number)
+    return samples.reshape(len(by_system), -1, resamples)
+
+
 def clustering_lines(output: Path) -> list[str]:
     """Clusters against the true attributes, means over machines and seeds."""
     lines = ["| clustering | clusters | true | ARI | AMI | NMI | purity |", "|---|---|---|---|---|---|---|"]
     for labels in FINETUNED.values():
-        files = output.glob(f"seed-*/clusters/{labels}.json")
-        rows = [quality for file in files for quality in json.loads(file.read_text()).values()]
+        files = [output.glob(f"{where}seed-*/clusters/{labels}.json") for where in ("", "factory-*/")]
+        rows = [quality for file in chain(*files) for quality in json.loads(file.read_text()).values()]
         if rows:
             mean = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
             counts = f"{mean['num_clusters']:.1f} | {mean['num_true']:.1f}"
