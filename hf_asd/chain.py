@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from . import __version__
 from .card import record_compute, record_evaluation, record_recipe, render_model_card
@@ -159,7 +159,10 @@ def _own_recordings(recipe: Recipe) -> DatasetDict:
 
 
 def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
-    rows, weights = [read_table(folders["data"] / "train.parquet")], [1.0]
+    # Learning without labels, the encoder may also hear a machine without its factory, and the factory without it.
+    tables = [folders["data"] / f"{split}.parquet" for split in ("train", "supplemental")]
+    rows = [read_table(table) for table in tables if table.is_file()]
+    weights = [1.0] * len(rows)
     for number, source in enumerate(recipe.pretrain.datasets):
         table = folder / f"dataset-{number}.parquet"
         if processes().is_main_process and not table.is_file():
@@ -167,8 +170,9 @@ def _pretrain(recipe: Recipe, folder: Path, folders: dict[str, Path]):
             found = load_folder(source.path, on_bad_audio=None) if own else load_dcase(source.path, source.year)
             if "train" not in found:
                 raise ValueError(f"{source.path} (pretrain.datasets): holds no normal recordings to learn from.")
-            found = DatasetDict(train=found["train"])
-            write_table(drop_bad_audio(found, recipe.data.on_bad_audio, recipe.data.channel)[0]["train"], table)
+            found.pop("test", None)
+            checked, _ = drop_bad_audio(found, recipe.data.on_bad_audio, recipe.data.channel)
+            write_table(concatenate_datasets(list(checked.values())), table)
         processes().wait_for_everyone()
         rows.append(read_table(table))
         weights.append(source.weight)

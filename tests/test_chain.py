@@ -1,6 +1,7 @@
 """The chain over folders that tell less than the factory does: own recordings, and evaluation data without labels."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,9 +32,9 @@ def chain(tmp_path):
     """Runs the recipe for a GPU with an encoder and trainings of seconds."""
     encoder = tiny_encoder(tmp_path / "encoder", decoder_layers=1)
 
-    def run(path, *overrides):
+    def run(path, *overrides, last="report"):
         options = [f"--data.path={path}", f"--pretrain.encoder={encoder}", f"--output_dir={tmp_path / 'run'}"]
-        return run_recipe(load_recipe("recipes/dcase2025", [*options, *SHORT, *overrides]))
+        return run_recipe(load_recipe("recipes/dcase2025", [*options, *SHORT, *overrides]), last)
 
     return run
 
@@ -86,6 +87,24 @@ def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
         for machine in ("fan", "valve")
     ]
     assert "anomalous: valve" in summary(folders)
+
+
+def test_pretraining_hears_supplemental_recordings(chain, tmp_path, monkeypatch):
+    config = FactoryConfig(machines=("fan",), num_source_train=6, num_target_train=2, num_test=2, clip_seconds=1.0)
+    for number in (0, 1):
+        root = write_factory(replace(config, seed=number), tmp_path / f"factory-{number}")
+        (fan,) = root.rglob("fan/train")
+        write_hums(fan.parent / "supplemental", 3, 300)
+        for clip in (fan.parent / "supplemental").iterdir():
+            clip.rename(clip.with_stem(f"section_00_noise_supplemental_normal_000{clip.stem}"))
+    heard = []
+    monkeypatch.setattr("hf_asd.chain.pretrain", lambda parts, *rest: heard.extend(part["split"][:] for part in parts))
+    chain(
+        tmp_path / "factory-0",
+        f"--pretrain.datasets=[{{path: {tmp_path / 'factory-1'}, year: 2025}}]",
+        last="pretrain",
+    )
+    assert heard == [["train"] * 8, ["supplemental"] * 3, ["train"] * 8 + ["supplemental"] * 3]
 
 
 def test_own_recordings_to_learn_from_must_be_there(chain, tmp_path):
