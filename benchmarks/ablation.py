@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import matplotlib
@@ -109,26 +108,28 @@ def main():
     recipe = load_recipe(args.recipe, [*(SMALL if args.small else []), *overrides])
     if args.factories and recipe.factory is None:
         raise SystemExit(f"--factories is for a recipe with a factory; {args.recipe} has recordings.")
+    places = {output: recipe}
+    if args.factories:
+        places = {
+            output / f"factory-{seed}": replace(recipe, factory=replace(recipe.factory, seed=seed))
+            for seed in args.factories
+        }
     tables = []
-    for number in args.factories or [None]:
-        where, of = output, recipe
-        if number is not None:
-            where, of = output / f"factory-{number}", replace(recipe, factory=replace(recipe.factory, seed=number))
-        claim(where, of)
-        data = data_of(of, where, args.truth)
-        for seed in args.seeds:
-            for system in args.systems:
-                if not scores_file(where, system, seed).is_file():
-                    print(f"{where}, seed {seed}: {system}", flush=True)
-                    rows = score(system, of, seed, scores_file(where, system, seed).parent.parent, *data)
-                    write_table(rows, scores_file(where, system, seed))
-        files = [[scores_file(where, system, seed) for seed in args.seeds] for system in args.systems]
-        tables.append([[read_table(file) for file in seeds] for seeds in files])
-    tell(output, args.systems, tables, recipe, args.resamples)
+    for place, of in places.items():
+        claim(place, of)
+        data = data_of(of, place, args.truth)
+        tables.append([[scored(system, of, seed, place, *data) for system in args.systems] for seed in args.seeds])
+    tell(output, args.systems, tables, list(places), recipe, args.resamples)
 
 
-def scores_file(output: Path, system: str, seed: int) -> Path:
-    return output / (f"seed-{seed}" if system not in STATISTICS else "any-seed") / "scores" / f"{system}.parquet"
+def scored(system: str, recipe: Recipe, seed: int, place: Path, train: Dataset, test: Dataset, truth: dict) -> Dataset:
+    """What `score` found, now or in a run before."""
+    folder = place / (f"seed-{seed}" if system not in STATISTICS else "any-seed")
+    file = folder / "scores" / f"{system}.parquet"
+    if not file.is_file():
+        print(f"{place}, seed {seed}: {system}", flush=True)
+        write_table(score(system, recipe, seed, folder, train, test, truth), file)
+    return read_table(file)
 
 
 def claim(output: Path, recipe: Recipe):
@@ -270,15 +271,22 @@ def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frame
     return test.add_column("anomaly_score", scores.tolist())
 
 
-def tell(output: Path, systems: list[str], tables: list[list[list[Dataset]]], recipe: Recipe, resamples: int):
-    """Table, intervals and plot of the scored rows by factory, system and seed."""
-    samples = np.stack([resampled(by_system, recipe, resamples, number) for number, by_system in enumerate(tables)], 1)
-    _, factories, seeds, _ = samples.shape
+def tell(
+    output: Path,
+    systems: list[str],
+    tables: list[list[list[Dataset]]],
+    places: list[Path],
+    recipe: Recipe,
+    resamples: int,
+):
+    """Table, intervals and plot of the scored rows by factory, seed and system."""
+    samples = np.array([resampled(by_seed, recipe, resamples, number) for number, by_seed in enumerate(tables)])
+    factories, seeds = samples.shape[:2]
     # Factories and seeds are drawn like the clips.
     generator, drawn = np.random.default_rng(0), np.arange(resamples)[:, None, None]
     which_seed = generator.integers(0, seeds, (resamples, factories, seeds))
     which_factory = generator.integers(0, factories, (resamples, factories))[:, :, None]
-    samples = samples[:, which_factory, which_seed, drawn].mean((2, 3))
+    samples = samples[which_factory, which_seed, :, drawn].mean((1, 2)).T  # of shape (systems, resamples)
 
     terms = ("official_score", "auc_source", "auc_target", "pauc")
     names, over = " | ".join(term.replace("_", " ") for term in terms), "seeds" if factories == 1 else "factories"
@@ -286,7 +294,7 @@ def tell(output: Path, systems: list[str], tables: list[list[list[Dataset]]], re
     lines.append("|---|" + "---|" * (len(terms) + 2))
     figures = {}
     for number, system in enumerate(systems):
-        results = [[evaluate_scores(rows, recipe.data.year) for rows in by_system[number]] for by_system in tables]
+        results = [[evaluate_scores(rows[number], recipe.data.year) for rows in by_seed] for by_seed in tables]
         figure = {term: float(np.mean([[one[term] for one in row] for row in results])) for term in terms}
         figure["scores"] = [[one["official_score"] for one in row] for row in results]  # by factory and seed
         single = figure["scores"][0] if factories == 1 else np.mean(figure["scores"], 1)
@@ -303,7 +311,7 @@ def tell(output: Path, systems: list[str], tables: list[list[list[Dataset]]], re
             f"| {system} | {' | '.join(f'{100 * figure[term]:.2f}' for term in terms)} | {100 * figure['std']:.2f} | "
             f"{told} |"
         )
-    lines += ["", *clustering_lines(output)]
+    lines += ["", *clustering_lines(places)]
     (output / "ablation.md").write_text("\n".join(lines) + "\n")
     partial = output / "ablation.json.partial"
     partial.write_text(json.dumps(figures, indent=1))
@@ -313,23 +321,23 @@ def tell(output: Path, systems: list[str], tables: list[list[list[Dataset]]], re
     print(f"\n{output / 'ablation.md'}, {output / 'ablation.json'}, {output / 'ablation.png'}")
 
 
-def resampled(by_system: list[list[Dataset]], recipe: Recipe, resamples: int, number: int) -> np.ndarray:
-    """Official scores of one factory's resampled test sets, of shape `(systems, seeds, resamples)`."""
-    first = by_system[0][0]
+def resampled(by_seed: list[list[Dataset]], recipe: Recipe, resamples: int, number: int) -> np.ndarray:
+    """Official scores of one factory's resampled test sets, of shape `(seeds, systems, resamples)`."""
+    first = by_seed[0][0]
     where = [np.array(first[name][:]) for name in ("machine", "section", "domain")]
     labels = (np.array(first["condition"][:]) == "anomaly").astype(int)
-    scores = np.array([rows["anomaly_score"][:] for seeds in by_system for rows in seeds])
+    scores = np.array([rows["anomaly_score"][:] for systems in by_seed for rows in systems])
     year = recipe.data.year
     samples = bootstrap_official_scores(labels, scores, *where, year, resamples=resamples, seed=number)
-    return samples.reshape(len(by_system), -1, resamples)
+    return samples.reshape(len(by_seed), -1, resamples)
 
 
-def clustering_lines(output: Path) -> list[str]:
-    """Clusters against the true attributes, means over machines and seeds."""
+def clustering_lines(places: list[Path]) -> list[str]:
+    """Clusters against the true attributes, means over machines, seeds and factories."""
     lines = ["| clustering | clusters | true | ARI | AMI | NMI | purity |", "|---|---|---|---|---|---|---|"]
     for labels in FINETUNED.values():
-        files = [output.glob(f"{where}seed-*/clusters/{labels}.json") for where in ("", "factory-*/")]
-        rows = [quality for file in chain(*files) for quality in json.loads(file.read_text()).values()]
+        files = [file for place in places for file in place.glob(f"seed-*/clusters/{labels}.json")]
+        rows = [quality for file in files for quality in json.loads(file.read_text()).values()]
         if rows:
             mean = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
             counts = f"{mean['num_clusters']:.1f} | {mean['num_true']:.1f}"
