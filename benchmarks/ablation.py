@@ -37,17 +37,17 @@ from hf_asd import (
     finetune,
     pretrain,
 )
-from hf_asd.clustering import cluster_quality
-from hf_asd.data.audio import read_audio
-from hf_asd.data.dcase import load_attribute_truth, load_dcase
-from hf_asd.data.factory import write_factory
+from hf_asd.audio.reading import read_audio
+from hf_asd.clustering.quality import cluster_quality
+from hf_asd.data.dcase.loading import load_attribute_truth, load_dcase
 from hf_asd.data.schema import attribute_label, read_table, write_table
-from hf_asd.detection import DetectorConfig
-from hf_asd.evaluation import evaluate_scores
+from hf_asd.detection.config import DetectorConfig
+from hf_asd.evaluation.scores import evaluate_scores
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
-from hf_asd.models.eat import EatFeatureExtractor
-from hf_asd.pretraining import fresh_encoder
-from hf_asd.recipe import Recipe, load_recipe
+from hf_asd.models.eat.feature_extraction_eat import EatFeatureExtractor
+from hf_asd.recipe.loading import Recipe, load_recipe
+from hf_asd.simulation.writer import write_factory
+from hf_asd.training.pretraining import init_encoder
 
 
 matplotlib.use("agg")
@@ -55,7 +55,7 @@ from matplotlib import pyplot  # noqa: E402
 
 
 STATISTICS = {
-    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
+    "mean log-mel, nearest neighbor": DetectorConfig(statistics="mean", preset="fast"),
     "spectral statistics": DetectorConfig(),
 }
 WARD = "+ Ward pseudo-attributes"
@@ -176,7 +176,7 @@ def before(recipe: Recipe, seed: int, folder: Path, train: Dataset) -> str:
     path = folder / "before"
     if not (path / "preprocessor_config.json").is_file():
         set_seed(seed)
-        model, extractor = fresh_encoder(replace(recipe.pretrain, seed=seed), train, recipe.data.channel)
+        model, extractor = init_encoder(replace(recipe.pretrain, seed=seed), train, recipe.data.channel)
         model.save_pretrained(path)
         extractor.save_pretrained(path)
     return str(path)
@@ -189,13 +189,13 @@ def adapted(recipe: Recipe, seed: int, folder: Path, train: Dataset) -> Path:
 def fine_tuned(labels: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, truth: dict) -> Path:
     """The classifier that learned from these labels; all start from the same adapted encoder."""
     encoder = adapted(recipe, seed, folder, train)
-    rows = labelled(labels.removesuffix(" plain"), recipe, seed, folder, train, truth, encoder)
+    rows = labeled(labels.removesuffix(" plain"), recipe, seed, folder, train, truth, encoder)
     plain = {"fault_probability": 0.0} if labels.endswith(" plain") else {}
     config = replace(recipe.finetune, seed=seed, **plain)
     return finetune(rows, encoder, config, folder / "finetune" / labels, recipe.data.channel)
 
 
-def labelled(
+def labeled(
     labels: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, truth: dict, encoder: Path
 ) -> Dataset:
     known, count = train["attribute_label"][:], len(train)
@@ -228,7 +228,7 @@ def labelled(
 
 
 class AutoEncoder(nn.Sequential):
-    """The organisers' idea: five frames of log-mel through a bottleneck of eight, 128 units a layer."""
+    """The organizers' idea: five frames of log-mel through a bottleneck of eight, 128 units a layer."""
 
     def __init__(self, inputs: int):
         sizes = (inputs, 128, 128, 128, 128, 8, 128, 128, 128, 128)
@@ -253,7 +253,7 @@ def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frame
     for machine in tqdm(sorted(set(machines)), desc="auto-encoders"):
         set_seed(seed)
         own = train.select(np.flatnonzero(np.array(train["machine"][:]) == machine))
-        # Every second stack: neighbours share four of five frames.
+        # Every second stack: neighbors share four of five frames.
         vectors = torch.cat([stacked(row)[::2] for row in own])
         mean, std = vectors.mean(0), vectors.std(0).clamp_min(1e-3)  # a band below the first bin is constant
         model = AutoEncoder(vectors.shape[1]).train()
@@ -353,9 +353,9 @@ def plot(figures: dict, path: Path):
     values = 100 * np.array([figures[name]["official_score"] for name in names])
     ends = 100 * np.array([figures[name]["interval"] for name in names])
     figure, axes = pyplot.subplots(figsize=(7, 0.35 * len(names) + 1), layout="constrained")
-    colours = ["#D55E00" if name == WARD else "#0072B2" for name in names]
-    axes.hlines(range(len(names)), ends[:, 0], ends[:, 1], color=colours)
-    axes.scatter(values, range(len(names)), color=colours, zorder=2)
+    colors = ["#D55E00" if name == WARD else "#0072B2" for name in names]
+    axes.hlines(range(len(names)), ends[:, 0], ends[:, 1], color=colors)
+    axes.scatter(values, range(len(names)), color=colors, zorder=2)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("official score in %, with 95 % intervals")
     axes.axvline(50, color="#DFE4E8", zorder=0)

@@ -21,13 +21,14 @@ from sklearn.neighbors import NearestNeighbors
 from transformers import set_seed
 
 from hf_asd import SpectralStatistics, TransformerEncoder, embed
-from hf_asd.chain import run_recipe
-from hf_asd.data.dcase import load_attribute_truth
+from hf_asd.data.dcase.loading import load_attribute_truth
 from hf_asd.data.schema import attribute_label, read_table
-from hf_asd.embedding import embeddings_of
-from hf_asd.models.eat import EatConfig, EatModel
-from hf_asd.models.encoder import load_feature_extractor
-from hf_asd.recipe import load_recipe
+from hf_asd.embedding import get_embeddings
+from hf_asd.models.eat.configuration_eat import EatConfig
+from hf_asd.models.eat.modeling_eat import EatModel
+from hf_asd.models.encoders import load_feature_extractor
+from hf_asd.recipe.loading import load_recipe
+from hf_asd.recipe.runner import run_recipe
 
 
 def main():
@@ -46,7 +47,7 @@ def main():
         truth = load_attribute_truth(folders["data"] / "factory")
         if not found:
             for name in ("mean", "quantiles"):
-                described = embeddings_of(embed(rows, SpectralStatistics(name))).numpy()
+                described = get_embeddings(embed(rows, SpectralStatistics(name))).numpy()
                 found[f"log-mel, {name}"] = [separation(described, rows, truth)]
                 if name == "mean":  # how loud a clip is depends on the microphone's distance as well
                     level = described.mean(1, keepdims=True)
@@ -58,13 +59,13 @@ def main():
         after = TransformerEncoder.from_pretrained(learned, recipe.embed.pooling)
         for name, encoder in {"encoder, random weights": before, "encoder, pre-trained": after}.items():
             cache = args.work / "embedded" / f"{folders['pretrain'].name}-{name}"
-            embedded = embeddings_of(embed(rows, encoder, cache)).numpy()
+            embedded = get_embeddings(embed(rows, encoder, cache)).numpy()
             found.setdefault(name, []).append(separation(embedded, rows, truth))
         print(f"after seed {seed}\n{table(found)}\n", flush=True)
 
 
 def separation(embeddings: np.ndarray, rows, truth: dict[str, dict[str, str]]) -> dict[str, tuple[float, float]]:
-    """Nearest-neighbour accuracy and adjusted Rand index by machine."""
+    """Nearest-neighbor accuracy and adjusted Rand index by machine."""
     machines = np.array(rows["machine"][:])
     clips = rows["clip_id"][:]
     given = rows["attribute_label"][:]
@@ -81,7 +82,7 @@ def separation(embeddings: np.ndarray, rows, truth: dict[str, dict[str, str]]) -
 
 
 def table(found: dict[str, list[dict]]) -> str:
-    lines = [f"{'':<42}{'nearest neighbour':>18}{'spread':>8}{'ARI':>8}{'spread':>8}"]
+    lines = [f"{'':<42}{'nearest neighbor':>18}{'spread':>8}{'ARI':>8}{'spread':>8}"]
     for name, runs in found.items():
         means = np.array([np.mean(list(run.values()), axis=0) for run in runs])
         (accuracy, index), (first, second) = means.mean(0), means.std(0)

@@ -22,7 +22,8 @@ import torch
 from scipy.stats import binom
 from tqdm.auto import tqdm
 
-from hf_asd.detection.scoring import ScoringConfig, make_scorer
+from hf_asd.detection.backends.composite import make_scorer
+from hf_asd.detection.config import ScoringConfig
 from hf_asd.detection.threshold import METHODS, threshold_from
 
 
@@ -35,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--installations", type=int, default=200)
-    parser.add_argument("--presets", nargs="+", default=["fast", "default", "max"])
+    parser.add_argument("--presets", nargs="+", default=["fast", "standard", "max"])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     args = parser.parse_args()
@@ -58,10 +59,10 @@ def measure(args: argparse.Namespace, source: str, preset: str, size: int):
         if clips is None:
             return
         scorer = make_scorer({"source": clips[:size]}, ScoringConfig(preset=preset))
-        left_out, fresh = scorer.leave_one_out().numpy(), scorer.score(clips[size:]).numpy()
+        leave_one_out_scores, fresh = scorer.leave_one_out().numpy(), scorer.score(clips[size:]).numpy()
         for method in args.methods:
             for rate in RATES:
-                threshold, told = threshold_from(left_out, rate, method)
+                threshold, told = threshold_from(leave_one_out_scores, rate, method)
                 alarms.setdefault((method, rate), []).append(fresh > threshold)
                 promised.setdefault((method, rate), []).append(told)
     for (method, rate), found in alarms.items():

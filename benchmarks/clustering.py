@@ -8,7 +8,7 @@ clusters.
     python benchmarks/clustering.py numbers --encoder runs/factory/pretrain-*/encoder --pooling bands
 
 Speed and agreement are of drawn embeddings with 768 dimensions: 16 attributes apart by about as much as clips of one
-attribute differ, as unit vectors. `numbers` reads the factory's hidden attributes to judge the rules, which see
+attribute differ, as unit vectors. `numbers` reads the factory's hidden attributes to measure the rules, which see
 embeddings alone. Its figures are adjusted for chance: NMI and purity rise with every further cluster.
 """
 
@@ -24,14 +24,15 @@ from datasets import Dataset, Features, List, Value
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, silhouette_score
 
 from hf_asd import SpectralStatistics, TransformerEncoder, assign_pseudo_attributes, embed
-from hf_asd.clustering import ClusteringConfig
+from hf_asd.clustering.config import ClusteringConfig
 from hf_asd.clustering.dendrogram import Dendrogram, build_dendrogram
-from hf_asd.clustering.selection import choose_num_clusters, leading_components
-from hf_asd.clustering.step import cluster_machine, clustered_space
-from hf_asd.data.dcase import load_attribute_truth, load_dcase
-from hf_asd.data.factory import FactoryConfig, write_factory
+from hf_asd.clustering.num_clusters import choose_num_clusters, leading_components
+from hf_asd.clustering.pseudo_attributes import cluster_machine, clustered_space
+from hf_asd.data.dcase.loading import load_attribute_truth, load_dcase
 from hf_asd.data.schema import attribute_label
-from hf_asd.embedding import embeddings_of
+from hf_asd.embedding import get_embeddings
+from hf_asd.simulation.config import FactoryConfig
+from hf_asd.simulation.writer import write_factory
 
 
 MOST = 32
@@ -65,14 +66,14 @@ def drawn(clips: int, spread: float = 0.6, attributes: int = 16, dimensions: int
     """Unit vectors (float32) and the attribute of each."""
     rng = np.random.default_rng(seed)
     truth = rng.choice(attributes, clips, p=rng.dirichlet(np.full(attributes, 5.0)))
-    centres = spread * rng.standard_normal((attributes, dimensions)).astype(np.float32)
+    centers = spread * rng.standard_normal((attributes, dimensions)).astype(np.float32)
     common, factors = 3 * rng.standard_normal(dimensions), 0.3 * rng.standard_normal((8, dimensions))
     vectors = np.empty((clips, dimensions), dtype=np.float32)
     for start in range(0, clips, 10_000):
         rows = slice(start, min(start + 10_000, clips))
         count = rows.stop - start
         noise = 0.5 * rng.standard_normal((count, dimensions), dtype=np.float32)
-        vectors[rows] = centres[truth[rows]] + common + rng.standard_normal((count, 8)) @ factors + noise
+        vectors[rows] = centers[truth[rows]] + common + rng.standard_normal((count, 8)) @ factors + noise
         vectors[rows] /= np.linalg.norm(vectors[rows], axis=1, keepdims=True)
     return vectors, truth
 
@@ -171,7 +172,7 @@ def hidden_machines(folder: Path, seed: int, clips: int, encoder):
     config = FactoryConfig(num_source_train=clips - 10, num_target_train=10, num_test=0, hidden_machines=6, seed=seed)
     train = load_dcase(write_factory(config, folder / "factory"), cache_dir=folder / "rows")["train"]
     truth = load_attribute_truth(folder / "factory" / "ground_truth")
-    points = clustered_space(embeddings_of(embed(train, encoder)).numpy(), ClusteringConfig())
+    points = clustered_space(get_embeddings(embed(train, encoder)).numpy(), ClusteringConfig())
     machines = np.array(train["machine"][:])
     labels = np.array([attribute_label(truth[clip_id]) for clip_id in train["clip_id"][:]])
     for machine in np.unique(machines):

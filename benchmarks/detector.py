@@ -11,8 +11,9 @@ import time
 
 import torch
 
-from hf_asd.detection.neighbours import NearestNeighbours
-from hf_asd.detection.scoring import PRESETS, ScoringConfig, make_scorer
+from hf_asd.detection.backends.composite import make_scorer
+from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors
+from hf_asd.detection.config import PRESETS, ScoringConfig
 from hf_asd.detection.threshold import threshold_from
 
 
@@ -54,7 +55,7 @@ def large(references: int, queries: int, dimensions: int):
         part.normal_()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.perf_counter()
-    NearestNeighbours(bank).score(torch.randn(queries, dimensions))
+    CosineNeighbors(bank).score(torch.randn(queries, dimensions))
     seconds = time.perf_counter() - begin
     more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(

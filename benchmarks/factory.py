@@ -5,7 +5,7 @@ How fast the simulated factory is written, and how hard it is for detectors that
     python benchmarks/factory.py --small --seeds 0 1 2            # 200 training clips a machine, three factories
 
 Speed is told as a ratio to real time: seconds of sound written, per second. The official score of the nearest
-neighbour on mean log-mel should lie between 55 and 70 %: harder, and nothing could be learned from a comparison;
+neighbor on mean log-mel should lie between 55 and 70 %: harder, and nothing could be learned from a comparison;
 easier, and nothing would be left to learn.
 """
 
@@ -18,14 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hf_asd.data.dcase import load_dcase
-from hf_asd.data.factory import FactoryConfig, write_factory
-from hf_asd.detection import AnomalyDetector, DetectorConfig
-from hf_asd.evaluation import evaluate_scores, format_table
+from hf_asd.data.dcase.loading import load_dcase
+from hf_asd.detection.config import DetectorConfig
+from hf_asd.detection.detector import AnomalyDetector
+from hf_asd.evaluation.scores import evaluate_scores, format_table
+from hf_asd.simulation.config import FactoryConfig
+from hf_asd.simulation.writer import write_factory
 
 
 DETECTORS = {
-    "mean log-mel, nearest neighbour": DetectorConfig(statistics="mean", preset="fast"),
+    "mean log-mel, nearest neighbor": DetectorConfig(statistics="mean", preset="fast"),
     "spectral statistics": DetectorConfig(),
 }
 

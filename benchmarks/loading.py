@@ -19,8 +19,8 @@ from datasets import Dataset
 from transformers import AutoModel
 
 from hf_asd import AnomalyDetector, EatConfig, EatFeatureExtractor, TransformerEncoder
-from hf_asd.data.audio import SAMPLING_RATE
-from hf_asd.hub import checksums
+from hf_asd.audio.reading import SAMPLING_RATE
+from hf_asd.hub.transfer import checksums
 
 
 def timed(function) -> float:

@@ -24,8 +24,8 @@ import numpy as np
 import soundfile
 
 from hf_asd import AnomalyDetector, DetectorConfig, load_folder
-from hf_asd.data.factory.machines import MACHINES
-from hf_asd.data.factory.recording import draw_clip, record_clip
+from hf_asd.simulation.machines import MACHINES
+from hf_asd.simulation.recording import draw_clip, record_clip
 
 
 RATE, SECONDS, SNR = 16_000, 10.0, (0.0, 9.0)
@@ -37,7 +37,9 @@ def main():
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--machine", default="bearing", choices=list(MACHINES))
     parser.add_argument("--seed", type=int, default=300)
-    parser.add_argument("--statistics", default="description", help="what the detector listens for (description)")
+    parser.add_argument(
+        "--statistics", default="acoustic_features", help="what the detector listens for (description)"
+    )
     args = parser.parse_args()
     windows = round(args.hours * 3600 / SECONDS)
 
@@ -139,7 +141,7 @@ def report(args, windows, episodes, lines, memory, seconds):
     print(f"alarms: {len(raised)}, outside the episodes: {len(set(raised) - explained)}")
     rate = np.mean([line["is_anomaly"] is True for line in outside])
     print(f"anomalous windows outside the episodes: {100 * rate:.2f} %")
-    print(f"windows without a decision: {sum(line.get('abstained') is not None for line in lines)}")
+    print(f"windows without a decision: {sum(line.get('abstain_reason') is not None for line in lines)}")
     print(f"errors: {sum('error' in line for line in lines)}")
 
 

@@ -17,19 +17,20 @@ import numpy as np
 import torch
 
 from hf_asd import DetectorConfig, TransformerEncoder, embed
-from hf_asd.data.dcase import load_dcase
-from hf_asd.data.factory import FactoryConfig, write_factory
-from hf_asd.detection.scoring import STATISTICS_SIZE, make_scorer
-from hf_asd.embedding import embeddings_of
+from hf_asd.data.dcase.loading import load_dcase
+from hf_asd.detection.backends.composite import STATISTICS_SIZE, make_scorer
+from hf_asd.embedding import get_embeddings
 from hf_asd.metrics.bootstrap import confidence_interval
 from hf_asd.metrics.functional import score_table
-from hf_asd.offline_encoder import OFFLINE_ENCODER
+from hf_asd.models.bundled_encoder import BUNDLED_ENCODER
+from hf_asd.simulation.config import FactoryConfig
+from hf_asd.simulation.writer import write_factory
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("work", type=Path)
 parser.add_argument("--seeds", type=int, nargs="+", default=[41, 42, 43, 44, 45, 46], help="of the factories")
-parser.add_argument("--encoder", default=OFFLINE_ENCODER, help="another one to compare")
+parser.add_argument("--encoder", default=BUNDLED_ENCODER, help="another one to compare")
 args = parser.parse_args()
 
 COUNTS = (10, 30, 100, 1000)
@@ -47,7 +48,7 @@ for seed in args.seeds:
     folder = write_factory(config, args.work / f"factory-{seed}")
     splits = load_dcase(folder, 2025, cache_dir=args.work / f"rows-{seed}")
     splits = {name: embed(splits[name], encoder, args.work / f"embedded-{seed}" / name) for name in ("train", "test")}
-    vectors = {name: embeddings_of(rows) for name, rows in splits.items()}
+    vectors = {name: get_embeddings(rows) for name, rows in splits.items()}
     columns = {name: {key: np.array(rows[key][:]) for key in ("machine", "domain")} for name, rows in splits.items()}
     labels = (np.array(splits["test"]["condition"][:]) == "anomaly").astype(int)
     for machine in config.machines:

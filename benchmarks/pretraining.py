@@ -2,14 +2,14 @@
 What a step of pre-training costs, and how much of it lies outside the encoder.
 
     python benchmarks/pretraining.py                       # on a CPU: shares of the step, about two minutes
-    python benchmarks/pretraining.py --clips 48            # on a GPU: also bf16 model FLOP utilisation and memory
+    python benchmarks/pretraining.py --clips 48            # on a GPU: also bf16 model FLOP utilization and memory
 
 EAT-base with random weights, clips of 10 s in WAV files, 16 masks a clip, everything as in training: a step goes from
 the files to the teacher that has followed. Outside of the encoder are decoding, filter bank, masks, mask tokens,
 decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's blocks, forward
 and backward. Parts are timed by themselves, in turn with the whole step; given are ratios of medians.
 
-Model FLOP utilisation counts the multiplications and additions of matrix products, convolutions and attention
+Model FLOP utilization counts the multiplications and additions of matrix products, convolutions and attention
 (PyTorch's counter) against the GPU's dense peak in bf16 (--peak, in TFLOP/s).
 """
 
@@ -34,11 +34,12 @@ from hf_asd import (
     TransformerEncoder,
     load_folder,
 )
-from hf_asd.batching import ClipSampler, CroppedClips, crop_lengths
-from hf_asd.models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
+from hf_asd.models.attribute_classifier.configuration_attribute_classifier import AttributeClassifierConfig
+from hf_asd.models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
 from hf_asd.models.eat.pretraining_eat import inverse_block_masks
-from hf_asd.pretraining import PretrainingCollator
-from hf_asd.training import compile_blocks
+from hf_asd.training.pretraining import PretrainingCollator
+from hf_asd.training.sampling import ClipSampler, CroppedClips, crop_lengths
+from hf_asd.training.trainer import compile_blocks
 
 
 PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "4090": 165}  # dense bf16, TFLOP/s
@@ -66,7 +67,7 @@ def seconds(work) -> float:
     return time.perf_counter() - start
 
 
-def utilisation(name: str, step, clips: int):
+def utilization(name: str, step, clips: int):
     """Warms up, counts a step's operations, times it, and prints what share of the GPU's peak it reached."""
     with FlopCounterMode(display=False) as counter:
         step()
@@ -114,7 +115,7 @@ with tempfile.TemporaryDirectory() as folder:
     samples = [clip["samples"] for clip in clips]
     generator = torch.Generator().manual_seed(0)
     kept = inputs["visible"].shape[-1] + 1
-    shape = (args.clips * config.masks_per_clip, kept, model.config.hidden_size)
+    shape = (args.clips * config.num_masks, kept, model.config.hidden_size)
     tokens = torch.randn(shape, device=device, requires_grad=True)
     grid = torch.randn(shape[0], shape[2], 62, 8, device=device, requires_grad=True)
 
@@ -141,7 +142,7 @@ with tempfile.TemporaryDirectory() as folder:
         "reading and decoding": lambda: [dataset[draw] for draw in draws],
         "filter bank": lambda: extractor(samples, sampling_rate=16_000, return_tensors="pt"),
         "masks": lambda: [inverse_block_masks(16, 62, 8, 0.8, 5, generator) for _ in clips],
-        "mask tokens": lambda: model.mask_tokens((16, 496, 768), inputs["draws"], device),
+        "mask tokens": lambda: model.mask_tokens((16, 496, 768), inputs["augmentation_seeds"], device),
         "teacher's update": lambda: model.update_teacher(0.999),
         "optimizer": optimizer.step,
     }
@@ -164,7 +165,7 @@ with tempfile.TemporaryDirectory() as folder:
     print(f"outside the encoder: {100 * (1 - inside / step):.1f} % of the step")
 
     if on_gpu:
-        utilisation("pre-training", lambda: update(inputs), args.clips)
+        utilization("pre-training", lambda: update(inputs), args.clips)
         del model, optimizer, inputs, tokens, grid
         torch.cuda.empty_cache()
         names = {number: str(number) for number in range(100)}
@@ -182,7 +183,7 @@ with tempfile.TemporaryDirectory() as folder:
             optimizer.step()
             optimizer.zero_grad()
 
-        utilisation("fine-tuning", finetune_step, args.clips)
+        utilization("fine-tuning", finetune_step, args.clips)
         del classifier, optimizer
         encoder = TransformerEncoder(EatModel(EatConfig()).to(device), extractor, batch_size=64)
         torch.set_float32_matmul_precision("high")

@@ -31,11 +31,11 @@ import soxr
 from scipy.signal import butter, sosfilt, welch
 
 from hf_asd import AnomalyDetector
-from hf_asd.data.factory.machines import MACHINES
-from hf_asd.data.factory.recording import draw_clip, record_clip
+from hf_asd.audio.acoustic_features import extract_features, log_grid
 from hf_asd.data.schema import dataset_from_rows
-from hf_asd.description import describe, log_grid
-from hf_asd.detection.reasons import give_reasons
+from hf_asd.detection.explanation.reasons import explain
+from hf_asd.simulation.machines import MACHINES
+from hf_asd.simulation.recording import draw_clip, record_clip
 
 
 RATE, SECONDS, SNR = 16_000, 10.0, (0.0, 9.0)
@@ -66,7 +66,7 @@ def main():
                 clip = draw_clip(args.seed, machine, "test", domain, "normal", n)
                 off = record_clip(clip, args.seed, SECONDS, (db, db), is_running=False)
                 counts["off", db, "all"] += 1
-                counts["off", db, "refused"] += detector(off, RATE)["abstained"] is not None
+                counts["off", db, "refused"] += detector(off, RATE)["abstain_reason"] is not None
         for domain, n in normal:
             clip = draw_clip(args.seed, machine, "test", domain, "anomaly", n)
             faulty = record_clip(clip, args.seed, SECONDS, SNR)
@@ -140,7 +140,7 @@ def inject(rng: np.random.Generator, samples: np.ndarray, kind: str, db: float):
 def judge_normal(detector: AnomalyDetector, samples: np.ndarray, counts: dict):
     result = detector(samples, RATE, explain=True)
     counts["normal", "all"] += 1
-    counts["normal", "refused"] += result["abstained"] is not None
+    counts["normal", "refused"] += result["abstain_reason"] is not None
     if result["is_anomaly"] is False:
         counts["normal", "quiet"] += 1
         counts["normal", "claimed"] += bool(result["reasons"])
@@ -151,14 +151,14 @@ def judge_normal(detector: AnomalyDetector, samples: np.ndarray, counts: dict):
     else:
         counts["normal", "alarms"] += result["is_anomaly"] is True
     loud = np.clip(samples * (0.5 / np.quantile(np.abs(samples), 0.99)), -0.5, 0.5)
-    counts["clipped", "refused"] += detector(loud, RATE)["abstained"] is not None
+    counts["clipped", "refused"] += detector(loud, RATE)["abstain_reason"] is not None
     low = soxr.resample(samples, RATE, 8000)
-    counts["8 kHz", "refused"] += detector(low, 8000)["abstained"] is not None
+    counts["8 kHz", "refused"] += detector(low, 8000)["abstain_reason"] is not None
 
 
 def words_alone(detector: AnomalyDetector, samples: np.ndarray) -> list[dict]:
     """What is unusual about a clip, whatever the detector decided."""
-    return give_reasons(describe(samples), next(iter(detector.profiles.values())))
+    return explain(extract_features(samples), next(iter(detector.profiles.values())))
 
 
 def judge_injected(detector, kind, db, samples, band, span, counts):
@@ -166,7 +166,7 @@ def judge_injected(detector, kind, db, samples, band, span, counts):
     key = (kind, db)
     counts[*key, "all"] += 1
     counts["fault", "all"] += 1
-    counts["fault", "refused"] += result["abstained"] is not None
+    counts["fault", "refused"] += result["abstain_reason"] is not None
     reasons = words_alone(detector, samples) if result["is_anomaly"] is False else result["reasons"]
     told = [reason for reason in reasons if reason["kind"] != "cannot_tell"]
     name = "alarm" if result["is_anomaly"] else "quiet"
@@ -188,7 +188,7 @@ def judge_injected(detector, kind, db, samples, band, span, counts):
 def judge_factory(detector, faulty, healthy, counts):
     result = detector(faulty, RATE, explain=True)
     counts["fault", "all"] += 1
-    counts["fault", "refused"] += result["abstained"] is not None
+    counts["fault", "refused"] += result["abstain_reason"] is not None
     change = np.abs(third_octaves(faulty) - third_octaves(healthy))
     true = change >= max(change.max() / 2, 1.0)
     if not true.any():
@@ -220,7 +220,7 @@ def time_reasons(detector, samples, counts):
     """Processor time, so that other processes on the machine do not count."""
     profile = next(iter(detector.profiles.values()))
     for name, work in (
-        ("ms a clip: description and reasons", lambda: give_reasons(describe(samples), profile, True)),
+        ("ms a clip: description and reasons", lambda: explain(extract_features(samples), profile, True)),
         ("ms a clip: spectral statistics", lambda: detector.encoder([samples])),
     ):
         work()

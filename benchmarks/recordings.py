@@ -33,8 +33,8 @@ everything = concatenate_datasets(list(dataset.values()))
 systems = {
     "spectral statistics": (SpectralStatistics(), DetectorConfig()),
     "spectral statistics, mean instead of quantiles": (SpectralStatistics("mean"), DetectorConfig(statistics="mean")),
-    "description": (SpectralStatistics("description"), DetectorConfig(statistics="description")),
-    "mean log-mel, nearest neighbour": (
+    "acoustic_features": (SpectralStatistics("acoustic_features"), DetectorConfig(statistics="acoustic_features")),
+    "mean log-mel, nearest neighbor": (
         SpectralStatistics("mean"),
         DetectorConfig(statistics="mean", preset="fast"),
     ),

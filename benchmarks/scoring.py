@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from hf_asd.data.dcase import load_dcase
+from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
 from hf_asd.metrics.functional import score_table
 

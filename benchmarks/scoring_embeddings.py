@@ -22,11 +22,12 @@ import torch
 from tqdm.auto import tqdm
 from transformers.utils.logging import disable_progress_bar
 
-from hf_asd.data.audio import SAMPLING_RATE, read_audio
-from hf_asd.data.dcase import load_dcase
-from hf_asd.data.factory import FactoryConfig, write_factory
+from hf_asd.audio.reading import SAMPLING_RATE, read_audio
+from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.embedding import SpectralStatistics, TransformerEncoder
 from hf_asd.models.pooling import pool
+from hf_asd.simulation.config import FactoryConfig
+from hf_asd.simulation.writer import write_factory
 
 
 # Seed -> machines. As many clips as in the challenge: 990 of the source and 10 of the target domain a machine.
@@ -99,7 +100,7 @@ def poolings(encoder: TransformerEncoder, audio: list) -> dict[str, np.ndarray]:
         for name, parts in found.items():
             kind, _, pooling = name.rpartition(" ")
             tokens = layers if kind == "layers" else hidden[-1]
-            parts.append(pool(tokens, pooling, model.config, clean_up=kind == "clean").numpy())
+            parts.append(pool(tokens, pooling, model.config, clamp_outlier_channels=kind == "clean").numpy())
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

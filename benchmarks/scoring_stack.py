@@ -1,5 +1,5 @@
 """
-Which pooling, normalisation and backend hears most: the official score with bootstrap intervals over six simulated
+Which pooling, normalization and backend hears most: the official score with bootstrap intervals over six simulated
 factories, for spectral statistics and encoders, with 10, 30, 100 and 990 normal clips.
 
     python benchmarks/scoring_embeddings.py WORK ...   # once, as its own text says
@@ -18,63 +18,64 @@ import numpy as np
 from scoring_embeddings import FACTORIES, load, rows_of
 from tqdm.auto import tqdm
 
-from hf_asd.detection.scoring import ScoringConfig, make_scorer
+from hf_asd.detection.backends.composite import make_scorer
+from hf_asd.detection.config import ScoringConfig
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
 from hf_asd.metrics.functional import harmonic_mean, score_table
 
 
 SIZES = (10, 30, 100, 990)
-JOINED = ("largest", "standardised")
+JOINED = ("max_deviation", "standardized_knn")
 CLOSE = ("cosine", "mahalanobis")
 SYSTEMS = {
     "1-NN cosine (fast)": {"preset": "fast"},
-    "3-NN cosine": {"preset": "fast", "num_neighbours": 3},
-    "1-NN cosine, ratio": {"preset": "fast", "normalisation": "ratio"},
-    "1-NN cosine, ratio by domain": {"preset": "fast", "normalisation": "ratio", "split_domains": True},
-    "1-NN cosine, difference": {"preset": "fast", "normalisation": "difference"},
-    "1-NN cosine, VarMin": {"preset": "fast", "normalisation": "varmin"},
-    "1-NN cosine, z by domain": {"preset": "fast", "normalisation": "z", "split_domains": True},
-    "1-NN cosine, SMOTE": {"preset": "fast", "normalisation": "ratio", "split_domains": True, "target": "smote"},
-    "1-NN cosine, MemMixup": {"preset": "fast", "split_domains": True, "target": "mem_mixup"},
+    "3-NN cosine": {"preset": "fast", "num_neighbors": 3},
+    "1-NN cosine, ratio": {"preset": "fast", "normalization": "ratio"},
+    "1-NN cosine, ratio by domain": {"preset": "fast", "normalization": "ratio", "per_domain_banks": True},
+    "1-NN cosine, difference": {"preset": "fast", "normalization": "difference"},
+    "1-NN cosine, VarMin": {"preset": "fast", "normalization": "varmin"},
+    "1-NN cosine, z by domain": {"preset": "fast", "normalization": "z", "per_domain_banks": True},
+    "1-NN cosine, SMOTE": {"preset": "fast", "normalization": "ratio", "per_domain_banks": True, "target": "smote"},
+    "1-NN cosine, MemMixup": {"preset": "fast", "per_domain_banks": True, "target": "mem_mixup"},
     "1-NN cosine, 16 k-means": {"preset": "fast", "reduction": "k_means", "num_references": 16},
-    "1-NN cosine, 16 k-centre": {"preset": "fast", "reduction": "k_centre", "num_references": 16},
-    "1-NN Euclidean": {"backends": ("euclidean",), "normalisation": "none"},
-    "1-NN Euclidean, ratio": {"backends": ("euclidean",), "normalisation": "ratio"},
-    "standardised 1-NN": {"backends": ("standardised",)},
-    "largest deviation": {"backends": ("largest",)},
+    "1-NN cosine, 16 k-center": {"preset": "fast", "reduction": "k_center", "num_references": 16},
+    "1-NN Euclidean": {"backends": ("euclidean",), "normalization": "none"},
+    "1-NN Euclidean, ratio": {"backends": ("euclidean",), "normalization": "ratio"},
+    "standardized 1-NN": {"backends": ("standardized_knn",)},
+    "largest deviation": {"backends": ("max_deviation",)},
     "Mahalanobis": {"backends": ("mahalanobis",)},
-    "Mahalanobis, selective": {"backends": ("mahalanobis",), "split_domains": True},
-    "mixture": {"backends": ("mixture",)},
-    "local outlier factor": {"backends": ("outlier_factor",)},
-    "largest + standardised": {"backends": JOINED, "fusion": "mean"},
-    "largest + standardised, by domain": {
+    "Mahalanobis, selective": {"backends": ("mahalanobis",), "per_domain_banks": True},
+    "gmm": {"backends": ("gmm",)},
+    "local outlier factor": {"backends": ("lof",)},
+    "largest + standardized": {"backends": JOINED, "fusion": "mean"},
+    "largest + standardized, by domain": {
         "backends": JOINED,
         "fusion": "mean",
-        "normalisation": "z",
-        "split_domains": True,
+        "normalization": "z",
+        "per_domain_banks": True,
     },
     "+ Mahalanobis, mean": {"backends": (*JOINED, "mahalanobis"), "fusion": "mean"},
     "+ Mahalanobis, min": {"backends": (*JOINED, "mahalanobis"), "fusion": "min"},
     "+ Mahalanobis, max": {"backends": (*JOINED, "mahalanobis"), "fusion": "max"},
     "+ Mahalanobis + cosine, mean": {"backends": (*JOINED, "mahalanobis", "cosine"), "fusion": "mean"},
-    "largest + Mahalanobis, mean": {"backends": ("largest", "mahalanobis"), "fusion": "mean"},
-    "largest + Mahalanobis, max (default)": {"preset": "default"},
-    "standardised + Mahalanobis, max": {"backends": ("standardised", "mahalanobis"), "fusion": "max"},
+    "largest + Mahalanobis, mean": {"backends": ("max_deviation", "mahalanobis"), "fusion": "mean"},
+    "largest + Mahalanobis, max (default)": {"preset": "standard"},
+    "standardized + Mahalanobis, max": {"backends": ("standardized_knn", "mahalanobis"), "fusion": "max"},
     "cosine + Mahalanobis, max": {"backends": ("cosine", "mahalanobis"), "fusion": "max"},
-    "cosine ratio + Mahalanobis, max": {"backends": CLOSE, "fusion": "max", "normalisation": "ratio"},
-    "cosine ratio + Mahalanobis, mean": {"backends": CLOSE, "fusion": "mean", "normalisation": "ratio"},
+    "cosine ratio + Mahalanobis, max": {"backends": CLOSE, "fusion": "max", "normalization": "ratio"},
+    "cosine ratio + Mahalanobis, mean": {"backends": CLOSE, "fusion": "mean", "normalization": "ratio"},
     "cosine ratio + largest + Mahalanobis, max (max)": {"preset": "max"},
     "cosine ratio + largest + Mahalanobis, mean": {
-        "backends": (*CLOSE, "largest"),
+        "backends": (*CLOSE, "max_deviation"),
         "fusion": "mean",
-        "normalisation": "ratio",
+        "normalization": "ratio",
     },
 }
 BANDS = {
     "1-NN cosine, BEAM mean": {"preset": "fast", "num_bands": 8},
     "1-NN cosine, BEAM max": {"preset": "fast", "num_bands": 8, "band_fusion": "max"},
 }
-SLOW = ("mixture", "1-NN cosine, 16 k-means")  # on one pooling an encoder only
+SLOW = ("gmm", "1-NN cosine, 16 k-means")  # on one pooling an encoder only
 
 
 def main():
@@ -206,8 +207,8 @@ def plot(scores: dict, truth: dict, file: Path):
     """Official score over the number of normal clips, the best pooling of each backend, one panel an embedding."""
     encoders = sorted({key[0] for key in scores})
     figure, axes = plt.subplots(1, len(encoders), figsize=(6 * len(encoders), 5), sharey=True, squeeze=False)
-    shown = ("1-NN cosine (fast)", "1-NN cosine, ratio", "largest deviation", "standardised 1-NN", "Mahalanobis")
-    shown += ("largest + standardised", "largest + Mahalanobis, max (default)")
+    shown = ("1-NN cosine (fast)", "1-NN cosine, ratio", "largest deviation", "standardized 1-NN", "Mahalanobis")
+    shown += ("largest + standardized", "largest + Mahalanobis, max (default)")
     for encoder, axis in zip(encoders, axes[0], strict=True):
         pooling = "quantiles" if encoder == "statistics" else "mean"
         for name in shown:

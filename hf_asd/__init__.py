@@ -1,72 +1,59 @@
 """
 Anomalous sound detection with the HuggingFace stack.
 
-Importing the package registers its models with `AutoConfig`, `AutoModel` and `AutoFeatureExtractor`, and the pipeline
-`"anomalous-sound-detection"`; everything else is imported when it is first asked for.
+After `import hf_asd`, `AutoConfig`, `AutoModel` and `AutoFeatureExtractor` load this package's models, and `pipeline`
+knows `"anomalous-sound-detection"`. Every name is imported when it is first asked for.
 """
 
 from importlib import import_module
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
-
-from .models.attribute_classifier import AttributeClassifier, AttributeClassifierConfig
-from .models.beats import BeatsConfig, BeatsFeatureExtractor, BeatsModel
-from .models.eat import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
-from .pipelines import AnomalousSoundDetectionPipeline
+from .registration import register_all
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-AutoConfig.register("eat", EatConfig)
-AutoModel.register(EatConfig, EatModel)
-AutoFeatureExtractor.register(EatConfig, EatFeatureExtractor)
-AutoConfig.register("beats", BeatsConfig)
-AutoModel.register(BeatsConfig, BeatsModel)
-AutoFeatureExtractor.register(BeatsConfig, BeatsFeatureExtractor)
-AutoConfig.register("attribute_classifier", AttributeClassifierConfig)
-AutoModel.register(AttributeClassifierConfig, AttributeClassifier)
-
-_LAZY = {
+_MODULES = {
     "AlarmPolicy": "detection.alarm",
-    "AnomalyDetector": "detection",
-    "ClusteringConfig": "clustering",
-    "DetectorConfig": "detection",
-    "FinetuneConfig": "finetuning",
-    "LoraOptions": "lora",
-    "PretrainConfig": "pretraining",
-    "PretrainingData": "pretraining",
-    "ScoringConfig": "detection",
+    "AnomalousSoundDetectionPipeline": "pipelines",
+    "AnomalyDetector": "detection.detector",
+    "AttributeClassifier": "models.attribute_classifier.modeling_attribute_classifier",
+    "AttributeClassifierConfig": "models.attribute_classifier.configuration_attribute_classifier",
+    "BeatsConfig": "models.beats.configuration_beats",
+    "BeatsFeatureExtractor": "models.beats.feature_extraction_beats",
+    "BeatsModel": "models.beats.modeling_beats",
+    "ClusteringConfig": "clustering.config",
+    "DetectorConfig": "detection.config",
+    "EatConfig": "models.eat.configuration_eat",
+    "EatFeatureExtractor": "models.eat.feature_extraction_eat",
+    "EatForPreTraining": "models.eat.pretraining_eat",
+    "EatModel": "models.eat.modeling_eat",
+    "FinetuneConfig": "training.config",
+    "LoraOptions": "training.config",
+    "PretrainConfig": "training.config",
+    "PretrainingData": "training.config",
+    "ScoringConfig": "detection.config",
     "SpectralStatistics": "embedding",
     "TransformerEncoder": "embedding",
-    "assign_pseudo_attributes": "clustering",
+    "assign_pseudo_attributes": "clustering.pseudo_attributes",
     "embed": "embedding",
-    "evaluate_scores": "evaluation",
-    "finetune": "finetuning",
-    "load_dcase": "data.dcase",
+    "evaluate_scores": "evaluation.scores",
+    "finetune": "training.finetuning",
+    "load_dcase": "data.dcase.loading",
     "load_folder": "data.folder",
-    "pretrain": "pretraining",
-    "write_report": "report",
+    "pretrain": "training.pretraining",
+    "write_report": "reporting.report",
 }
-__all__ = [
-    "AnomalousSoundDetectionPipeline",
-    "AttributeClassifier",
-    "AttributeClassifierConfig",
-    "BeatsConfig",
-    "BeatsFeatureExtractor",
-    "BeatsModel",
-    "EatConfig",
-    "EatFeatureExtractor",
-    "EatForPreTraining",
-    "EatModel",
-    *_LAZY,
-]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str):
-    if name not in _LAZY:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted([*globals(), *_MODULES])
+
+
+register_all()

@@ -10,7 +10,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather, parse_flag_from_env
 
 
-def processes() -> PartialState:
+def partial_state() -> PartialState:
     """This process among all of them; alone where nothing launched several."""
     # What one process does alone, such as checking recordings, may take hours while the others wait.
     return PartialState(cpu=use_cpu(), timeout=timedelta(days=7))
@@ -24,7 +24,7 @@ def use_cpu() -> bool:
 
 def hardware() -> str:
     """What this process and the others compute on, as the machine names it, for cards."""
-    state = processes()
+    state = partial_state()
     if state.device.type == "cuda":
         device = torch.cuda.get_device_name(state.device)
     else:
@@ -40,13 +40,13 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def from_all(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The rows of all processes, those of the first one first; no gradient flows back."""
-    processes()
+    partial_state()
     return gather(tuple(tensor.contiguous() for tensor in tensors))
 
 
-def from_main(value):
+def broadcast(value):
     """What the main process found: others may see an older state of the file system that they share."""
     values = [value]
     broadcast_object_list(values)

@@ -12,17 +12,20 @@ from datasets import Dataset, Features, List, Value
 from tqdm.auto import tqdm
 from transformers import ASTFeatureExtractor, AutoModel
 
-from .data.audio import SAMPLING_RATE, read_audio
+from .audio.acoustic_features import SOUNDS, extract_features, summarize_features
+from .audio.filter_bank import FilterBankExtractor
+from .audio.reading import SAMPLING_RATE, read_audio
 from .data.schema import read_table, side_by_side, write_table
-from .description import SOUNDS, describe, summarise
-from .distributed import processes
-from .models.eat import EatFeatureExtractor
-from .models.encoder import blocks_of, keep_blocks, load_feature_extractor
-from .models.filter_bank import FilterBankExtractor
+from .distributed import partial_state
+from .models.eat.feature_extraction_eat import EatFeatureExtractor
+from .models.encoders import get_layers, load_feature_extractor, truncate_layers
 from .models.pooling import check_pooling, clean, embedding_size, patch_grid, pool
 
 
-STATISTICS = {"mean": None, "quantiles": (0.1, 0.5, 0.9), "description": None}
+QUANTILES = (0.1, 0.5, 0.9)
+MEL_BANDS = 128
+STATISTICS_SIZE = len(QUANTILES) * MEL_BANDS  # dimensions of spectral statistics as quantiles
+STATISTICS = {"mean": None, "quantiles": QUANTILES, "acoustic_features": None}
 WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length
 SHARD_ROWS = 256
 
@@ -33,9 +36,9 @@ class SpectralStatistics:
     engineer would listen for.
 
     Args:
-        statistics (`"quantiles"`, `"mean"` or `"description"`, *optional*, defaults to `"quantiles"`): the 10, 50 and
+        statistics (`"quantiles"`, `"mean"` or `"acoustic_features"`, *optional*, defaults to `"quantiles"`): the 10, 50 and
             90 % quantiles of each of the 128 bands; its mean; or levels, tones, swells, knocks and rhythms of
-            [`~hf_asd.description.describe`].
+            [`~hf_asd.audio.acoustic_features.extract_features`].
     """
 
     def __init__(self, statistics: str = "quantiles"):
@@ -54,8 +57,8 @@ class SpectralStatistics:
             `np.ndarray` of shape `(clips, 384)` (quantiles) or `(clips, 128)` (mean), float32, natural logarithms of
             energy; or of shape `(clips, 608)` (description), float32, decibels.
         """
-        if self.statistics == "description":
-            summaries = [summarise(describe(clip)) for clip in clips]
+        if self.statistics == "acoustic_features":
+            summaries = [summarize_features(extract_features(clip)) for clip in clips]
             return np.stack([np.concatenate([summary[kind] for kind in SOUNDS]) for summary in summaries])
         quantiles = STATISTICS[self.statistics]
         rows = []
@@ -83,7 +86,7 @@ class TransformerEncoder:
             backwards; the blocks behind it are dropped from the model. It is the block's own output, before a norm
             that an encoder may have behind its last block. `"mean"` pools the mean of all blocks' outputs. By default
             the encoder's last hidden state is pooled.
-        clean_up (`bool`, *optional*, defaults to `False`): see [`~hf_asd.models.pooling.pool`].
+        clamp_outlier_channels (`bool`, *optional*, defaults to `False`): see [`~hf_asd.models.pooling.pool`].
         with_statistics (`bool`, *optional*, defaults to `False`): puts [`SpectralStatistics`] in front of every
             embedding.
 
@@ -98,7 +101,7 @@ class TransformerEncoder:
         pooling: str = "mean",
         batch_size: int = 8,
         layer: int | str | None = None,
-        clean_up: bool = False,
+        clamp_outlier_channels: bool = False,
         with_statistics: bool = False,
     ):
         self.is_classifier = model.config.model_type == "attribute_classifier"
@@ -115,12 +118,12 @@ class TransformerEncoder:
         self.dimensions = embedding_size(shape, pooled) + (self.statistics.dimensions if with_statistics else 0)
         if isinstance(layer, str) and layer != "mean":
             raise ValueError(f"layer is {layer!r}; accepted are a block's number and 'mean'.")
-        self.layer = layer if layer in (None, "mean") else keep_blocks(model, layer)
+        self.layer = layer if layer in (None, "mean") else truncate_layers(model, layer)
         self.model = model.eval()
         self.feature_extractor = feature_extractor
         self.pooling = pooled
         self.batch_size = batch_size
-        self.clean_up = clean_up
+        self.clamp_outlier_channels = clamp_outlier_channels
 
     @classmethod
     def from_pretrained(
@@ -129,24 +132,24 @@ class TransformerEncoder:
         pooling: str = "mean",
         batch_size: int = 8,
         layer: int | str | None = None,
-        clean_up: bool = False,
+        clamp_outlier_channels: bool = False,
         with_statistics: bool = False,
     ) -> "TransformerEncoder":
         """
         Args:
             encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
-            pooling, batch_size, layer, clean_up, with_statistics: as for the class.
+            pooling, batch_size, layer, clamp_outlier_channels, with_statistics: as for the class.
 
         Raises:
             OSError: there is no such encoder.
             ValueError: its weights are not all there, or a pooling or a layer that it does not have.
         """
         # Weights may be kept in half precision; embeddings are single precision.
-        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(processes().device)
+        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(partial_state().device)
         if model.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
         extractor = load_feature_extractor(encoder)
-        return cls(model, extractor, pooling, batch_size, layer, clean_up, with_statistics)
+        return cls(model, extractor, pooling, batch_size, layer, clamp_outlier_channels, with_statistics)
 
     def save_pretrained(self, folder: str | Path):
         """Writes model and feature extractor as an ordinary transformers checkpoint."""
@@ -199,7 +202,7 @@ class TransformerEncoder:
         grids = []
         for part in self._parts(clip):
             tokens = self._tokens(self._inputs([part]))
-            grids.append(patch_grid(clean(tokens) if self.clean_up else tokens, config)[0])
+            grids.append(patch_grid(clean(tokens) if self.clamp_outlier_channels else tokens, config)[0])
         return torch.cat(grids).cpu()
 
     def _parts(self, clip: np.ndarray) -> list[np.ndarray]:
@@ -218,14 +221,14 @@ class TransformerEncoder:
         inputs = self._inputs(parts)
         if self.is_classifier:
             return self.model(inputs).embeddings.float().cpu()
-        return pool(self._tokens(inputs), self.pooling, self.model.config, self.clean_up).cpu()
+        return pool(self._tokens(inputs), self.pooling, self.model.config, self.clamp_outlier_channels).cpu()
 
     def _tokens(self, inputs: torch.Tensor) -> torch.Tensor:
         """Tokens of the chosen layer, of shape `(clips, tokens, hidden_size)`, float32."""
         if self.layer is None:
             model = self.model.encoder if self.is_classifier else self.model
             return model(inputs).last_hidden_state.float()
-        blocks = list(blocks_of(self.model))
+        blocks = list(get_layers(self.model))
         outputs = []
 
         def keep(block, args, output):
@@ -257,7 +260,7 @@ def embed(
         output_dir (`str` or `Path`, *optional*): where finished parts are kept, 256 rows a file; a later call with the
             same folder goes on behind them.
         channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
-            as for [`~hf_asd.data.audio.read_audio`].
+            as for [`~hf_asd.audio.reading.read_audio`].
 
     Returns:
         `datasets.Dataset`: the rows in their order with `embedding`, a list of float32 of fixed length.
@@ -266,7 +269,7 @@ def embed(
         BadAudioError: a recording cannot be used; finished parts in `output_dir` stay.
         ValueError: `output_dir` holds embeddings of other recordings.
     """
-    state = processes()
+    state = partial_state()
     if output_dir is not None:
         with state.main_process_first():
             _claim(Path(output_dir), dataset)
@@ -279,7 +282,7 @@ def embed(
             rows = dataset.select(range(start, min(start + SHARD_ROWS, len(dataset))))
             file = None if output_dir is None else Path(output_dir) / f"embeddings-{start:08d}.parquet"
             if file is not None and file.exists():
-                parts[start] = embeddings_of(read_table(file)).numpy()
+                parts[start] = get_embeddings(read_table(file)).numpy()
                 progress.update(len(rows))
             else:
                 parts[start] = _embed_rows(rows, encoder, channel, allow_silence, progress)
@@ -317,6 +320,6 @@ def _claim(output_dir: Path, dataset: Dataset):
         mark.write_text(json.dumps(recordings))
 
 
-def embeddings_of(dataset: Dataset) -> torch.Tensor:
+def get_embeddings(dataset: Dataset) -> torch.Tensor:
     """The `embedding` column as a `torch.Tensor` of shape `(rows, dimensions)`, float32."""
     return torch.from_numpy(np.ascontiguousarray(dataset.with_format("numpy")["embedding"][:]))

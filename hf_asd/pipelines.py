@@ -9,7 +9,7 @@ from datasets.arrow_dataset import Column
 from transformers import AutoConfig, Pipeline, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .data.audio import check_samples
+from .audio.reading import check_samples
 
 
 TASK = "anomalous-sound-detection"
@@ -28,7 +28,7 @@ class DetectorLoader:
     @classmethod
     def from_pretrained(cls, detector: str, revision: str | None = None, token: str | None = None, **others):
         # Others are options of transformers models, such as dtype: a detector has the one it was fitted with.
-        from .detection import AnomalyDetector
+        from .detection.detector import AnomalyDetector
 
         return AnomalyDetector.from_pretrained(detector, revision=revision, token=token)
 
@@ -49,7 +49,7 @@ class AnomalousSoundDetectionPipeline(Pipeline):
 
     >>> listen = pipeline("anomalous-sound-detection", model="me/asd-my-fan")
     >>> listen(["monday.wav", "tuesday.wav"], batch_size=8)
-    [{'anomaly_score': 2.4, 'z_score': 1.1, 'p_value': 0.41, 'is_anomaly': False, ..., 'abstained': None}, ...]
+    [{'anomaly_score': 2.4, 'z_score': 1.1, 'p_value': 0.41, 'is_anomaly': False, ..., 'abstain_reason': None}, ...]
     ```
     """
 

@@ -69,7 +69,7 @@ class Repo:
 
 class HubServer:
     """
-    Serves until [`~HubServer.close`]. `hf_write` is the token of the user `me` (organisation `org`), `hf_read` reads
+    Serves until [`~HubServer.close`]. `hf_write` is the token of the user `me` (organization `org`), `hf_read` reads
     only, any other token is wrong.
 
     `refuse`, where a test sets it, is asked before every request and answers with a status to fail with, or `None`.

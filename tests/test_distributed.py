@@ -24,9 +24,9 @@ import numpy as np
 import torch
 import hf_asd.embedding
 from hf_asd import *
-from hf_asd import training
-from hf_asd.distributed import processes
-from hf_asd.embedding import embeddings_of
+from hf_asd.training import trainer as training
+from hf_asd.distributed import partial_state
+from hf_asd.embedding import get_embeddings
 
 clips, output, options = load_folder(sys.argv[1])["train"], Path(sys.argv[2]), json.loads(sys.argv[3])
 losses, log = [], training.SeededTrainer.log
@@ -45,11 +45,11 @@ torch.manual_seed(0)
 random_encoder = TransformerEncoder(EatModel(EatConfig(**options["pretrain"]["model"])), EatFeatureExtractor())
 embedded = embed(clips, random_encoder, output / "parts")
 again = embed(clips, random_encoder)
-assert (embeddings_of(embedded) == embeddings_of(again)).all()
-rank = processes().process_index
-np.save(output / f"embeddings-{rank}.npy", embeddings_of(embedded).numpy())
+assert (get_embeddings(embedded) == get_embeddings(again)).all()
+rank = partial_state().process_index
+np.save(output / f"embeddings-{rank}.npy", get_embeddings(embedded).numpy())
 (output / f"losses-{rank}.json").write_text(json.dumps(losses))
-print(f"processes: {processes().num_processes}\\n", end="")  # one write, which that of another process cannot split
+print(f"processes: {partial_state().num_processes}\\n", end="")  # one write, which that of another process cannot split
 """
 
 
@@ -87,14 +87,20 @@ def runs(clips, tmp_path_factory):
         shared["learning_rate"] = 1e-3
         shared["training"] = {"logging_steps": 1, "disable_tqdm": True}
         options = {
-            "pretrain": shared | {"model": TINY | {"decoder_layers": 1}, "masks_per_clip": 2},
+            "pretrain": shared | {"model": TINY | {"decoder_layers": 1}, "num_masks": 2},
             "finetune": shared | {"gain_db": 6.0, "time_mask": 20, "frequency_mask": 20},
         }
-        contrast = {"contrast_weight": 1.0, "noise_probability": 0.8, "colour_db": 3.0, "gain_db": 3.0}
+        contrast = {"contrast_weight": 1.0, "noise_probability": 0.8, "eq_db": 3.0, "gain_db": 3.0}
         options["pretrain-contrast"] = options["pretrain"] | contrast
-        everything = {"loss": "adacos", "mixup": 0.5, "balance": "sampling", "patience": 3, "validation": 0.25}
+        everything = {
+            "loss": "adacos",
+            "mixup": 0.5,
+            "balance": "sampling",
+            "early_stopping_patience": 3,
+            "validation_fraction": 0.25,
+        }
         options["finetune-all"] = options["finetune"] | everything
-        head = {"loss": "adacos", "train_blocks": 0, "projection_size": 8, "detect_on": "projection"}
+        head = {"loss": "adacos", "num_trainable_layers": 0, "projection_size": 8, "embedding_from": "projection"}
         options["finetune-head"] = shared | head
         (folder / "work.py").write_text(WORK)
         output = launch(processes, str(folder / "work.py"), str(clips), str(folder), json.dumps(options))
@@ -157,7 +163,7 @@ pretrain:
   model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, decoder_layers: 1}
   datasets: [{path: CLIPS, weight: 0.5}]
   crop_seconds: 1
-  masks_per_clip: 2
+  num_masks: 2
   batch_size: 2
   max_steps: 4
   save_steps: 2

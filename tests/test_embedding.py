@@ -27,8 +27,8 @@ from hf_asd import (
     load_folder,
 )
 from hf_asd import embedding as embedding_module
-from hf_asd.data.audio import BadAudioError
-from hf_asd.models.encoder import blocks_of
+from hf_asd.audio.reading import BadAudioError
+from hf_asd.models.encoders import get_layers
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_an_attribute_classifier_takes_the_checkpoint(saved, tmp_path):
         outputs = classifier(values, labels=torch.tensor([0, 1]))
         assert outputs.embeddings.shape == (2, size)
         outputs.loss.backward()
-        for block in blocks_of(classifier.encoder):
+        for block in get_layers(classifier.encoder):
             assert block.gradient_checkpointing
             gradients = [parameter.grad for parameter in block.parameters() if parameter.grad is not None]
             assert all(gradient.isfinite().all() for gradient in gradients)

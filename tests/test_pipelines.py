@@ -11,7 +11,7 @@ from transformers import pipeline
 
 import hf_asd
 from hf_asd import AnomalyDetector, load_folder
-from hf_asd.data.audio import BadAudioError
+from hf_asd.audio.reading import BadAudioError
 
 
 RATE = 16_000
@@ -77,8 +77,8 @@ def test_silence_is_no_decision_and_reasons_are_given_when_asked(listen, detecto
     clips = [{"array": samples, "sampling_rate": RATE} for samples in (loud, np.zeros(RATE, dtype=np.float32))]
     told = listen(clips, machine="fan", explain=True, batch_size=2)
     assert told == [detector(clip["array"], RATE, "fan", explain=True) for clip in clips]
-    assert told[0]["abstained"] is None and told[0]["is_anomaly"] and told[0]["reasons"]
-    assert told[1]["abstained"].startswith("silent") and told[1]["is_anomaly"] is None
+    assert told[0]["abstain_reason"] is None and told[0]["is_anomaly"] and told[0]["reasons"]
+    assert told[1]["abstain_reason"].startswith("silent") and told[1]["is_anomaly"] is None
     assert "reasons" not in listen(clips[0], machine="fan")
 
 

@@ -9,14 +9,14 @@ import torch
 from transformers import AutoModel
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatModel, load_folder
-from hf_asd.training import SeededTrainer
+from hf_asd.training.trainer import SeededTrainer
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 PRETRAIN = {
     "model": TINY | {"decoder_layers": 1},
     "crop_seconds": 0.5,
-    "masks_per_clip": 2,
+    "num_masks": 2,
     "batch_size": 4,
     "max_steps": 6,
     "save_steps": 2,

@@ -8,11 +8,12 @@ from scipy.sparse import csr_array
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 
+from .config import LINKAGES
+
 
 EXACT_CLIPS = 8000  # more would need more than 2 GiB for their distances
 MICRO_CLUSTERS = 2500
 MICRO_COMPONENTS = 32
-LINKAGES = ("ward", "average", "complete")
 
 
 @dataclass
@@ -123,7 +124,7 @@ def distances(points: np.ndarray, cosine: bool = False) -> np.ndarray:
 
 def weighted_ward(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
-    Ward's method over points that stand for several clips each, by nearest-neighbour chains.
+    Ward's method over points that stand for several clips each, by nearest-neighbor chains.
 
     scipy's `linkage` knows no weights; with weights of 1 this gives its result.
 

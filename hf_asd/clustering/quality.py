@@ -22,7 +22,7 @@ def cluster_quality(dataset: Dataset, truth: dict[str, str]) -> dict[str, dict[s
         truth (`dict[str, str]`): the true attribute label by `clip_id`; only evaluation may hold it.
 
     Returns:
-        `dict[str, dict[str, float]]`: by machine the adjusted Rand index (`ari`), the normalised (`nmi`) and the
+        `dict[str, dict[str, float]]`: by machine the adjusted Rand index (`ari`), the normalized (`nmi`) and the
         adjusted (`ami`) mutual information, `purity`, and the number of clusters and of true labels. NMI and purity
         grow with the number of clusters also where clusters are drawn by chance; ARI and AMI do not.
     """

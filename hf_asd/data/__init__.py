@@ -1,0 +1,1 @@
+"""Recordings -> one dataset schema."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import soundfile
 from datasets import DatasetDict
 
-from .audio import drop_bad_audio
+from ..audio.reading import drop_bad_audio
 from .schema import CONDITIONS, DOMAINS, dataset_from_rows
 
 
@@ -36,7 +36,7 @@ def load_folder(
         machine (`str`, *optional*): name of the machine where neither a subfolder nor metadata names it; defaults to
             the folder's.
         on_bad_audio (`"error"`, `"skip"` or `None`, *optional*, defaults to `"error"`): whether unusable recordings
-            stop the work, are dropped, or are not looked for (see [`~hf_asd.data.audio.drop_bad_audio`]).
+            stop the work, are dropped, or are not looked for (see [`~hf_asd.audio.reading.drop_bad_audio`]).
         channel (`int` or `"mean"`, *optional*, defaults to 0): the channel that is checked.
 
     Returns:

@@ -75,7 +75,7 @@ def reveal_attributes(dataset: Dataset, truth: dict[str, dict[str, str]]) -> Dat
 
     Args:
         dataset (`datasets.Dataset`): rows of the schema.
-        truth (`dict[str, dict[str, str]]`): `clip_id` -> attributes (see [`~hf_asd.data.dcase.load_attribute_truth`]).
+        truth (`dict[str, dict[str, str]]`): `clip_id` -> attributes (see [`~hf_asd.data.dcase.loading.load_attribute_truth`]).
 
     Returns:
         `datasets.Dataset`: the same rows; those whose `clip_id` is in `truth` have its `attributes` and

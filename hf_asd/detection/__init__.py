@@ -1,7 +1,1 @@
-from .config import DetectorConfig
-from .detector import AnomalyDetector
-from .memory_bank import MemoryBank
-from .scoring import ScoringConfig
-
-
-__all__ = ["AnomalyDetector", "DetectorConfig", "MemoryBank", "ScoringConfig"]
+"""The detector: it compares new clips with the memory bank of normal ones and decides."""

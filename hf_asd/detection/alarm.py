@@ -44,7 +44,7 @@ class AlarmPolicy:
         Takes the decision about the next window.
 
         Args:
-            is_anomaly (`bool`, *optional*): `None` where the detector abstained: such a window is as if it had not
+            is_anomaly (`bool`, *optional*): `None` where the detector made no decision: such a window is as if it had not
                 been recorded, so that a muted microphone neither raises nor ends an alarm.
 
         Returns:

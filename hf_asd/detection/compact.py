@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 
-from ..embedding import embeddings_of
+from ..embedding import get_embeddings
+from .backends.references import k_center_rows
 from .detector import AnomalyDetector
 from .memory_bank import SCORE_FEATURES
-from .references import k_centre_rows
 from .threshold import threshold_from
 
 
@@ -31,7 +31,7 @@ def compact(detector: AnomalyDetector, dtype: str = "float32", num_references: i
         detector ([`AnomalyDetector`]): a fitted one; it stays as it is.
         dtype (`"float32"` or `"float16"`, *optional*, defaults to `"float32"`): of the embeddings on disk. The new
             detector scores with the rounded ones, so it gives the same bits before and after saving.
-        num_references (`int`, *optional*): most clips kept a machine and domain, chosen by [`k_centre_rows`]; all by
+        num_references (`int`, *optional*): most clips kept a machine and domain, chosen by [`k_center_rows`]; all by
             default.
 
     Returns:
@@ -47,7 +47,11 @@ def compact(detector: AnomalyDetector, dtype: str = "float32", num_references: i
     rows = _rows(detector, DTYPES[dtype])
     kept = _chosen(rows, num_references)
     small = AnomalyDetector(detector.encoder, detector.config).fit(rows.select(kept))
-    small.heard, small.base_model, small.bank_dtype = detector.heard, detector.base_model, DTYPES[dtype]
+    small.training_summary, small.base_model, small.bank_dtype = (
+        detector.training_summary,
+        detector.base_model,
+        DTYPES[dtype],
+    )
     small.profiles = detector.profiles
     if len(kept) == len(rows):
         return small
@@ -85,14 +89,14 @@ def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
 
 
 def _chosen(rows: Dataset, num_references: int | None) -> np.ndarray:
-    """The rows that are kept, in rising order: centres of each machine's and domain's clips."""
+    """The rows that are kept, in rising order: centers of each machine's and domain's clips."""
     if num_references is None:
         return np.arange(len(rows))
-    vectors, groups = embeddings_of(rows), {}
+    vectors, groups = get_embeddings(rows), {}
     for row, group in enumerate(zip(rows["machine"], rows["domain"], strict=True)):
         groups.setdefault(group, []).append(row)
     return np.sort(
-        np.concatenate([np.array(group)[k_centre_rows(vectors[group], num_references)] for group in groups.values()])
+        np.concatenate([np.array(group)[k_center_rows(vectors[group], num_references)] for group in groups.values()])
     )
 
 
@@ -112,7 +116,7 @@ def compact_folder(
         folder (`str` or `Path`): of the detector.
         output (`str` or `Path`): folder for the smaller one; must not be the same.
         dtype, num_references: as for [`compact`].
-        test (`datasets.Dataset`, *optional*): labelled test clips, for the loss in score; an `embedding` column of the
+        test (`datasets.Dataset`, *optional*): labeled test clips, for the loss in score; an `embedding` column of the
             same detector is used where there is one.
         year (`int`, *optional*, defaults to 2025): whose official score is measured, 2020 to 2026.
 
@@ -124,8 +128,8 @@ def compact_folder(
     Raises:
         ValueError: as for [`compact`], the folders are the same, or a test clip lacks its condition or domain.
     """
-    from ..card import record_evaluation, render_model_card
-    from ..evaluation import compare_scores
+    from ..evaluation.scores import compare_scores
+    from ..hub.model_card import record_evaluation, render_model_card
 
     folder, output = Path(folder), Path(output)
     if folder.resolve() == output.resolve():

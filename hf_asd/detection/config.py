@@ -1,43 +1,129 @@
 """The options of a detector."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..embedding import TransformerEncoder
-from ..models.pooling import POOLINGS
-from .scoring import ScoringConfig
+from ..audio.channels import Channel
+from ..models.choices import PoolingName, StatisticsName
+from ..options import check_options, option
+from .backends import BackendName
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ..embedding import TransformerEncoder
+
+
+Fusion = Literal["mean", "min", "max"]
+Normalization = Literal["none", "ratio", "difference", "varmin", "z"]
+ThresholdMethod = Literal["conformal", "quantile", "gamma"]
+
+# Chosen by benchmarks/scoring_stack.py over several simulated factories. There the Mahalanobis distance alone scores
+# some points more than `standard` with spectral statistics; the maximum deviation stays beside it for faults of one
+# band, which no distance over all bands shows when normal clips are few.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"backends": ("cosine",), "fusion": "mean", "normalization": "none"},
+    "standard": {"backends": ("max_deviation", "mahalanobis"), "fusion": "max", "normalization": "none"},
+    "max": {"backends": ("max_deviation", "mahalanobis", "cosine"), "fusion": "max", "normalization": "ratio"},
+}
+
+
+@dataclass
+class ScoringConfig:
+    """How clips are compared with normal ones; options that are not given come from the preset."""
+
+    preset: Literal["fast", "standard", "max"] = option("standard", "a set of backends, fusion and normalization")
+    backends: tuple[BackendName, ...] | None = option(None, "one or more backends; none: those of the preset")
+    fusion: Fusion | None = option(None, "how z-scores of several backends become one; none: that of the preset")
+    num_neighbors: int = option(1, "nearest neighbors whose distances are averaged into a score", at_least=1)
+    normalization: Normalization | None = option(
+        None,
+        "cosine and euclidean distances divided by (ratio), less (difference) or less a fitted multiple of (varmin) the "
+        "local density of the references; z: the scores of any backend, domain by domain; none: that of the preset",
+    )
+    density_neighbors: int = option(4, "neighbors of a reference that make its local density", at_least=1)
+    per_domain_banks: bool = option(
+        False, "one memory bank for source and one for target clips; the lower score counts"
+    )
+    target: Literal["as_is", "smote", "mem_mixup"] = option(
+        "as_is",
+        "target references: as they are, as many as source ones by SMOTE, or mixed with a tenth of the nearest source "
+        "reference; needs per_domain_banks",
+    )
+    reduction: Literal["none", "k_means", "k_center"] = option(
+        "none", "fewer references: cluster centers (k_means) or chosen clips (k_center)"
+    )
+    num_references: int = option(64, "references of a memory bank after a reduction", at_least=1)
+    num_bands: int = option(
+        1,
+        "equal parts of an embedding with a memory bank each (BEAM); with pooling bands the number of bands",
+        at_least=1,
+    )
+    band_fusion: Fusion = option("mean", "how the z-scores of the bands become one")
+    with_statistics: bool = option(
+        False, "spectral statistics beside the encoder: compared separately, z-scores of both averaged"
+    )
+    threshold_method: ThresholdMethod = option(
+        "conformal",
+        "how the threshold follows from the scores of normal clips: by rank, as their quantile, or as the quantile of a "
+        "gamma distribution fitted to them, for rates that few clips cannot promise",
+    )
+    false_alarm_rate: float = option(0.05, "accepted share of false alarms among normal clips", above=0, below=1)
+
+    def __post_init__(self):
+        check_options(self)
+        for name, value in PRESETS[self.preset].items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        self.backends = tuple(self.backends or ())
+        if not self.backends:
+            raise ValueError("backends is empty; give one or more, or leave it out for those of the preset.")
+        if self.target != "as_is" and not self.per_domain_banks:
+            raise ValueError(f"target is {self.target!r}, which needs a target bank; set per_domain_banks to true.")
+
+    @property
+    def minimum_clips(self) -> int:
+        """The fewest normal clips that every backend can work with."""
+        from .backends import backend_class
+
+        return max(backend_class(name).minimum_clips for name in self.backends or ())
 
 
 @dataclass
 class DetectorConfig(ScoringConfig):
-    """How clips are turned into embeddings, and, as [`ScoringConfig`] says, compared with normal ones."""
+    """How clips become embeddings, and, as [`ScoringConfig`] says, how these are compared with normal ones."""
 
-    pooling: str = field(
-        default="mean", metadata={"help": f"how an encoder's tokens become one embedding: {', '.join(POOLINGS)}"}
+    pooling: PoolingName | None = option(
+        None,
+        "how the tokens of a named encoder become one embedding; none: mean, or the pooling of a fine-tuned encoder",
     )
-    layer: int | Literal["mean"] | None = field(
-        default=None,
-        metadata={"help": "an encoder's block, from 1 or back from -1, or 'mean' of all; by default its last output"},
+    layer: int | Literal["mean"] | None = option(
+        None,
+        "transformer layer of a named encoder, from 1, or from -1 backwards, or the mean of all; none: its output",
     )
-    clean_up: bool = field(
-        default=False, metadata={"help": "bounds the few channels of published EAT weights that dwarf all others"}
+    clamp_outlier_channels: bool = option(False, "clamp the outlier feature channels of published EAT weights")
+    statistics: StatisticsName | None = option(
+        None,
+        "without an encoder: quantiles or mean over time of the log energy in each mel band, or acoustic features "
+        "(levels, tones, knocks, rhythms); none: quantiles",
     )
-    statistics: str = field(
-        default="quantiles",
-        metadata={"help": "without an encoder: quantiles or mean of each band's log energy over time, or description"},
-    )
-    channel: int | str = field(
-        default=0,
-        metadata={"help": "channel of several from 0, 'mean', 'near-minus-far' or 'spectral-subtraction'"},
-    )
+    channel: Channel = option(0, "channel of a recording with several, from 0, or what is made of them", at_least=0)
 
-    def load_encoder(self, encoder: str | Path) -> TransformerEncoder:
-        """A pretrained encoder as these options want it; see [`TransformerEncoder.from_pretrained`]."""
+    def given_encoder_options(self) -> list[str]:
+        """Options for an encoder that the user names, as far as they differ from their defaults."""
+        names = ("pooling", "layer", "clamp_outlier_channels", "with_statistics")
+        defaults = {field.name: field.default for field in fields(self)}
+        return [name for name in names if getattr(self, name) != defaults[name]]
+
+    def load_encoder(self, encoder: "str | Path") -> "TransformerEncoder":
+        """A pretrained encoder with these options; see [`~hf_asd.TransformerEncoder.from_pretrained`]."""
+        from ..embedding import TransformerEncoder
+
         return TransformerEncoder.from_pretrained(
             encoder,
-            self.pooling,
+            self.pooling or "mean",
             layer=self.layer,
-            clean_up=self.clean_up,
+            clamp_outlier_channels=self.clamp_outlier_channels,
             with_statistics=self.with_statistics,
         )

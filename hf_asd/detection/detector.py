@@ -8,17 +8,17 @@ import soxr
 import torch
 from datasets import Dataset, DatasetDict, Features, List, Value
 
-from ..data.audio import SAMPLING_RATE, clipped_share, read_with_clipping
+from ..audio.reading import SAMPLING_RATE, clipped_share, read_with_clipping
 from ..data.schema import side_by_side
-from ..embedding import SpectralStatistics, TransformerEncoder, embed, embeddings_of
-from ..hub import fetch, hub_id
+from ..embedding import SpectralStatistics, TransformerEncoder, embed, get_embeddings
+from ..hub.transfer import hub_id, resolve_detector
 from .config import DetectorConfig
-from .heard import describe_training
+from .explanation.normal_profile import NormalProfile, fit_profiles
+from .explanation.reasons import check_and_explain
+from .explanation.score_map import score_map
 from .memory_bank import SCORE_FEATURES, MemoryBank, build_memory_bank
-from .profile import NormalProfile, fit_profiles
-from .reasons import judge
-from .saving import load_detector, save_detector
-from .score_map import score_map
+from .persistence import load_detector, save_detector
+from .training_summary import summarize_training
 
 
 class AnomalyDetector:
@@ -52,11 +52,11 @@ class AnomalyDetector:
         profiles: dict[str, NormalProfile] | None = None,
     ):
         self.config = config or DetectorConfig()
-        self.encoder = encoder or SpectralStatistics(self.config.statistics)
+        self.encoder = encoder or SpectralStatistics(self.config.statistics or "quantiles")
         self.machines = machines or {}
         self.profiles = profiles or {}
         # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
-        self.heard, self.base_model = {}, None
+        self.training_summary, self.base_model = {}, None
         self.bank_dtype = torch.float32  # of the embeddings on disk
 
     @classmethod
@@ -108,7 +108,7 @@ class AnomalyDetector:
             )
         self.profiles = fit_profiles(rows, self.config.channel) if with_reasons and "audio" in rows.features else {}
         rows = self._embedded(rows, output_dir)
-        self.heard = describe_training(rows)
+        self.training_summary = summarize_training(rows)
         names = np.array(rows["machine"][:])
         self.machines = {}
         for machine in sorted(set(names.tolist())):
@@ -129,11 +129,11 @@ class AnomalyDetector:
         Args:
             dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read.
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
-            check_input (`bool`, *optional*, defaults to `False`): adds `abstained` (string, `None` for a usable
-                recording), see [`~hf_asd.detection.input_checks.reason_to_abstain`]; then `is_anomaly` is `None`. A
+            check_input (`bool`, *optional*, defaults to `False`): adds `abstain_reason` (string, `None` for a usable
+                recording), see [`~hf_asd.detection.explanation.input_checks.check_input`]; then `is_anomaly` is `None`. A
                 challenge wants a decision about every clip, a plant does not.
             explain (`bool`, *optional*, defaults to `False`): adds `reasons` (list of strings), see
-                [`~hf_asd.detection.reasons.give_reasons`]. Both need `audio`.
+                [`~hf_asd.detection.explanation.reasons.explain`]. Both need `audio`.
 
         Returns:
             `datasets.Dataset`: the rows with `anomaly_score` (float64, higher is more anomalous), `z_score` (float64,
@@ -146,7 +146,7 @@ class AnomalyDetector:
         """
         names = np.array([self.known_machine(machine) for machine in dataset["machine"]], dtype=object)
         rows = self._embedded(dataset, output_dir, allow_silence=check_input)
-        vectors = embeddings_of(rows)
+        vectors = get_embeddings(rows)
         columns = {name: np.empty(len(rows), dtype=object) for name in SCORE_FEATURES}
         for machine in set(names.tolist()):
             chosen = np.flatnonzero(names == machine)
@@ -159,12 +159,16 @@ class AnomalyDetector:
             told = []
             for row, name in enumerate(names):
                 samples, clipped = read_with_clipping(dataset[row]["audio"], channel=self.config.channel)
-                told.append(judge(samples, clipped, self.profiles.get(name), plain["is_anomaly"][row], explain))
+                told.append(
+                    check_and_explain(samples, clipped, self.profiles.get(name), plain["is_anomaly"][row], explain)
+                )
             if check_input:
-                features["abstained"] = Value("string")
-                plain["abstained"] = [abstained for abstained, _ in told]
-                decisions = zip(plain["is_anomaly"], plain["abstained"], strict=True)
-                plain["is_anomaly"] = [decision if abstained is None else None for decision, abstained in decisions]
+                features["abstain_reason"] = Value("string")
+                plain["abstain_reason"] = [abstain_reason for abstain_reason, _ in told]
+                decisions = zip(plain["is_anomaly"], plain["abstain_reason"], strict=True)
+                plain["is_anomaly"] = [
+                    decision if abstain_reason is None else None for decision, abstain_reason in decisions
+                ]
             if explain:
                 features["reasons"] = List(Value("string"))
                 plain["reasons"] = [[reason["text"] for reason in reasons] for _, reasons in told]
@@ -188,9 +192,9 @@ class AnomalyDetector:
             explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
 
         Returns:
-            `dict`: the columns of [`~AnomalyDetector.score`], `threshold`, `abstained` and, with `explain`, `reasons`
-            ([`~hf_asd.detection.reasons.give_reasons`]). `abstained` says why the recording is unfit (see
-            [`~hf_asd.detection.input_checks.reason_to_abstain`]), and then `is_anomaly` is `None`; it is `None` for a
+            `dict`: the columns of [`~AnomalyDetector.score`], `threshold`, `abstain_reason` and, with `explain`, `reasons`
+            ([`~hf_asd.detection.explanation.reasons.explain`]). `abstain_reason` says why the recording is unfit (see
+            [`~hf_asd.detection.explanation.input_checks.check_input`]), and then `is_anomaly` is `None`; it is `None` for a
             usable one.
 
         Raises:
@@ -207,7 +211,7 @@ class AnomalyDetector:
 
         Returns:
             `tuple[np.ndarray, float]`: samples of shape `(samples,)`, float32, 16 kHz, and the share of samples that
-            were clipped when it was recorded ([`~hf_asd.data.audio.clipped_share`]).
+            were clipped when it was recorded ([`~hf_asd.audio.reading.clipped_share`]).
         """
         if isinstance(audio, bytes):
             audio = {"path": None, "bytes": audio}
@@ -244,8 +248,10 @@ class AnomalyDetector:
             result = {column: values.tolist()[0] for column, values in bank.score(embedding[None]).items()}
             result["threshold"] = bank.threshold
             profile = self.profiles.get(name)
-            result["abstained"], reasons = judge(samples, clipped, profile, result["is_anomaly"], explain)
-            if result["abstained"] is not None:
+            result["abstain_reason"], reasons = check_and_explain(
+                samples, clipped, profile, result["is_anomaly"], explain
+            )
+            if result["abstain_reason"] is not None:
                 result["is_anomaly"] = None
             results.append(result | ({"reasons": reasons} if explain else {}))
         return results
@@ -316,7 +322,7 @@ class AnomalyDetector:
             ValueError: a file is missing, truncated or changed, the memory bank does not fit the encoder, or it was
                 written in a format that this version does not know.
         """
-        return load_detector(cls, fetch(detector, revision, token, **download))
+        return load_detector(cls, resolve_detector(detector, revision, token, **download))
 
     def push_to_hub(
         self,
@@ -328,14 +334,14 @@ class AnomalyDetector:
     ) -> str:
         """
         Publishes the whole detector with its card, in one commit. What `save_pretrained` wrote and a recipe filled
-        with scores is published by [`~hf_asd.card.push_detector`] (`hf-asd push`).
+        with scores is published by [`~hf_asd.hub.model_card.push_detector`] (`hf-asd push`).
 
         Args:
-            repo_id (`str`): `"ORG/NAME"`, as for [`~hf_asd.card.push_detector`].
-            scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labelled test clips; the
+            repo_id (`str`): `"ORG/NAME"`, as for [`~hf_asd.hub.model_card.push_detector`].
+            scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labeled test clips; the
                 card tells its official scores, and the scores are published.
             year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
-            options: `license`, `dataset`, `private`, `revision`, `token` of [`~hf_asd.card.push_detector`].
+            options: `license`, `dataset`, `private`, `revision`, `token` of [`~hf_asd.hub.model_card.push_detector`].
 
         Returns:
             `str`: the repository's full id.
@@ -344,7 +350,7 @@ class AnomalyDetector:
             HubError: the Hub refuses or cannot be reached, or the repository holds something else.
             ValueError: nothing was fitted yet, or the test clips lack labels.
         """
-        from ..card import push_detector, record_evaluation
+        from ..hub.model_card import push_detector, record_evaluation
 
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 
-from ..embedding import embeddings_of
-from .deviations import StandardisedNeighbours
-from .neighbours import METRICS, NearestNeighbours
-from .scoring import ScoringConfig, make_scorer
+from ..embedding import get_embeddings
+from .backends.composite import make_scorer
+from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, NearestNeighbors
+from .backends.standardized import StandardizedNeighbors
+from .config import ScoringConfig
 from .threshold import p_values, threshold_from
 
 
@@ -54,13 +55,14 @@ class MemoryBank:
         return make_scorer(self.embeddings, self.config)
 
     @cached_property
-    def neighbours(self) -> NearestNeighbours | StandardisedNeighbours:
+    def neighbors(self) -> NearestNeighbors | StandardizedNeighbors:
         """Finds the most similar normal clips of all domains, whichever backend scores."""
         bank = torch.cat(list(self.embeddings.values()))
-        metric = next((name for name in self.config.backends if name in METRICS), None)
-        if metric is None and len(bank) >= 4:
-            return StandardisedNeighbours(bank)
-        return NearestNeighbours(bank, metric or "cosine")
+        metrics = {"cosine": CosineNeighbors, "euclidean": EuclideanNeighbors}
+        metric = next((metrics[name] for name in self.config.backends or () if name in metrics), None)
+        if metric is None and len(bank) >= StandardizedNeighbors.minimum_clips:
+            return StandardizedNeighbors(bank)
+        return (metric or CosineNeighbors)(bank)
 
     def score(self, embeddings: torch.Tensor) -> dict[str, np.ndarray]:
         """
@@ -77,7 +79,7 @@ class MemoryBank:
         """
         scores = self.scorer.score(embeddings).cpu().numpy()
         names = np.concatenate([np.array(clip_ids, dtype=object) for clip_ids in self.clip_ids.values()])
-        nearest = names[self.neighbours.nearest(embeddings, NEAREST_CLIPS)[1].cpu().numpy()]
+        nearest = names[self.neighbors.nearest(embeddings, NEAREST_CLIPS)[1].cpu().numpy()]
         lists = np.empty(len(nearest), dtype=object)
         lists[:] = nearest.tolist()
         return {
@@ -89,7 +91,7 @@ class MemoryBank:
             "nearest_clip_ids": lists,
         }
 
-    def left_out(self) -> dict[str, float]:
+    def leave_one_out_scores(self) -> dict[str, float]:
         """The leave-one-out score of every normal clip of the bank, by `clip_id`."""
         names = [name for clip_ids in self.clip_ids.values() for name in clip_ids]
         # A compact bank knows more scores, behind these: of the clips that it dropped.
@@ -115,7 +117,7 @@ def build_memory_bank(rows: Dataset, config: ScoringConfig) -> MemoryBank:
             f"{rows[0]['machine']}: {len(rows)} normal recordings are too few, at least {config.minimum_clips} are "
             "needed and 30 or more are better. One long recording can be cut into several files of some 10 s."
         )
-    vectors, domains, clip_ids = embeddings_of(rows), np.array(rows["domain"][:]), np.array(rows["clip_id"][:])
+    vectors, domains, clip_ids = get_embeddings(rows), np.array(rows["domain"][:]), np.array(rows["clip_id"][:])
     groups = {"source": np.flatnonzero(domains != "target"), "target": np.flatnonzero(domains == "target")}
     groups = {domain: chosen for domain, chosen in groups.items() if len(chosen)}
     embeddings = {domain: vectors[chosen] for domain, chosen in groups.items()}

@@ -1,4 +1,4 @@
-"""Confidence intervals of the official score: a stratified bootstrap, vectorised over its resamples."""
+"""Confidence intervals of the official score: a stratified bootstrap, vectorized over its resamples."""
 
 import numpy as np
 

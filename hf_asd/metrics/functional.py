@@ -34,7 +34,7 @@ def auc(labels, scores) -> float:
 
 def pauc(labels, scores, max_fpr: float = 0.1) -> float:
     """
-    Partial AUC up to a false-positive rate, standardised after McClish (1989): 0.5 is chance, 1 is perfect. The
+    Partial AUC up to a false-positive rate, standardized after McClish (1989): 0.5 is chance, 1 is perfect. The
     definition of `sklearn.metrics.roc_auc_score(max_fpr=...)`.
 
     Args:
@@ -181,10 +181,10 @@ def score_table(
         except ValueError as error:
             raise ValueError(f"{machine}, section {section}: {error}") from error
         table.append(row)
-    return summarise(table, year)
+    return summarize(table, year)
 
 
-def summarise(sections: list[dict], year: int) -> dict:
+def summarize(sections: list[dict], year: int) -> dict:
     """The result of [`score_table`] from its `sections`; a published table can be fed in, too."""
     values = [section[name] for section in sections for name in term_names(year)]
     mean = np.mean if year == 2020 else harmonic_mean
@@ -294,7 +294,7 @@ def roc_areas(labels, scores, max_fprs: list[float], weights=None) -> np.ndarray
 
 
 def mcclish(area, max_fpr: float):
-    """Standardises a partial area so that chance is 0.5 and perfection 1 (McClish 1989)."""
+    """Standardizes a partial area so that chance is 0.5 and perfection 1 (McClish 1989)."""
     if max_fpr == 1:
         return area
     return 0.5 * (1 + (area - max_fpr**2 / 2) / (max_fpr - max_fpr**2 / 2))

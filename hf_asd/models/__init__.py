@@ -1,0 +1,1 @@
+"""The models: EAT, BEATs, the attribute classifier, and pooling."""

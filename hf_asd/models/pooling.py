@@ -49,7 +49,9 @@ def embedding_size(config: PreTrainedConfig, pooling: str) -> int:
     return config.hidden_size * (num_bands(config) * PARTS_A_BAND[pooling] if pooling in PARTS_A_BAND else 1)
 
 
-def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, clean_up: bool = False) -> torch.Tensor:
+def pool(
+    hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, clamp_outlier_channels: bool = False
+) -> torch.Tensor:
     """
     Pools an encoder's tokens.
 
@@ -62,11 +64,11 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
             - `"bands"`: mean over time that keeps the frequency bands apart, the lowest first;
             - `"bands_std"`: of each band that mean and behind it the standard deviation over time, which tells what
               knocks, flutters or hisses now and then from what does not;
-            - `"gem"`: generalised mean over patches with power 3, of the magnitudes with their signs kept;
+            - `"gem"`: generalized mean over patches with power 3, of the magnitudes with their signs kept;
             - `"rdp"`: relative deviation pooling, a mean in which a frame far from the clip's mean frame weighs more;
-            - `"rdp_gem"`: the generalised mean with the weights of the former.
+            - `"rdp_gem"`: the generalized mean with the weights of the former.
         config (`PreTrainedConfig`): the encoder's, which tells its prefix tokens and its bands.
-        clean_up (`bool`, *optional*, defaults to `False`): raises values below 0.1 to it and squashes those above 0.5
+        clamp_outlier_channels (`bool`, *optional*, defaults to `False`): raises values below 0.1 to it and squashes those above 0.5
             by a tanh before pooling: a few channels of published EAT weights dwarf all others.
 
     Returns:
@@ -85,7 +87,7 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
         project's reading.
     """
     check_pooling(config, pooling)
-    if clean_up:
+    if clamp_outlier_channels:
         hidden_states = clean(hidden_states)
     if pooling == "cls":
         return hidden_states[:, 0]
@@ -93,7 +95,7 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
     if pooling == "mean":
         return patches.mean(1)
     if pooling == "gem":
-        return _generalised_mean(patches, 1 / patches.shape[1])
+        return _generalized_mean(patches, 1 / patches.shape[1])
     grid = patch_grid(hidden_states, config)
     if pooling == "bands":
         return grid.mean(1).flatten(1)
@@ -104,7 +106,7 @@ def pool(hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, cl
     weights = _frame_weights(grid.mean(2), RDP_GAMMA.get(config.model_type, 1.0))
     if pooling == "rdp":
         return (weights[:, :, None] * grid.mean(2)).sum(1)
-    return _generalised_mean(
+    return _generalized_mean(
         grid.flatten(1, 2), weights.repeat_interleave(grid.shape[2], 1)[:, :, None] / grid.shape[2]
     )
 
@@ -134,6 +136,6 @@ def _frame_weights(frames: torch.Tensor, gamma: float) -> torch.Tensor:
     return (gamma * deviations.log1p()).softmax(1)
 
 
-def _generalised_mean(patches: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:
+def _generalized_mean(patches: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:
     mean = (patches.sign() * patches.abs() ** GEM_POWER * weights).sum(1)
     return mean.sign() * mean.abs() ** (1 / GEM_POWER)

@@ -25,14 +25,14 @@ from tqdm.auto import tqdm
 from transformers import set_seed
 
 from hf_asd import FinetuneConfig, PretrainConfig, finetune
-from hf_asd.data.factory.machines import MACHINES
-from hf_asd.data.factory.recording import Clip, generator, record_clip
-from hf_asd.data.factory.signals import RATE
 from hf_asd.data.schema import dataset_from_rows
-from hf_asd.models.attribute_classifier import AttributeClassifier
-from hf_asd.models.encoder import load_feature_extractor
-from hf_asd.pretraining import fresh_encoder
-from hf_asd.training import export
+from hf_asd.models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
+from hf_asd.models.encoders import load_feature_extractor
+from hf_asd.simulation.machines import MACHINES
+from hf_asd.simulation.recording import Clip, generator, record_clip
+from hf_asd.simulation.signals import RATE
+from hf_asd.training.pretraining import init_encoder
+from hf_asd.training.trainer import export
 
 
 HEARD = ("pump", "gearbox", "bearing", "slider")
@@ -57,7 +57,7 @@ def main():
     fresh = args.work / "fresh"
     if not fresh.is_dir():
         set_seed(config.seed)
-        model, extractor = fresh_encoder(config, rows)
+        model, extractor = init_encoder(config, rows)
 
         def save_fresh(partial: Path):
             model.save_pretrained(partial)
@@ -67,9 +67,9 @@ def main():
     learning = FinetuneConfig(
         pooling="bands_std",
         loss="softmax",
-        train_blocks=4,  # all of them, but not the patch embedding
+        num_trainable_layers=4,  # all of them, but not the patch embedding
         crop_seconds=3.84,
-        colour_db=4.0,
+        eq_db=4.0,
         gain_db=12.0,
         time_mask=0,
         frequency_mask=0,

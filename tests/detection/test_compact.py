@@ -8,8 +8,8 @@ from datasets import Dataset
 from hf_asd import AnomalyDetector, DetectorConfig
 from hf_asd.cli import main
 from hf_asd.data.schema import write_table
+from hf_asd.detection.backends.references import k_center_rows
 from hf_asd.detection.compact import compact, compact_folder
-from hf_asd.detection.references import k_centre_rows
 
 
 def rows(rng, count, shift=0.0, conditions=("normal",), dimensions=384):
@@ -32,18 +32,18 @@ def detector():
     return AnomalyDetector().fit(rows(np.random.default_rng(0), 60))
 
 
-def test_k_centres_cover_the_bank():
+def test_k_centers_cover_the_bank():
     generator = torch.Generator().manual_seed(0)
     bank = torch.randn(200, 3, generator=generator)
-    chosen = k_centre_rows(bank, 20)
+    chosen = k_center_rows(bank, 20)
     assert len(set(chosen)) == 20 and chosen == sorted(chosen)
     # What is chosen next lies as far from the chosen ones as any clip does.
     radius = torch.cdist(bank, bank[chosen]).amin(1).max()
-    more = k_centre_rows(bank, 21)
+    more = k_center_rows(bank, 21)
     separation = (torch.cdist(bank[more], bank[more]) + torch.eye(21) * 9).min()
     assert radius <= separation + 1e-6
     assert radius < torch.cdist(bank, bank[:20]).amin(1).max(), "better than the first twenty"
-    assert k_centre_rows(bank[:5], 20) == [0, 1, 2, 3, 4]
+    assert k_center_rows(bank[:5], 20) == [0, 1, 2, 3, 4]
 
 
 def test_half_precision_and_fewer_references_survive_saving_to_the_bit(detector, tmp_path):
@@ -58,7 +58,7 @@ def test_half_precision_and_fewer_references_survive_saving_to_the_bit(detector,
     scores = small.score(new)["anomaly_score"][:]
     assert scores == loaded.score(new)["anomaly_score"][:] == again.score(new)["anomaly_score"][:]
     assert len(small.machines["fan"].normal_scores) == 60, "the dropped clips still tell what is normal"
-    assert set(loaded.machines["fan"].left_out()) <= set(detector.machines["fan"].left_out())
+    assert set(loaded.machines["fan"].leave_one_out_scores()) <= set(detector.machines["fan"].leave_one_out_scores())
 
 
 def test_float16_alone_changes_next_to_nothing(detector):

@@ -108,8 +108,8 @@ def test_source_and_target_banks_are_joined_by_the_lower_score():
         for domain, count in (("source", 20), ("target", 5))
         for clip in range(count)
     ]
-    centre = np.where(np.array([[row["domain"] == "source"] for row in rows]), [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
-    embeddings = (centre + 0.05 * rng.standard_normal((25, 3))).astype(np.float32)
+    center = np.where(np.array([[row["domain"] == "source"] for row in rows]), [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
+    embeddings = (center + 0.05 * rng.standard_normal((25, 3))).astype(np.float32)
     train = Dataset.from_list([row | {"embedding": e.tolist()} for row, e in zip(rows, embeddings, strict=True)])
     detector = AnomalyDetector(config=DetectorConfig(preset="fast")).fit(train)
     assert set(detector.machines["fan"].embeddings) == {"source", "target"}

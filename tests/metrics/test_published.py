@@ -1,7 +1,7 @@
 """
-The organisers' published tables, reproduced from their own per-machine numbers.
+The organizers' published tables, reproduced from their own per-machine numbers.
 
-Sources: the READMEs of the organisers' evaluators and baselines on GitHub: y-kawagu/dcase2020_task2_baseline,
+Sources: the READMEs of the organizers' evaluators and baselines on GitHub: y-kawagu/dcase2020_task2_baseline,
 y-kawagu/dcase2021_task2_evaluator, Kota-Dohi/dcase2022_evaluator, nttcslab/dcase2023_task2_evaluator,
 nttcslab/dcase2024_task2_evaluator, nttcslab/dcase2025_task2_evaluator, nttcslab/dcase2026_task2_evaluator; the same
 totals stand in arXiv 2305.07828, 2406.07250 and 2506.10097.
@@ -9,7 +9,7 @@ totals stand in arXiv 2305.07828, 2406.07250 and 2506.10097.
 
 import pytest
 
-from hf_asd.metrics.functional import harmonic_mean, official_score, summarise
+from hf_asd.metrics.functional import harmonic_mean, official_score, summarize
 
 
 # Machine id: AUC, pAUC; the last line is the published average. Rounded to six digits.
@@ -195,7 +195,7 @@ def test_evaluators_of_2023_to_2026(year, system):
         {"machine": machine, "section": "00", "auc_source": source, "auc_target": target, "pauc": pauc}
         for machine, (source, target, pauc) in machines.items()
     ]
-    result = summarise(sections, year)
+    result = summarize(sections, year)
     assert result["official_score"] == pytest.approx(harmonic, abs=1e-14)
     assert result["harmonic_mean"] == pytest.approx(harmonic, abs=1e-14)
     assert result["arithmetic_mean"] == pytest.approx(arithmetic, abs=1e-14)
@@ -219,7 +219,7 @@ def test_evaluator_of_2022(machine):
         {"machine": machine, "section": section, "auc_source": source, "auc_target": target, "pauc": value}
         for section, (_, source, target, value) in sections.items()
     ]
-    result = summarise(rows, 2022)["machines"][machine]
+    result = summarize(rows, 2022)["machines"][machine]
     assert result["pauc"] == pytest.approx(pauc, abs=1e-14)
     # Both harmonic means are of three values, so that their own harmonic mean is the one over all six.
     assert harmonic_mean([result["auc_source"], result["auc_target"]]) == pytest.approx(auc, abs=1e-14)
@@ -244,7 +244,7 @@ def test_evaluator_of_2021(machine):
         {"machine": machine, "section": section, **dict(zip(names, values, strict=True))}
         for section, values in sections.items()
     ]
-    result = summarise(rows, 2021)
+    result = summarize(rows, 2021)
     assert harmonic_mean([result["auc_source"], result["auc_target"]]) == pytest.approx(auc, abs=1e-14)
     assert harmonic_mean([result["pauc_source"], result["pauc_target"]]) == pytest.approx(pauc, abs=1e-14)
     assert result["official_score"] == pytest.approx(harmonic_mean([auc, pauc]), abs=1e-14)
@@ -257,6 +257,6 @@ def test_baseline_of_2020(machine):
         {"machine": machine, "section": f"{number:02d}", "auc": row[0], "pauc": row[1]}
         for number, row in enumerate(rows)
     ]
-    result = summarise(sections, 2020)["machines"][machine]
+    result = summarize(sections, 2020)["machines"][machine]
     assert (result["auc"], result["pauc"]) == pytest.approx((auc, pauc), abs=1e-6)
     assert official_score(sections, 2020) == pytest.approx((auc + pauc) / 2, abs=1e-6)

@@ -54,7 +54,7 @@ def test_every_loss_keeps_what_it_learned_through_a_reload(loss, tmp_path):
     torch.manual_seed(0)
     labels = {index: f"fan: cluster={index}" for index in range(5)}
     config = AttributeClassifierConfig(
-        encoder_config=EatConfig(**TINY), id2label=labels, loss=loss, num_centres=3, projection_size=12
+        encoder_config=EatConfig(**TINY), id2label=labels, loss=loss, num_centers=3, projection_size=12
     )
     model = AttributeClassifier(config).train()
     values, classes = torch.randn(6, 32, 128), torch.arange(6) % 5
@@ -76,10 +76,12 @@ def test_every_loss_keeps_what_it_learned_through_a_reload(loss, tmp_path):
 
 def test_detection_compares_what_was_asked_for():
     sizes = {}
-    for detect_on in ("encoder", "projection"):
-        config = AttributeClassifierConfig(encoder_config=EatConfig(**TINY), projection_size=12, detect_on=detect_on)
+    for embedding_from in ("encoder", "projection"):
+        config = AttributeClassifierConfig(
+            encoder_config=EatConfig(**TINY), projection_size=12, embedding_from=embedding_from
+        )
         with torch.inference_mode():
-            sizes[detect_on] = AttributeClassifier(config)(torch.randn(2, 32, 128)).embeddings.shape[1]
+            sizes[embedding_from] = AttributeClassifier(config)(torch.randn(2, 32, 128)).embeddings.shape[1]
     assert sizes == {"encoder": 32, "projection": 12}
 
 
@@ -87,9 +89,9 @@ def test_detection_compares_what_was_asked_for():
     ("options", "message"),
     [
         ({"loss": "arcfase"}, "loss is 'arcfase'; accepted are softmax, arcface"),
-        ({"loss": "adaproj", "num_centres": 32}, "num_centres is 32"),
-        ({"detect_on": "projection"}, "give projection_size"),
-        ({"detect_on": "head"}, "detect_on is 'head'; accepted are"),
+        ({"loss": "adaproj", "num_centers": 32}, "num_centers is 32"),
+        ({"embedding_from": "projection"}, "give projection_size"),
+        ({"embedding_from": "head"}, "embedding_from is 'head'; accepted are"),
     ],
 )
 def test_options_that_no_head_has_are_refused(options, message):

@@ -185,9 +185,9 @@ def test_checkpoints_that_cannot_be_converted_say_why(model, tmp_path, capsys):
     for option, value in (("deep_norm", False), ("layer_norm_first", True), ("gru_rel_pos", False)):
         error = told(official(model, {option: value}))
         assert f"beats.pt: {option} is {value}; BeatsModel accepts {not value} only." in error
-    left_out = official(model)
-    del left_out["cfg"]["deep_norm"]
-    assert "deep_norm is False; BeatsModel accepts True only" in told(left_out)
+    leave_one_out_scores = official(model)
+    del leave_one_out_scores["cfg"]["deep_norm"]
+    assert "deep_norm is False; BeatsModel accepts True only" in told(leave_one_out_scores)
     assert "'cfg' is a NoneType" in told({"model": official(model)["model"]})
     assert "holds layers; accepted is a dictionary with the weights under 'model'" in told({"layers": 1})
     error = told(official(model) | {"cfg": BeatsFeatureExtractor()})

@@ -13,7 +13,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 from hf_asd import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel, PretrainConfig, load_folder, pretrain
 from hf_asd.cli import main
 from hf_asd.models.eat.convert_eat import convert_eat
-from hf_asd.models.encoder import load_feature_extractor
+from hf_asd.models.encoders import load_feature_extractor
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -70,7 +70,7 @@ def publish(folder, model, add=(), drop=(), **options):
     return folder
 
 
-def randomised(model, seed=0):
+def randomized(model, seed=0):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -80,7 +80,7 @@ def randomised(model, seed=0):
 
 @pytest.fixture
 def encoder():
-    return randomised(EatModel(EatConfig(**TINY)))
+    return randomized(EatModel(EatConfig(**TINY)))
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_wrong_and_partial_weights_are_refused_by_name(encoder, tmp_path):
     for load in (AutoModel.from_pretrained, EatForPreTraining.from_pretrained):
         with pytest.raises(ValueError, match=told):
             load(folder)
-    pretraining = randomised(EatForPreTraining(EatConfig(**TINY, decoder_layers=1)))
+    pretraining = randomized(EatForPreTraining(EatConfig(**TINY, decoder_layers=1)))
     weights = pretraining.state_dict()
     del weights["decoder.projection.bias"]
     pretraining.save_pretrained(tmp_path / "partial", state_dict=weights)
@@ -180,7 +180,7 @@ def test_pretraining_starts_from_published_weights_with_a_copy_as_teacher(encode
 
 
 def test_pretraining_from_published_weights_resumes_to_the_same_bits(encoder, clips, tmp_path, monkeypatch):
-    options = {"crop_seconds": 0.5, "masks_per_clip": 2, "batch_size": 4, "max_steps": 4, "save_steps": 2}
+    options = {"crop_seconds": 0.5, "num_masks": 2, "batch_size": 4, "max_steps": 4, "save_steps": 2}
     config = PretrainConfig(encoder=str(publish(tmp_path / "published", encoder)), **options)
     whole = pretrain(clips, config, tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -213,7 +213,7 @@ def fairseq(model, **more):
 
 @pytest.fixture
 def pretraining():
-    return randomised(EatForPreTraining(EatConfig(**TINY, decoder_layers=2, decoder_groups=4)))
+    return randomized(EatForPreTraining(EatConfig(**TINY, decoder_layers=2, decoder_groups=4)))
 
 
 def test_a_checkpoint_of_pretraining_goes_on_where_it_stopped(pretraining, tmp_path):

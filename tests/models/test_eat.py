@@ -9,7 +9,7 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatForPreTraining, EatModel
 from hf_asd.models.eat.modeling_eat import sincos_positions
-from hf_asd.models.eat.pretraining_eat import TEMPERATURE, inverse_block_masks, teacher_decay
+from hf_asd.models.eat.pretraining_eat import TEMPERATURE, ema_decay, inverse_block_masks
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -53,7 +53,7 @@ def test_filter_bank_is_kaldis():
         np.testing.assert_allclose(log_mel, theirs, atol=2e-3)
 
 
-def test_features_are_normalised_and_filled_up_to_whole_patches():
+def test_features_are_normalized_and_filled_up_to_whole_patches():
     extractor = EatFeatureExtractor()
     clips = list(waves())
     values = extractor(clips, sampling_rate=16_000, return_tensors="pt")["input_values"]
@@ -208,8 +208,8 @@ def test_masks_keep_exactly_as_many_patches_in_blocks():
     masks = inverse_block_masks(300, 62, 8, 0.8, 5, torch.Generator().manual_seed(0))
     assert masks.shape == (300, int(62 * 8 * 0.2)) and (masks.diff(dim=1) > 0).all()
     grid = torch.zeros(300, 62 * 8).scatter(1, masks, 1.0).view(300, 62, 8)
-    neighbours = (grid[:, 1:] * grid[:, :-1]).sum() / grid.sum()
-    assert neighbours > 0.5  # patches drawn one by one would have 0.2
+    neighbors = (grid[:, 1:] * grid[:, :-1]).sum() / grid.sum()
+    assert neighbors > 0.5  # patches drawn one by one would have 0.2
     assert not torch.equal(masks[0], masks[1])
     assert inverse_block_masks(2, 1, 8, 0.8, 5, torch.Generator()).shape == (2, 1)
 
@@ -228,10 +228,10 @@ def test_pretraining_starts_with_a_copy_as_teacher_that_follows():
     before = teacher.clone()
     model.update_teacher(0.9)
     torch.testing.assert_close(teacher, before + 0.1)
-    assert [teacher_decay(step, 0.9, 1.0, 10) for step in (0, 5, 10, 20)] == pytest.approx([0.9, 0.95, 1.0, 1.0])
+    assert [ema_decay(step, 0.9, 1.0, 10) for step in (0, 5, 10, 20)] == pytest.approx([0.9, 0.95, 1.0, 1.0])
 
 
-def test_targets_are_normalised_and_cover_the_patches():
+def test_targets_are_normalized_and_cover_the_patches():
     targets, states = pretraining_model().targets(torch.randn(2, 64, 128))
     assert states.shape == (2, 32, 32)
     assert targets.shape == (2, 32, 32)
@@ -268,13 +268,13 @@ def test_the_loss_is_over_masked_patches_only_and_falls():
         torch.testing.assert_close(outputs.frame_loss, (expected[:, None] * hidden).sum() / hidden.sum())
 
 
-def test_the_contrast_is_infonce_with_standardised_embeddings():
+def test_the_contrast_is_infonce_with_standardized_embeddings():
     model = pretraining_model(projection_size=8)
     views, embeddings = torch.randn(5, 2, 32), 3 + torch.randn(5, 32)
     with torch.no_grad():
         found = model.contrast(views, embeddings).item()
-        standardised = (embeddings - embeddings.mean(0)) / embeddings.std(0, correction=0)
-        keys = model.teacher_projector(standardised).numpy()
+        standardized = (embeddings - embeddings.mean(0)) / embeddings.std(0, correction=0)
+        keys = model.teacher_projector(standardized).numpy()
         queries = model.projector((views - embeddings.mean(0)) / embeddings.std(0, correction=0)).numpy()
     losses = []
     for clip in range(5):

@@ -9,12 +9,12 @@ import torch
 from hf_asd.models.attribute_classifier.heads import LOSSES, make_head
 
 
-CLIPS, DIMENSIONS, CENTRES = 7, 9, 3
+CLIPS, DIMENSIONS, CENTERS = 7, 9, 3
 
 
-def head_of(loss, num_labels=4, dimensions=DIMENSIONS, num_centres=CENTRES, scale=30.0, margin=0.2):
+def head_of(loss, num_labels=4, dimensions=DIMENSIONS, num_centers=CENTERS, scale=30.0, margin=0.2):
     torch.manual_seed(0)
-    head = make_head(loss, dimensions, num_labels, scale, margin, num_centres)
+    head = make_head(loss, dimensions, num_labels, scale, margin, num_centers)
     head.init_weights(1.0)
     return head
 
@@ -45,15 +45,15 @@ def numpy_loss(loss, head, embeddings, labels):
         cosines = 1 - distances / 2
     else:
         cosines = unit(x) @ unit(state["weight"]).T
-    if loss == "subcentre_arcface":
-        cosines = cosines.reshape(len(x), -1, CENTRES).max(2)
-    if loss in ("arcface", "subcentre_arcface"):
+    if loss == "subcenter_arcface":
+        cosines = cosines.reshape(len(x), -1, CENTERS).max(2)
+    if loss in ("arcface", "subcenter_arcface"):
         cosines[rows, labels] = np.cos(np.minimum(np.arccos(cosines[rows, labels]) + head.margin, np.pi))
         return cross_entropy(head.scale * cosines, labels), None
 
     scale = float(state["scale"])
     if loss == "subcluster_adacos":
-        by_class = cosines.reshape(len(x), -1, CENTRES)
+        by_class = cosines.reshape(len(x), -1, CENTERS)
         average = np.mean(np.sum(np.exp(scale * cosines), axis=1))
         own = by_class[rows, labels].max(1)
     else:
@@ -102,7 +102,7 @@ def test_the_first_scale_is_that_of_the_paper(loss, num_labels, scale):
     assert float(head_of(loss, num_labels).scale) == pytest.approx(scale)
 
 
-@pytest.mark.parametrize("loss", ["arcface", "subcentre_arcface"])
+@pytest.mark.parametrize("loss", ["arcface", "subcenter_arcface"])
 def test_the_margin_lies_on_the_true_class_alone(loss):
     head = head_of(loss)
     embeddings, labels = batch_of()
@@ -133,8 +133,8 @@ def test_gradients_are_those_of_finite_differences(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_gradient_is_finite_where_an_embedding_lies_on_a_class(loss, sign):
     head = head_of(loss)
-    centres = head.bases[:, :, 0] if loss == "adaproj" else head.weight.detach()
-    embeddings = (sign * centres[:4]).clone().requires_grad_()
+    centers = head.bases[:, :, 0] if loss == "adaproj" else head.weight.detach()
+    embeddings = (sign * centers[:4]).clone().requires_grad_()
     similarities = head(embeddings)
     head.adapt(similarities, torch.arange(4))
     head.loss(similarities, torch.arange(4)).mean().backward()
@@ -142,7 +142,7 @@ def test_the_gradient_is_finite_where_an_embedding_lies_on_a_class(loss, sign):
 
 
 def test_a_clip_opposite_its_class_is_not_rewarded():
-    head = make_head("arcface", 2, 2, scale=1.0, margin=0.5, num_centres=1)
+    head = make_head("arcface", 2, 2, scale=1.0, margin=0.5, num_centers=1)
     losses = [
         head.loss(torch.tensor([[math.cos(angle), 0.0]]), torch.tensor([0])).item() for angle in (2.4, 2.8, math.pi)
     ]

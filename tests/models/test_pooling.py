@@ -92,6 +92,6 @@ def test_poolings_against_the_plain_formulas(pooling, name):
 def test_clean_up_bounds_every_channel():
     config = EatConfig(num_mel_bins=64)
     hidden_states = torch.tensor([-40.0, 0.0, 0.1, 0.3, 0.5, 0.6, 90.0]).repeat(1, 9, 1)
-    cleaned = pool(hidden_states, "mean", config, clean_up=True)[0]
+    cleaned = pool(hidden_states, "mean", config, clamp_outlier_channels=True)[0]
     expected = torch.tensor([0.1, 0.1, 0.1, 0.3, 0.5, 0.5 + torch.tanh(torch.tensor(0.1)), 1.5])
     torch.testing.assert_close(cleaned, expected)

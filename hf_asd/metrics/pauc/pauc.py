@@ -7,7 +7,7 @@ from hf_asd.metrics.functional import pauc
 
 
 _DESCRIPTION = """
-Area under the ROC curve up to a false-positive rate, standardised after McClish (1989): 0.5 is chance, 1 is perfect.
+Area under the ROC curve up to a false-positive rate, standardized after McClish (1989): 0.5 is chance, 1 is perfect.
 An alarm that is raised too often is switched off, so what a detector finds at few false alarms is what counts.
 """
 

@@ -1,5 +1,1 @@
-from .configuration_attribute_classifier import AttributeClassifierConfig
-from .modeling_attribute_classifier import AttributeClassifier
-
-
-__all__ = ["AttributeClassifier", "AttributeClassifierConfig"]
+"""An encoder with a head over machine attributes."""

@@ -16,17 +16,17 @@ class AttributeClassifierConfig(PreTrainedConfig):
         How tokens become one embedding: `"mean"`, `"cls"`, `"bands"` or `"bands_std"` (see
         [`~hf_asd.models.pooling.pool`]).
     loss (`str`, *optional*, defaults to `"arcface"`):
-        Head and loss: `"softmax"`, `"arcface"`, `"subcentre_arcface"`, `"adacos"`, `"subcluster_adacos"` or
+        Head and loss: `"softmax"`, `"arcface"`, `"subcenter_arcface"`, `"adacos"`, `"subcluster_adacos"` or
         `"adaproj"` (see [`~hf_asd.models.attribute_classifier.heads`]).
     scale (`float`, *optional*, defaults to 30.0):
         Factor of the cosines before the softmax, for the ArcFace losses; the Ada losses find their own.
     margin (`float`, *optional*, defaults to 0.2):
         Angle in radians that is added to a clip's angle to its own class in training, for the ArcFace losses.
-    num_centres (`int`, *optional*, defaults to 16):
-        Centres a class (`"adaproj"`: dimensions of a class's subspace), for the losses that have several.
+    num_centers (`int`, *optional*, defaults to 16):
+        Centers a class (`"adaproj"`: dimensions of a class's subspace), for the losses that have several.
     projection_size (`int`, *optional*):
         Length of a learned projection between pooling and head; by default there is none.
-    detect_on (`str`, *optional*, defaults to `"encoder"`):
+    embedding_from (`str`, *optional*, defaults to `"encoder"`):
         What detection compares: the pooled output of the `"encoder"`, or its `"projection"`.
     """
 
@@ -38,14 +38,17 @@ class AttributeClassifierConfig(PreTrainedConfig):
     loss: str = "arcface"
     scale: float = 30.0
     margin: float = 0.2
-    num_centres: int = 16
+    num_centers: int = 16
     projection_size: int | None = None
-    detect_on: str = "encoder"
+    embedding_from: str = "encoder"
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        if self.detect_on not in ("encoder", "projection"):
-            raise ValueError(f"detect_on is {self.detect_on!r}; accepted are 'encoder' and 'projection'.")
-        if self.detect_on == "projection" and self.projection_size is None:
-            raise ValueError("detect_on is 'projection', but there is none; give projection_size.")
+        if self.embedding_from not in ("encoder", "projection"):
+            raise ValueError(f"embedding_from is {self.embedding_from!r}; accepted are 'encoder' and 'projection'.")
+        if self.embedding_from == "projection" and self.projection_size is None:
+            raise ValueError("embedding_from is 'projection', but there is none; give projection_size.")
+
+
+AutoConfig.register(AttributeClassifierConfig.model_type, AttributeClassifierConfig, exist_ok=True)

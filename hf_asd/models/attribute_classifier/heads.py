@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from ...distributed import from_all
+from ...distributed import gather_rows
 
 
 class Head(nn.Module):
@@ -27,7 +27,7 @@ class Head(nn.Module):
 
         Returns:
             `torch.Tensor` of shape `(clips, num_labels)`, float32; for [`SubClusterAdaCosHead`]
-            `(clips, num_labels, num_centres)`.
+            `(clips, num_labels, num_centers)`.
         """
         raise NotImplementedError
 
@@ -118,26 +118,26 @@ class ArcFaceHead(Head):
         return self.scale * similarities
 
 
-class SubCentreArcFaceHead(ArcFaceHead):
+class SubCenterArcFaceHead(ArcFaceHead):
     """
-    ArcFace with several centres a class, of which the nearest counts: a class may have several modes, and clips with a
-    wrong label gather around a centre of their own.
+    ArcFace with several centers a class, of which the nearest counts: a class may have several modes, and clips with a
+    wrong label gather around a center of their own.
 
     Args:
         dimensions, num_labels, scale, margin: as for [`ArcFaceHead`].
-        num_centres (`int`): centres a class.
+        num_centers (`int`): centers a class.
 
     References:
         J. Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces",
         section 3.
     """
 
-    def __init__(self, dimensions: int, num_labels: int, scale: float, margin: float, num_centres: int):
-        super().__init__(dimensions, num_labels * num_centres, scale, margin)
-        self.num_centres = num_centres
+    def __init__(self, dimensions: int, num_labels: int, scale: float, margin: float, num_centers: int):
+        super().__init__(dimensions, num_labels * num_centers, scale, margin)
+        self.num_centers = num_centers
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        return super().forward(embeddings).unflatten(1, (-1, self.num_centres)).amax(2)
+        return super().forward(embeddings).unflatten(1, (-1, self.num_centers)).amax(2)
 
 
 class AdaptiveHead(Head):
@@ -149,7 +149,7 @@ class AdaptiveHead(Head):
     ends learning: none here is below 1.
 
     Args:
-        num_centres (`int`): of all classes together.
+        num_centers (`int`): of all classes together.
 
     References:
         X. Zhang et al. 2019, "AdaCos: Adaptively Scaling Cosine Logits for Effectively Learning Deep Face
@@ -158,9 +158,9 @@ class AdaptiveHead(Head):
         exp(scale cosine).
     """
 
-    def __init__(self, num_centres: int):
+    def __init__(self, num_centers: int):
         super().__init__()
-        self.first_scale = max(math.sqrt(2) * math.log(num_centres - 1), 1.0)
+        self.first_scale = max(math.sqrt(2) * math.log(num_centers - 1), 1.0)
         # A buffer, because training that goes on and logits after a reload need the scale that was reached.
         self.register_buffer("scale", torch.tensor(self.first_scale))
 
@@ -177,7 +177,7 @@ class AdaptiveHead(Head):
         self._set_scale(others, own)
 
     def _set_scale(self, exponents: torch.Tensor, own: torch.Tensor):
-        exponents, own = from_all(exponents, own)
+        exponents, own = gather_rows(exponents, own)
         log_average = exponents.flatten().logsumexp(0) - math.log(len(exponents))
         median = angle(own).quantile(0.5)
         self.scale.copy_((log_average / median.clamp_max(math.pi / 4).cos()).clamp_min(1.0))
@@ -185,7 +185,7 @@ class AdaptiveHead(Head):
 
 class AdaCosHead(AdaptiveHead):
     """
-    AdaCos: one centre a class.
+    AdaCos: one center a class.
 
     Args:
         dimensions, num_labels: as for [`ArcFaceHead`].
@@ -208,28 +208,28 @@ class AdaCosHead(AdaptiveHead):
 
 class SubClusterAdaCosHead(AdaptiveHead):
     """
-    AdaCos with several centres a class whose probabilities add up: a class may have any distribution on the sphere.
+    AdaCos with several centers a class whose probabilities add up: a class may have any distribution on the sphere.
 
     Args:
         dimensions, num_labels: as for [`ArcFaceHead`].
-        num_centres (`int`): centres a class.
+        num_centers (`int`): centers a class.
 
     References:
         K. Wilkinghoff 2021, "Sub-Cluster AdaCos: Learning Representations for Anomalous Sound Detection"; B_avg sums
-        over all centres. The median angle here is that to the nearest centre of the own class.
+        over all centers. The median angle here is that to the nearest center of the own class.
     """
 
-    def __init__(self, dimensions: int, num_labels: int, num_centres: int):
-        super().__init__(num_labels * num_centres)
-        self.num_centres = num_centres
-        self.weight = nn.Parameter(torch.empty(num_labels * num_centres, dimensions))
+    def __init__(self, dimensions: int, num_labels: int, num_centers: int):
+        super().__init__(num_labels * num_centers)
+        self.num_centers = num_centers
+        self.weight = nn.Parameter(torch.empty(num_labels * num_centers, dimensions))
 
     def init_weights(self, std: float):
         super().init_weights(std)
         init.normal_(self.weight, std=std)
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
-        return cosines(embeddings, self.weight).unflatten(1, (-1, self.num_centres))
+        return cosines(embeddings, self.weight).unflatten(1, (-1, self.num_centers))
 
     def logits(self, similarities: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         return (self.scale * similarities).logsumexp(2)
@@ -247,7 +247,7 @@ class AdaProjHead(AdaptiveHead):
 
     Args:
         dimensions, num_labels: as for [`ArcFaceHead`].
-        num_centres (`int`): dimensions of a class's subspace, fewer than `dimensions`.
+        num_centers (`int`): dimensions of a class's subspace, fewer than `dimensions`.
 
     References:
         K. Wilkinghoff 2024, "AdaProj: Adaptively Scaled Angular Margin Subspace Projections for Anomalous Sound
@@ -256,13 +256,13 @@ class AdaProjHead(AdaptiveHead):
         is part of the scale.
     """
 
-    def __init__(self, dimensions: int, num_labels: int, num_centres: int):
-        if num_centres >= dimensions:
+    def __init__(self, dimensions: int, num_labels: int, num_centers: int):
+        if num_centers >= dimensions:
             raise ValueError(
-                f"num_centres is {num_centres}; a subspace of embeddings with {dimensions} dimensions has fewer."
+                f"num_centers is {num_centers}; a subspace of embeddings with {dimensions} dimensions has fewer."
             )
         super().__init__(num_labels)
-        self.register_buffer("bases", torch.empty(num_labels, dimensions, num_centres))
+        self.register_buffer("bases", torch.empty(num_labels, dimensions, num_centers))
 
     def init_weights(self, std: float):
         super().init_weights(std)
@@ -274,20 +274,20 @@ class AdaProjHead(AdaptiveHead):
             return torch.einsum("bd,cdk->bck", unit, self.bases.float()).norm(dim=2)
 
 
-def cosines(embeddings: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+def cosines(embeddings: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
     """
-    Cosines of the angles between embeddings and centres, float32 also under autocast.
+    Cosines of the angles between embeddings and centers, float32 also under autocast.
 
     Args:
-        embeddings (`torch.Tensor` of shape `(clips, dimensions)`), centres (`torch.Tensor` of shape
-            `(centres, dimensions)`): any floating-point type, any length.
+        embeddings (`torch.Tensor` of shape `(clips, dimensions)`), centers (`torch.Tensor` of shape
+            `(centers, dimensions)`): any floating-point type, any length.
 
     Returns:
-        `torch.Tensor` of shape `(clips, centres)`, float32.
+        `torch.Tensor` of shape `(clips, centers)`, float32.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         unit = nn.functional.normalize(embeddings.float(), dim=1)
-        return unit @ nn.functional.normalize(centres.float(), dim=1).T
+        return unit @ nn.functional.normalize(centers.float(), dim=1).T
 
 
 def angle(cosine: torch.Tensor) -> torch.Tensor:
@@ -295,10 +295,10 @@ def angle(cosine: torch.Tensor) -> torch.Tensor:
     return cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()
 
 
-LOSSES = ("softmax", "arcface", "subcentre_arcface", "adacos", "subcluster_adacos", "adaproj")
+LOSSES = ("softmax", "arcface", "subcenter_arcface", "adacos", "subcluster_adacos", "adaproj")
 
 
-def make_head(loss: str, dimensions: int, num_labels: int, scale: float, margin: float, num_centres: int) -> Head:
+def make_head(loss: str, dimensions: int, num_labels: int, scale: float, margin: float, num_centers: int) -> Head:
     """
     The head of a loss.
 
@@ -306,7 +306,7 @@ def make_head(loss: str, dimensions: int, num_labels: int, scale: float, margin:
         loss (`str`): one of `LOSSES`.
         dimensions (`int`), num_labels (`int`): length of an embedding, number of classes.
         scale (`float`), margin (`float`): of the ArcFace losses.
-        num_centres (`int`): centres or dimensions a class, of the losses that have several.
+        num_centers (`int`): centers or dimensions a class, of the losses that have several.
 
     Raises:
         ValueError: an unknown loss.
@@ -315,12 +315,12 @@ def make_head(loss: str, dimensions: int, num_labels: int, scale: float, margin:
         return SoftmaxHead(dimensions, num_labels)
     if loss == "arcface":
         return ArcFaceHead(dimensions, num_labels, scale, margin)
-    if loss == "subcentre_arcface":
-        return SubCentreArcFaceHead(dimensions, num_labels, scale, margin, num_centres)
+    if loss == "subcenter_arcface":
+        return SubCenterArcFaceHead(dimensions, num_labels, scale, margin, num_centers)
     if loss == "adacos":
         return AdaCosHead(dimensions, num_labels)
     if loss == "subcluster_adacos":
-        return SubClusterAdaCosHead(dimensions, num_labels, num_centres)
+        return SubClusterAdaCosHead(dimensions, num_labels, num_centers)
     if loss == "adaproj":
-        return AdaProjHead(dimensions, num_labels, num_centres)
+        return AdaProjHead(dimensions, num_labels, num_centers)
     raise ValueError(f"loss is {loss!r}; accepted are {', '.join(LOSSES)}.")

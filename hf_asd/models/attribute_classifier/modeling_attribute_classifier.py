@@ -11,7 +11,7 @@ from transformers.utils import ModelOutput
 from ..pooling import check_pooling, embedding_size, pool
 from .configuration_attribute_classifier import AttributeClassifierConfig
 from .heads import Head, make_head
-from .standardisation import Standardisation
+from .running_norm import RunningNorm
 
 
 @dataclass
@@ -21,7 +21,7 @@ class AttributeClassifierOutput(ModelOutput):
         loss (`torch.FloatTensor` of shape `(1,)`): cross-entropy, when `labels` are given.
         logits (`torch.FloatTensor` of shape `(clips, num_labels)`): without a margin.
         embeddings (`torch.FloatTensor` of shape `(clips, dimensions)`): what detection compares: the pooled encoder
-            output or, with `config.detect_on` `"projection"`, its projection.
+            output or, with `config.embedding_from` `"projection"`, its projection.
         similarities (`torch.FloatTensor`): what the head's loss takes (see [`~.heads.Head`]).
     """
 
@@ -54,13 +54,13 @@ class AttributeClassifier(PreTrainedModel):
         check_pooling(config.encoder_config, config.pooling)
         dimensions = embedding_size(config.encoder_config, config.pooling)
         self.encoder = AutoModel.from_config(config.encoder_config)
-        self.standardisation = Standardisation(dimensions)
+        self.running_norm = RunningNorm(dimensions)
         self.projection = nn.Identity()
         if config.projection_size is not None:
             self.projection = nn.Linear(dimensions, config.projection_size)
             dimensions = config.projection_size
         self.head = make_head(
-            config.loss, dimensions, config.num_labels, config.scale, config.margin, config.num_centres
+            config.loss, dimensions, config.num_labels, config.scale, config.margin, config.num_centers
         )
         self.post_init()
 
@@ -75,7 +75,7 @@ class AttributeClassifier(PreTrainedModel):
     def _init_weights(self, module):
         if isinstance(module, Head):
             module.init_weights(self.config.initializer_range)
-        elif isinstance(module, Standardisation):
+        elif isinstance(module, RunningNorm):
             init.zeros_(module.mean)
             init.ones_(module.variance)
         elif module is self.projection and self.config.projection_size is not None:
@@ -99,7 +99,7 @@ class AttributeClassifier(PreTrainedModel):
         if pooled is None:
             hidden_states = self.encoder(input_values, **kwargs).last_hidden_state
             pooled = pool(hidden_states, self.config.pooling, self.config.encoder_config)
-        projected = self.projection(self.standardisation(pooled))
+        projected = self.projection(self.running_norm(pooled))
         similarities = self.head(projected)
         loss = None
         if labels is not None:
@@ -109,6 +109,6 @@ class AttributeClassifier(PreTrainedModel):
         return AttributeClassifierOutput(
             loss=loss,
             logits=self.head.logits(similarities),
-            embeddings=projected if self.config.detect_on == "projection" else pooled,
+            embeddings=projected if self.config.embedding_from == "projection" else pooled,
             similarities=similarities,
         )

@@ -1,6 +1,1 @@
-from .configuration_beats import BeatsConfig
-from .feature_extraction_beats import BeatsFeatureExtractor
-from .modeling_beats import BeatsModel
-
-
-__all__ = ["BeatsConfig", "BeatsFeatureExtractor", "BeatsModel"]
+"""BEATs (S. Chen et al. 2022, arXiv 2212.09058)."""

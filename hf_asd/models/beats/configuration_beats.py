@@ -1,7 +1,7 @@
 """BEATs configuration."""
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 
 @strict
@@ -71,3 +71,6 @@ class BeatsConfig(PreTrainedConfig):
         if self.residual_scale is None:
             self.residual_scale = (2 * self.num_hidden_layers) ** 0.25
         super().__post_init__(**kwargs)
+
+
+AutoConfig.register(BeatsConfig.model_type, BeatsConfig, exist_ok=True)

@@ -2,13 +2,13 @@
 
 import math
 
-from ..filter_bank import ENERGY_FLOOR, FilterBankExtractor
+from ...audio.filter_bank import ENERGY_FLOOR, FilterBankExtractor
 
 
 class BeatsFeatureExtractor(FilterBankExtractor):
     r"""
     Log-mel filter bank as of Kaldi (HTK mel scale, 25 ms Povey window, 10 ms hop, no dither) of samples of 16 bits,
-    normalised. Frames are not filled up to whole patches: the model cuts off what is short of one.
+    normalized. Frames are not filled up to whole patches: the model cuts off what is short of one.
 
     Args:
         feature_size (`int`, *optional*, defaults to 128):
@@ -16,7 +16,7 @@ class BeatsFeatureExtractor(FilterBankExtractor):
         sampling_rate (`int`, *optional*, defaults to 16000):
             Rate in Hz of the recordings; no other is accepted.
         padding_value (`float`, *optional*):
-            Log energy of the frames that are appended to the shorter recordings, before the normalisation; by default
+            Log energy of the frames that are appended to the shorter recordings, before the normalization; by default
             that of digital silence.
         do_normalize (`bool`, *optional*, defaults to `True`):
             Whether `(x - mean) / (2 std)` is taken.

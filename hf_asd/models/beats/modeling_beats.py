@@ -41,7 +41,7 @@ class BeatsEmbeddings(nn.Module):
 
 
 class BeatsPositionEmbedding(nn.Module):
-    """Positions that a convolution over neighbouring tokens tells."""
+    """Positions that a convolution over neighboring tokens tells."""
 
     def __init__(self, config: BeatsConfig):
         super().__init__()

@@ -1,7 +1,1 @@
-from .configuration_eat import EatConfig
-from .feature_extraction_eat import EatFeatureExtractor
-from .modeling_eat import EatModel
-from .pretraining_eat import EatForPreTraining
-
-
-__all__ = ["EatConfig", "EatFeatureExtractor", "EatForPreTraining", "EatModel"]
+"""EAT (W. Chen et al. 2024, arXiv 2401.03497)."""

@@ -1,7 +1,7 @@
 """EAT configuration."""
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 
 # Names in the configurations published beside EAT's weights, and ours.
@@ -14,7 +14,7 @@ PUBLISHED_NAMES = {
 }
 # What they could say otherwise and this model has no switch for.
 PUBLISHED_FIXED = {"in_chans": 1, "layer_norm_first": False, "norm_affine": True, "fixed_positions": True}
-# What does not change the encoder: its head, the length of its table of positions, regularisation in training, and
+# What does not change the encoder: its head, the length of its table of positions, regularization in training, and
 # the code that is published with the weights.
 PUBLISHED_UNUSED = (
     *("auto_map", "model_variant", "num_classes", "max_length", "img_size", "drop_rate", "attn_drop_rate"),
@@ -89,3 +89,6 @@ class EatConfig(PreTrainedConfig):
             if name in options:
                 setattr(self, own, options.pop(name))
         return {name: value for name, value in options.items() if name not in PUBLISHED_UNUSED}
+
+
+AutoConfig.register(EatConfig.model_type, EatConfig, exist_ok=True)

@@ -1,11 +1,11 @@
 """EAT feature extraction."""
 
-from ..filter_bank import FilterBankExtractor
+from ...audio.filter_bank import FilterBankExtractor
 
 
 class EatFeatureExtractor(FilterBankExtractor):
     r"""
-    Log-mel filter bank as of Kaldi (HTK mel scale, 25 ms symmetric Hann window, 10 ms hop, no dither), normalised.
+    Log-mel filter bank as of Kaldi (HTK mel scale, 25 ms symmetric Hann window, 10 ms hop, no dither), normalized.
 
     Args:
         feature_size (`int`, *optional*, defaults to 128):
@@ -13,7 +13,7 @@ class EatFeatureExtractor(FilterBankExtractor):
         sampling_rate (`int`, *optional*, defaults to 16000):
             Rate in Hz of the recordings; no other is accepted.
         padding_value (`float`, *optional*, defaults to 0.0):
-            Log energy of the frames that are appended, before the normalisation.
+            Log energy of the frames that are appended, before the normalization.
         do_normalize (`bool`, *optional*, defaults to `True`):
             Whether `(x - mean) / (2 std)` is taken.
         mean (`float` or `list[float]`, *optional*, defaults to -4.268),

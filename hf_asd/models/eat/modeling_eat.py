@@ -196,7 +196,7 @@ class EatModel(EatPreTrainedModel):
         return self.embeddings.patch_embedding
 
     def with_cls(self, patches: torch.Tensor) -> torch.Tensor:
-        """Patches, or those that a mask left, with the CLS token in front and normalised: input of the first block."""
+        """Patches, or those that a mask left, with the CLS token in front and normalized: input of the first block."""
         cls_token = self.embeddings.cls_token.expand(len(patches), -1, -1)
         return self.norm(torch.cat([cls_token, patches], dim=1))
 

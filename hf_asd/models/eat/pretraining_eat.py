@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers.utils import ModelOutput
 
-from ...distributed import from_all, processes
+from ...distributed import gather_rows, partial_state
 from .configuration_eat import EatConfig
 from .modeling_eat import EatModel, EatPreTrainedModel
 
@@ -170,7 +170,7 @@ class EatForPreTraining(EatPreTrainedModel):
     @torch.no_grad()
     def targets(self, input_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        What the student is to predict: outputs of the teacher's MLPs, normalised over the patches of a clip, averaged
+        What the student is to predict: outputs of the teacher's MLPs, normalized over the patches of a clip, averaged
         over blocks.
 
         Returns:
@@ -191,7 +191,7 @@ class EatForPreTraining(EatPreTrainedModel):
         self,
         input_values: torch.Tensor,
         visible: torch.Tensor,
-        draws: torch.Tensor,
+        augmentation_seeds: torch.Tensor,
         student_values: torch.Tensor | None = None,
         frame_weight: float = 1.0,
         utterance_weight: float = 1.0,
@@ -201,7 +201,7 @@ class EatForPreTraining(EatPreTrainedModel):
         Args:
             input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of the feature extractor.
             visible (`torch.LongTensor` of shape `(clips, masks, visible)`): of [`inverse_block_masks`].
-            draws (`torch.LongTensor` of shape `(clips,)`): seeds of the mask tokens.
+            augmentation_seeds (`torch.LongTensor` of shape `(clips,)`): seeds of the mask tokens.
             student_values (`torch.FloatTensor` of the shape of `input_values`, *optional*): the clips as the student
                 hears them, such as in noise; as the teacher does by default.
             frame_weight, utterance_weight, contrast_weight (`float`, *optional*, default to 1.0): of the losses; the
@@ -220,7 +220,11 @@ class EatForPreTraining(EatPreTrainedModel):
         cls_token = hidden_states[:, 0].unflatten(0, (clips, masks)).float()
         seen = hidden_states[:, 1:].unflatten(0, (clips, masks))
 
-        grid = self.mask_tokens((masks, count, size), draws, seen.device).to(seen.dtype).scatter(2, rows, seen)
+        grid = (
+            self.mask_tokens((masks, count, size), augmentation_seeds, seen.device)
+            .to(seen.dtype)
+            .scatter(2, rows, seen)
+        )
         bands = self.config.num_mel_bins // self.config.patch_size
         predicted = self.decoder(grid.flatten(0, 1).transpose(1, 2).unflatten(2, (-1, bands)))
         predicted = predicted.unflatten(0, (clips, masks)).float()
@@ -250,7 +254,7 @@ class EatForPreTraining(EatPreTrainedModel):
         """
         Which of the batch's clips a student's view is of, by the teacher's embeddings of them: InfoNCE.
 
-        What all clips have in common would make them alike at first, so both are standardised by mean and spread of
+        What all clips have in common would make them alike at first, so both are standardized by mean and spread of
         the teacher's embeddings.
 
         Args:
@@ -266,22 +270,25 @@ class EatForPreTraining(EatPreTrainedModel):
         """
         clips, masks, _ = views.shape
         with torch.no_grad():
-            (everyone,) = from_all(embeddings)
+            (everyone,) = gather_rows(embeddings)
             mean, std = everyone.mean(0), everyone.std(0, correction=0) + 1e-6
             keys = self.teacher_projector((everyone - mean) / std)
         queries = self.projector(((views.float() - mean) / std).to(views.dtype))
-        own = processes().process_index * clips + torch.arange(clips, device=views.device)
+        own = partial_state().process_index * clips + torch.arange(clips, device=views.device)
         logits = queries.float() @ keys.float().T / TEMPERATURE
         return nn.functional.cross_entropy(logits.flatten(0, 1), own.repeat_interleave(masks))
 
     @staticmethod
-    def mask_tokens(shape: tuple[int, ...], draws: torch.Tensor, device: torch.device) -> torch.Tensor:
+    def mask_tokens(shape: tuple[int, ...], augmentation_seeds: torch.Tensor, device: torch.device) -> torch.Tensor:
         """What stands where the student saw nothing: noise of shape `(clips, *shape)`, drawn clip by clip."""
         generator = torch.Generator(device)
-        tokens = [torch.randn(shape, generator=generator.manual_seed(seed), device=device) for seed in draws.tolist()]
+        tokens = [
+            torch.randn(shape, generator=generator.manual_seed(seed), device=device)
+            for seed in augmentation_seeds.tolist()
+        ]
         return torch.stack(tokens).mul_(MASK_NOISE)
 
 
-def teacher_decay(step: int, start: float, end: float, steps: int) -> float:
+def ema_decay(step: int, start: float, end: float, steps: int) -> float:
     """The teacher's decay: linear from `start` to `end` over `steps`, `end` from then on."""
     return float(np.interp(step, [0, max(1, steps)], [start, end]))

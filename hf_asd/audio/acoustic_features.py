@@ -1,0 +1,141 @@
+"""What a recording sounds like in the terms of a maintenance engineer: levels, tones, swells, knocks, rhythms."""
+
+import numpy as np
+from scipy import fft
+from scipy.ndimage import median_filter
+from scipy.signal.windows import hann
+
+from .reading import SAMPLING_RATE
+
+
+LOWEST_HZ, HIGHEST_HZ = 20.0, 8000.0
+LONG, SHORT = 8192, 1024  # samples of a window: 2 Hz apart for tones, 64 ms for moments; both overlap by half
+FRAME_SECONDS = SHORT / 2 / SAMPLING_RATE
+STEADY_FRAMES = 17  # 0.5 s: what is shorter is a knock, what lasts longer is a burst
+SILENCE = 1e-12  # power below -120 dB of full scale is the rounding of a file
+SOUNDS = ("level", "tone", "rhythm", "burst", "knock")  # what is the machine's, and not the recording's
+QUIET_SHARE = 0.2  # a burst may last for all but this share of a clip
+
+
+def log_grid(low: float, high: float, per_octave: int) -> np.ndarray:
+    """Edges of bands in Hz that divide each octave into equal parts, from `low` up to at most `high`."""
+    return low * 2 ** (np.arange(int(per_octave * np.log2(high / low) + 1e-9) + 1) / per_octave)
+
+
+LEVEL_EDGES = log_grid(LOWEST_HZ, HIGHEST_HZ, 6)
+EVENT_EDGES = log_grid(80.0, HIGHEST_HZ, 3)
+TONE_EDGES = log_grid(LOWEST_HZ, HIGHEST_HZ, 24)
+OCTAVE_EDGES = log_grid(125.0, HIGHEST_HZ, 1)
+RATE_EDGES = log_grid(6.0, 128.0, 12)  # repetitions a second
+RHYTHM_SECONDS = 2  # of a window: 0.5 Hz apart
+
+
+def extract_features(samples: np.ndarray) -> dict[str, np.ndarray]:
+    """
+    What a clip sounds like.
+
+    Args:
+        samples (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz, full scale at 1; at least 0.5 s.
+
+    Returns:
+        `dict[str, np.ndarray]`, all float32 and in dB:
+        - `level` (`(51,)`): of full scale in each sixth of an octave from 20 Hz, median over time;
+        - `tone` (`(207,)`): how far the strongest line in each 24th of an octave stands above the octave around it;
+        - `event` (`(19, frames)`): level in each third of an octave from 80 Hz every 32 ms;
+        - `steady` (`(19, frames)`): its running median over 0.5 s;
+        - `loudness` (`(frames,)`): level of all of them together;
+        - `rhythm` (`(6, 52)`): in each octave from 125 Hz, how far each repetition rate from 6 to 128 a second stands
+          out of the spectrum of the squared envelope (J. Antoni, "Cyclic spectral analysis of rolling-element bearing
+          signals", J. Sound Vib. 304, 2007): sidebands in the spectrum lie that many Hz apart.
+    """
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    power = _power(samples, LONG)
+    lines = np.maximum.reduceat(_decibels(power).mean(0), _starts(LONG, TONE_EDGES))[:-1]
+    moments = _bands(_power(samples, SHORT), SHORT, EVENT_EDGES).T
+    event = _decibels(moments)
+    return {
+        "level": np.median(_decibels(_bands(power, LONG, LEVEL_EDGES)), axis=0),
+        "tone": lines - median_filter(lines, 25, mode="nearest"),
+        "event": event,
+        "steady": _running_median(event),
+        "loudness": _decibels(moments.sum(0)),
+        "rhythm": _rhythm(samples),
+    }
+
+
+def _running_median(event: np.ndarray) -> np.ndarray:
+    half = STEADY_FRAMES // 2
+    # Mirrored: the first moment repeated would make a swell of a knock at the very start.
+    padded = np.pad(event, ((0, 0), (half, half)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, STEADY_FRAMES, axis=1)
+    return np.partition(windows, half, axis=2)[:, :, half]
+
+
+def _power(samples: np.ndarray, window: int) -> np.ndarray:
+    """Power spectra of windows half a window apart, `(frames, window / 2 + 1)`: a sine of full scale gives 0.5."""
+    if len(samples) < window:
+        samples = np.pad(samples, (0, window - len(samples)))
+    taper = hann(window, sym=False).astype(np.float32)
+    scale = np.float32(2 / (window * np.square(taper).sum()))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, window)[:: window // 2]
+    spectra = fft.rfft(frames * taper, axis=1)
+    return (np.square(spectra.real) + np.square(spectra.imag)) * scale
+
+
+def _decibels(power: np.ndarray) -> np.ndarray:
+    return np.float32(10) * np.log10(power + np.float32(SILENCE))
+
+
+def _starts(window: int, edges: np.ndarray) -> np.ndarray:
+    return np.round(edges * (window / SAMPLING_RATE)).astype(int)
+
+
+def _bands(power: np.ndarray, window: int, edges: np.ndarray) -> np.ndarray:
+    """Power in each band, `(frames, bands)`."""
+    return np.add.reduceat(power, _starts(window, edges), axis=1)[:, :-1]
+
+
+def _rhythm(samples: np.ndarray) -> np.ndarray:
+    spectrum = fft.rfft(samples)
+    seconds = len(samples) / SAMPLING_RATE
+    result = np.zeros((len(OCTAVE_EDGES) - 1, len(RATE_EDGES) - 1), dtype=np.float32)
+    for row, low in enumerate(OCTAVE_EDGES[:-1]):
+        # The octave alone, moved down to 0 Hz and sampled as often as it is wide: its analytic signal.
+        band = fft.ifft(spectrum[int(low * seconds) : int(2 * low * seconds)])
+        envelope = np.square(band.real) + np.square(band.imag)
+        window = round(min(RHYTHM_SECONDS, seconds) * low)
+        lines = _decibels(_power(envelope / (envelope.mean() + np.float32(1e-20)) - 1, window).mean(0))
+        hertz = RATE_EDGES * (window / low)
+        inside = RATE_EDGES[1:] < 0.45 * low
+        cells = np.maximum.reduceat(lines, np.minimum(np.round(hertz), len(lines) - 1).astype(int))[:-1][inside]
+        result[row, inside] = cells - median_filter(cells, 19, mode="nearest")
+    return result
+
+
+def tone_hertz(cell: int) -> float:
+    """Frequency of the lines that a cell of `tone` stands for: below 70 Hz several cells share one line."""
+    first, after = _starts(LONG, TONE_EDGES)[cell : cell + 2]
+    return float(first + max(after - 1, first)) / 2 * SAMPLING_RATE / LONG
+
+
+def summarize_features(told: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """
+    One clip in figures that can be compared with other clips.
+
+    Args:
+        told (`dict[str, np.ndarray]`): of [`extract_features`].
+
+    Returns:
+        `dict[str, np.ndarray]`, in dB: `level` and `tone` as they are, `rhythm` in one row, `burst` and `knock` (both
+        `(19,)`: how far a band swells for 0.5 s or longer, and for less), `dropout` and `loudness` (both `(1,)`).
+    """
+    loudness = np.median(told["loudness"], keepdims=True)
+    return {
+        "level": told["level"],
+        "tone": told["tone"],
+        "rhythm": told["rhythm"].ravel(),
+        "burst": told["steady"].max(1) - np.quantile(told["steady"], QUIET_SHARE, axis=1),
+        "knock": (told["event"] - told["steady"]).max(1),
+        "dropout": loudness - told["loudness"].min(keepdims=True),
+        "loudness": loudness,
+    }

@@ -1,0 +1,1 @@
+"""DCASE Challenge Task 2: downloads, layouts, ground truth."""

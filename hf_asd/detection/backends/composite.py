@@ -1,0 +1,196 @@
+"""How a clip is compared with the normal ones: the backends of a config, over domains and bands, as one scorer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from ...embedding import STATISTICS_SIZE
+from ..config import Fusion, ScoringConfig
+from . import BackendName, backend_class
+from .cross_scores import cross_scores
+from .protocol import Scorer
+from .references import k_center, k_means, mem_mixup, smote
+
+
+def fuse(scores: torch.Tensor, normal_scores: torch.Tensor, how: Fusion = "mean") -> torch.Tensor:
+    """
+    Several scores of the same clips as one: of backends, or of detectors with other encoders, layers or poolings. Each
+    is standardized by mean and standard deviation of its own normal scores (z-score).
+
+    Args:
+        scores (`torch.Tensor` of shape `(systems, clips)`): float64.
+        normal_scores (`torch.Tensor` of shape `(systems, references)`): leave-one-out scores of the normal clips.
+        how (`"mean"`, `"min"` or `"max"`): `"min"` raises an alarm only where all agree, `"max"` where one is sure.
+
+    Returns:
+        `torch.Tensor` of shape `(clips,)`, float64.
+
+    References:
+        arXiv 2606.19269 (2026), "Scoring Backends Matter More Than Pooling": the minimum over backends whose scores
+        are z-normalized by the bank's own.
+    """
+    location = normal_scores.mean(1, keepdim=True)
+    # Identical clips leave nothing to standardize by.
+    scale = normal_scores.std(1, correction=0, keepdim=True).clamp_min(1e-6)
+    standardized = (scores - location) / scale
+    return standardized.mean(0) if how == "mean" else getattr(standardized, f"a{how}")(0)
+
+
+class FusedScorer:
+    """
+    Several backends as one.
+
+    Args:
+        parts (`list[Scorer]`): backends over the same clips in the same order.
+        how (`"mean"`, `"min"` or `"max"`): see [`fuse`].
+    """
+
+    def __init__(self, parts: list[Scorer], how: Fusion = "mean"):
+        self.parts, self.how = parts, how
+        self.leave_one_out_scores = torch.stack([part.leave_one_out() for part in parts])
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return fuse(torch.stack([part.score(queries) for part in self.parts]), self.leave_one_out_scores, self.how)
+
+    def leave_one_out(self) -> torch.Tensor:
+        """The score of every clip of the bank by the others, of shape `(references,)`, float64."""
+        return fuse(self.leave_one_out_scores, self.leave_one_out_scores, self.how)
+
+
+class MinOverDomains:
+    """
+    One bank a domain; a clip keeps the lowest of its scores, because nobody knows its domain.
+
+    Args:
+        parts (`dict[str, Scorer]`): by domain, a backend.
+        banks (`dict[str, torch.Tensor]`): by domain, the embeddings that leave-one-out scores are wanted of.
+    """
+
+    def __init__(self, parts: dict[str, Scorer], banks: dict[str, torch.Tensor]):
+        self.parts, self.banks = parts, banks
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the banks, of shape `(clips,)`, float64."""
+        return torch.stack([part.score(queries) for part in self.parts.values()]).amin(0)
+
+    def leave_one_out(self) -> torch.Tensor:
+        """The score of every clip by the others, domain after domain, float64."""
+        scores = []
+        for domain, own in self.parts.items():
+            others = [part.score(self.banks[domain]) for name, part in self.parts.items() if name != domain]
+            scores.append(torch.stack([own.leave_one_out(), *others]).amin(0))
+        return torch.cat(scores)
+
+
+class ReducedScorer:
+    """A backend over other references than the normal clips themselves, such as cluster centers."""
+
+    def __init__(
+        self,
+        bank: torch.Tensor,
+        build: Callable[[torch.Tensor], Scorer],
+        references: Callable[[torch.Tensor], torch.Tensor],
+    ):
+        self.bank, self.build, self.references = bank, build, references
+        self.backend = build(references(bank))
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return self.backend.score(queries)
+
+    def leave_one_out(self) -> torch.Tensor:
+        """The score of each clip by references made without it; see [`cross_scores`]."""
+        return cross_scores(lambda kept: ReducedScorer(kept, self.build, self.references), self.bank)
+
+
+class ColumnScorer:
+    """A backend over some of the dimensions."""
+
+    def __init__(self, backend: Scorer, columns: slice):
+        self.backend, self.columns = backend, columns
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return self.backend.score(queries[:, self.columns])
+
+    def leave_one_out(self) -> torch.Tensor:
+        """Leave-one-out scores, float64."""
+        return self.backend.leave_one_out()
+
+
+def make_scorer(banks: dict[str, torch.Tensor], config: ScoringConfig) -> Scorer:
+    """
+    The scorer of one machine.
+
+    Args:
+        banks (`dict[str, torch.Tensor]`): by domain (`"source"` first, `"target"` where there is one), embeddings of
+            shape `(clips, dimensions)`; with `with_statistics` the statistics are the first dimensions.
+        config ([`ScoringConfig`]): the options.
+
+    Returns:
+        [`Scorer`]: its leave-one-out scores are in the order of the domains' clips.
+
+    Raises:
+        ValueError: the dimensions cannot be divided into `num_bands` equal parts.
+    """
+    if config.with_statistics:
+        return _beside_statistics(banks, config)
+    if not config.per_domain_banks or min(map(len, banks.values())) < config.minimum_clips:
+        banks = {"all": torch.cat(list(banks.values()))}
+    parts = [_over_bands(banks, name, config) for name in config.backends or ()]
+    return parts[0] if len(parts) == 1 else FusedScorer(parts, config.fusion or "mean")
+
+
+def _beside_statistics(banks: dict[str, torch.Tensor], config: ScoringConfig) -> Scorer:
+    own = replace(config, with_statistics=False)
+    statistics, others = slice(0, STATISTICS_SIZE), slice(STATISTICS_SIZE, None)
+    return FusedScorer(
+        [
+            ColumnScorer(make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, options), columns)
+            for columns, options in ((statistics, replace(own, num_bands=1)), (others, own))
+        ]
+    )
+
+
+def _over_bands(banks: dict[str, torch.Tensor], name: BackendName, config: ScoringConfig) -> Scorer:
+    dimensions = next(iter(banks.values())).shape[1]
+    if dimensions % config.num_bands:
+        raise ValueError(f"num_bands is {config.num_bands}, but an embedding has {dimensions} dimensions.")
+    if config.num_bands == 1:
+        return _over_domains(banks, name, config)
+    width = dimensions // config.num_bands
+    bands = []
+    for start in range(0, dimensions, width):
+        columns = slice(start, start + width)
+        own = {domain: bank[:, columns] for domain, bank in banks.items()}
+        bands.append(ColumnScorer(_over_domains(own, name, config), columns))
+    return FusedScorer(bands, config.band_fusion)
+
+
+def _over_domains(banks: dict[str, torch.Tensor], name: BackendName, config: ScoringConfig) -> Scorer:
+    def build(bank: torch.Tensor) -> Scorer:
+        return backend_class(name).build(bank, config)
+
+    parts: dict[str, Scorer] = {}
+    for domain, bank in banks.items():
+        references = _references(domain, banks, config)
+        parts[domain] = build(bank) if references is None else ReducedScorer(bank, build, references)
+        if config.normalization == "z":
+            parts[domain] = FusedScorer([parts[domain]])
+    return MinOverDomains(parts, banks) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _references(
+    domain: str, banks: dict[str, torch.Tensor], config: ScoringConfig
+) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """A function that makes other references of a bank; `None` where the clips themselves are the references."""
+    if domain == "target" and config.target == "smote":
+        return lambda bank: smote(bank, len(banks["source"]))
+    if domain == "target" and config.target == "mem_mixup":
+        return lambda bank: mem_mixup(bank, banks["source"])
+    if config.reduction == "none":
+        return None
+    reduce = k_means if config.reduction == "k_means" else k_center
+    return lambda bank: reduce(bank, config.num_references)

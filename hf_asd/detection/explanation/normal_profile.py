@@ -1,0 +1,169 @@
+"""How far the normal clips of a machine vary in what [`~hf_asd.audio.acoustic_features.extract_features`] tells."""
+
+import numpy as np
+from datasets import Dataset
+from scipy.ndimage import uniform_filter1d
+from scipy.spatial.distance import cdist
+from tqdm.auto import tqdm
+
+from ...audio.acoustic_features import extract_features, summarize_features
+from ...audio.reading import read_with_clipping
+
+
+MINIMUM_CLIPS = 4
+DOMAIN_CLIPS = 150  # clips of a domain that are listened to: more only move the limits outwards
+WIDTHS = (3, 9)  # sixths of an octave over which levels are averaged: half an octave and one and a half
+ALIKE = 4  # normal clips whose mean a clip's levels are compared with
+MARGIN = 1.5  # how far beyond the most unusual normal clip a finding has to be
+RARE_SHARE = 0.05  # of the normal clips show what is told about an alarm that nothing else explains
+# Least spread in dB that is believed: a dozen clips may agree by chance.
+SPREAD_FLOOR = {
+    "louder": 0.3,
+    "quieter": 0.3,
+    "tone": 0.5,
+    "burst": 0.5,
+    "knock": 0.5,
+    "rhythm": 0.5,
+    "dropout": 1.0,
+    "level_rise": 1.0,
+    "level_drop": 1.0,
+}
+
+
+class NormalProfile:
+    """
+    How the normal clips of one machine vary in what [`extract_features`] tells, and what none of them shows.
+
+    Levels are compared with those of the normal clips that sound most alike (a machine has several speeds), shifted to
+    the same loudness. Every value is standardized by the normal clips' mean and spread; of each kind of finding the
+    largest standardized value of a clip counts, and what normal clips reach when each is compared with the others is
+    the limit: a normal clip shows nothing.
+
+    Args:
+        summaries (`dict[str, np.ndarray]`): of [`summarize_features`], stacked over at least 4 normal clips, and `clipped`
+            (`(clips, 1)`) of [`~hf_asd.audio.reading.clipped_share`].
+
+    Attributes:
+        lowest_level, highest_level (`np.ndarray` of shape `(51,)`): range of the normal clips' levels in dB.
+        deficit (`float`): how far below all other normal clips one of them lies at most, mean over bands in dB.
+        limit (`dict[str, float]`): by kind of finding what a standardized value has to exceed.
+        rare (`dict[str, float]`): by kind what 5 % of the normal clips exceed, over the limit.
+        clipped (`float`): largest share of clipped samples of a normal clip.
+    """
+
+    def __init__(self, summaries: dict[str, np.ndarray]):
+        # Half precision is what is saved: a loaded profile gives the same reasons.
+        self.summaries = {name: values.astype(np.float16).astype(np.float32) for name, values in summaries.items()}
+        level = np.sort(self.summaries["level"], axis=0)
+        self.lowest_level, self.highest_level = level[0], level[-1]
+        others_lowest = np.where(self.summaries["level"] == level[0], level[1], level[0])
+        self.deficit = float(np.maximum(others_lowest - self.summaries["level"], 0).mean(1).max())
+        self.clipped = float(self.summaries["clipped"].max())
+        self.mean, self.spread, self.limit, self.rare = {}, {}, {}, {}
+        for kind, values in self._findings(self.summaries, leave_one_out_scores=True).items():
+            self.mean[kind], self.spread[kind], standardized = _standardize(values, SPREAD_FLOOR[kind])
+            # A dozen clips show less than what normal clips can do: three spreads are no finding.
+            self.limit[kind] = max(3.0, MARGIN * float(standardized.max()))
+            self.rare[kind] = float(np.quantile(standardized.max(1), 1 - RARE_SHARE)) / self.limit[kind]
+
+    def compare(self, summary: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """
+        A clip against the normal ones.
+
+        Args:
+            summary (`dict[str, np.ndarray]`): of [`summarize_features`].
+
+        Returns:
+            `dict[str, np.ndarray]`: by kind of finding the standardized value of each of its bands over the kind's
+            limit; above 1 it is something that no normal clip shows.
+        """
+        one = {name: np.asarray(values)[None] for name, values in summary.items()}
+        return {
+            kind: ((values[0] - self.mean[kind]) / self.spread[kind]) / self.limit[kind]
+            for kind, values in self._findings(one).items()
+        }
+
+    def residual(self, level: np.ndarray, leave_one_out_scores: bool = False) -> np.ndarray:
+        """
+        Levels above those of the normal clips that sound most alike.
+
+        Args:
+            level (`np.ndarray` of shape `(clips, 51)`): of [`extract_features`].
+            leave_one_out_scores (`bool`, *optional*, defaults to `False`): the clips are the normal ones themselves, each of which
+                is compared with the others.
+
+        Returns:
+            `np.ndarray` of shape `(clips, 51)`: in dB; the median over bands is 0.
+        """
+        normal = self.summaries["level"] - self.summaries["level"].mean(1, keepdims=True)
+        level = level - level.mean(1, keepdims=True)
+        distances = cdist(level, normal, "cityblock")
+        if leave_one_out_scores:
+            np.fill_diagonal(distances, np.inf)
+        alike = np.argsort(distances, axis=1)[:, : min(ALIKE, len(normal) - 1)]
+        residual = level - normal[alike].mean(1)
+        return residual - np.median(residual, axis=1, keepdims=True)
+
+    def _findings(self, summaries: dict[str, np.ndarray], leave_one_out_scores: bool = False) -> dict[str, np.ndarray]:
+        residual = self.residual(summaries["level"], leave_one_out_scores)
+        wide = np.concatenate([uniform_filter1d(residual, width, axis=1, mode="nearest") for width in WIDTHS], axis=1)
+        return {
+            "louder": wide,
+            "quieter": -wide,
+            "tone": summaries["tone"],
+            "burst": summaries["burst"],
+            "knock": summaries["knock"],
+            "rhythm": summaries["rhythm"],
+            "dropout": summaries["dropout"],
+            "level_rise": summaries["loudness"],
+            "level_drop": -summaries["loudness"],
+        }
+
+
+def _standardize(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and spread over clips, and every clip's values standardized by those of the others (in closed form)."""
+    values, n = values.astype(np.float64), len(values)
+    mean, spread = values.mean(0), values.std(0, ddof=1)
+    deviations = values - mean
+    variance = (np.square(spread) * (n - 1) - np.square(deviations) * n / (n - 1)) / (n - 2)
+    others = np.maximum(np.sqrt(np.maximum(variance, 0)), floor)
+    return mean, np.maximum(spread, floor), deviations * n / (n - 1) / others
+
+
+def fit_profiles(dataset: Dataset, channel: int | str = 0) -> dict[str, NormalProfile]:
+    """
+    Listens to the normal clips of every machine.
+
+    Args:
+        dataset (`datasets.Dataset`): normal clips; `audio`, `machine` and `domain` are read. Of a domain with more
+            than 150 clips, 150 spread evenly are heard.
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+
+    Returns:
+        `dict[str, NormalProfile]`: by machine; machines with fewer than 4 clips have none.
+
+    Raises:
+        BadAudioError: a recording cannot be used.
+    """
+    machines, domains = np.array(dataset["machine"][:]), np.array(dataset["domain"][:])
+    chosen = {}
+    for machine in sorted(set(machines.tolist())):
+        parts = []
+        for domain in sorted(set(domains[machines == machine].tolist())):
+            rows = np.flatnonzero((machines == machine) & (domains == domain))
+            parts.append(rows[np.unique(np.linspace(0, len(rows) - 1, DOMAIN_CLIPS).astype(int))])
+        chosen[machine] = np.concatenate(parts)
+    profiles = {}
+    total = sum(map(len, chosen.values()))
+    with tqdm(total=total, desc="listening to normal clips", unit="clip", delay=2) as progress:
+        for machine, rows in chosen.items():
+            summaries = []
+            for columns in dataset.select(rows).select_columns("audio"):
+                samples, clipped = read_with_clipping(columns["audio"], channel=channel, allow_silence=False)
+                summaries.append(summarize_features(extract_features(samples)) | {"clipped": np.array([clipped])})
+                progress.update()
+            if len(summaries) >= MINIMUM_CLIPS:
+                profiles[machine] = NormalProfile(
+                    {name: np.stack([summary[name] for summary in summaries]) for name in summaries[0]}
+                )
+    return profiles

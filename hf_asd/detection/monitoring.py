@@ -1,0 +1,199 @@
+"""A detector that keeps listening: growing files, folders and pipes, window by window, in constant memory."""
+
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from ..audio.channels import select_channel
+from ..audio.reading import MINIMUM_SECONDS
+from ..data.folder import AUDIO_SUFFIXES
+from .alarm import AlarmPolicy
+from .detector import AnomalyDetector
+
+
+POLL_SECONDS = 0.5
+SETTLED_SECONDS = 2.0  # a file of a watched folder is read when nobody has written to it for so long
+PIPE = "-"
+
+
+def monitor(
+    detector: AnomalyDetector,
+    source: str | Path,
+    policy: AlarmPolicy | None = None,
+    machine: str | None = None,
+    window_seconds: float = 10.0,
+    wait_seconds: float = 0.0,
+    sampling_rate: int = 16_000,
+    channels: int = 1,
+    explain: bool = False,
+    pipe: BinaryIO | None = None,
+) -> Iterator[dict]:
+    """
+    Decides about a stream of sound, window by window.
+
+    Input that cannot be read or decided about gives a line that says so, and the next window is taken.
+
+    Args:
+        detector ([`AnomalyDetector`]): fitted with clips about as long as a window.
+        source (`str` or `Path`): a recording that may still grow, a folder that recordings are put into (each is read
+            once, in order of arrival, by name among those that are there at once), or `"-"`: raw PCM from a pipe,
+            signed 16 bit, little endian, channels interleaved.
+        policy ([`AlarmPolicy`], *optional*): when decisions are an alarm.
+        machine (`str`, *optional*): which machine it is; needed when the detector knows several.
+        window_seconds (`float`, *optional*, defaults to 10.0): length of a window; at least 0.5 s. What is left at the
+            end of a recording is a window too if it is half as long, or all there is.
+        wait_seconds (`float`, *optional*, defaults to 0.0): how long to wait for a file to grow or for another one in
+            the folder, before ending; `inf` never ends. A pipe ends when it is closed.
+        sampling_rate (`int`, *optional*, defaults to 16000), channels (`int`, *optional*, defaults to 1): of a pipe.
+        explain (`bool`, *optional*, defaults to `False`): adds reasons in words.
+        pipe (`BinaryIO`, *optional*): read instead of standard input.
+
+    Yields:
+        `dict`: `source`, `start_s` and `end_s` (seconds within the recording or since the pipe was opened), what
+        [`AnomalyDetector.__call__`] tells, `alarm` (whether an alarm stands) and `event` (`"raised"`, `"cleared"` or
+        `None`); or `source`, `start_s` and `error`.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: options that are not accepted, or a machine that the detector does not know.
+    """
+    if window_seconds < MINIMUM_SECONDS or not wait_seconds >= 0 or sampling_rate < 1 or channels < 1:
+        raise ValueError(
+            f"window_seconds is {window_seconds} (accepted: {MINIMUM_SECONDS} or more), wait_seconds {wait_seconds} "
+            f"(0 or more), sampling_rate {sampling_rate} and channels {channels} (1 or more)."
+        )
+    machine = detector.known_machine(machine)
+    if str(source) == PIPE:
+        parts = _pipe_windows(pipe or sys.stdin.buffer, window_seconds, sampling_rate, channels)
+    elif Path(source).is_dir():
+        parts = _folder_windows(Path(source), window_seconds, wait_seconds)
+    elif Path(source).is_file():
+        parts = _file_windows(Path(source), window_seconds, wait_seconds)
+    else:
+        raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
+    return _decide(detector, parts, policy or AlarmPolicy(), machine, explain)
+
+
+def print_lines(lines: Iterator[dict]) -> int:
+    """
+    Writes one JSON object a line to standard output, and a summary to standard error.
+
+    Args:
+        lines (`Iterator[dict]`): of [`monitor`]; an interrupt from the keyboard ends them.
+
+    Returns:
+        `int`, the exit code: 0 done, 2 something could not be read or nothing was decided.
+    """
+    counts = Counter()
+    try:
+        for line in lines:
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+            counts.update(errors="error" in line, windows="error" not in line, alarms=line.get("event") == "raised")
+            counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
+    except KeyboardInterrupt:
+        pass
+    names = ("windows", "anomalies", "undecided", "alarms", "errors")
+    print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
+    return 2 if counts["errors"] or not counts["windows"] else 0
+
+
+def _decide(detector, parts, policy, machine, explain) -> Iterator[dict]:
+    for part in parts:
+        line = {"source": part["source"], "start_s": round(part["start_s"], 3)}
+        if "error" in part:
+            yield line | {"error": part["error"]}
+            continue
+        samples, rate = part["samples"], part["rate"]
+        line["end_s"] = round(part["start_s"] + len(samples) / rate, 3)
+        try:
+            if not np.isfinite(samples).all():
+                raise ValueError(f"holds {int((~np.isfinite(samples)).sum())} samples that are NaN or infinite.")
+            mono = select_channel(samples, detector.config.channel)
+            line |= detector(mono, rate, machine, explain)
+        except ValueError as error:  # the next window may be good
+            yield line | {"error": str(error)}
+            continue
+        event = policy.update(line["is_anomaly"])
+        yield line | {"alarm": policy.standing, "event": event}
+
+
+def _pipe_windows(pipe: BinaryIO, seconds: float, rate: int, channels: int) -> Iterator[dict]:
+    frame = 2 * channels
+    size = round(seconds * rate) * frame
+    start = 0.0
+    while content := pipe.read(size):
+        whole = len(content) - len(content) % frame
+        samples = np.frombuffer(content[:whole], dtype="<i2").reshape(-1, channels).astype(np.float32) / 2**15
+        if len(content) == size or _is_enough(len(samples) / rate, start, seconds):
+            yield {"source": PIPE, "start_s": start, "samples": samples, "rate": rate}
+        if whole < len(content):
+            text = f"the pipe ended within a sample: {len(content) - whole} of {frame} bytes; are the channels right?"
+            yield {"source": PIPE, "start_s": start, "error": text}
+        start += len(samples) / rate
+
+
+def _folder_windows(folder: Path, seconds: float, wait: float) -> Iterator[dict]:
+    # Remembering the latest arrival instead of every name keeps the memory constant.
+    latest, idle_since = -math.inf, time.monotonic()
+    while True:
+        settled = time.time() - SETTLED_SECONDS if wait else math.inf
+        arrivals = {}
+        for path in folder.iterdir():
+            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file():
+                arrived = path.stat().st_ctime
+                if latest < arrived < settled:
+                    arrivals[path] = arrived
+        for path in sorted(arrivals):
+            yield from _file_windows(path, seconds, 0.0)
+        if arrivals:
+            latest, idle_since = max(arrivals.values()), time.monotonic()
+        elif time.monotonic() - idle_since >= wait:
+            return
+        else:
+            time.sleep(POLL_SECONDS)
+
+
+def _file_windows(path: Path, seconds: float, wait: float) -> Iterator[dict]:
+    position, rate, idle_since = 0, 1, time.monotonic()
+    while True:
+        error, left = None, 0
+        try:
+            # Opened anew: only then a decoder sees what was added.
+            with soundfile.SoundFile(path) as file:
+                rate, size = file.samplerate, round(seconds * file.samplerate)
+                if file.frames < position:
+                    text = f"is shorter than before ({file.frames} samples); read from its start again"
+                    yield {"source": str(path), "start_s": position / rate, "error": text}
+                    position = 0
+                file.seek(position)
+                while file.frames - position >= size:
+                    samples = file.read(size, dtype="float32", always_2d=True)
+                    yield {"source": str(path), "start_s": position / rate, "samples": samples, "rate": rate}
+                    position, idle_since = position + size, time.monotonic()
+                left = file.frames - position
+        except (soundfile.LibsndfileError, OSError) as problem:  # it may be whole at the next look
+            error = f"cannot be read as audio: {problem}"
+        if time.monotonic() - idle_since < wait:
+            time.sleep(POLL_SECONDS)
+            continue
+        if error is None and left and _is_enough(left / rate, position, seconds):
+            samples, rate = soundfile.read(path, start=position, dtype="float32", always_2d=True)
+            yield {"source": str(path), "start_s": position / rate, "samples": samples, "rate": rate}
+        elif error is None and position + left < MINIMUM_SECONDS * rate:
+            error = f"is too short, {left / rate:.3f} s; at least {MINIMUM_SECONDS} s are needed"
+        if error is not None:
+            yield {"source": str(path), "start_s": position / rate, "error": error}
+        return
+
+
+def _is_enough(left_seconds: float, position: float, seconds: float) -> bool:
+    """Whether the rest of a recording is a window: half as long as one, or the whole recording."""
+    return left_seconds >= (seconds / 2 if position else MINIMUM_SECONDS)

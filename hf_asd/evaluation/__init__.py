@@ -1,0 +1,1 @@
+"""Official scores of scored datasets and submission files."""

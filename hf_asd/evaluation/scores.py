@@ -1,0 +1,293 @@
+"""A scored dataset or submission files -> the official table of their year."""
+
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from ..data.dcase.ground_truth import load_ground_truth
+from ..metrics.bootstrap import bootstrap_official_scores, confidence_interval, two_sided_p_value
+from ..metrics.functional import official_score, score_table, section_rows, term_names
+from .submission import check_same_clips, read_submission, write_submission
+
+
+__all__ = [
+    "compare_scores",
+    "compare_systems",
+    "evaluate_scores",
+    "evaluate_submission",
+    "format_comparison",
+    "format_table",
+    "labeled_subset",
+    "read_submission",
+    "write_submission",
+]
+
+NEEDED = ("machine", "section", "domain", "condition", "anomaly_score")
+
+
+def evaluate_scores(
+    dataset: Dataset,
+    year: int = 2025,
+    *,
+    max_fpr: float = 0.1,
+    resamples: int = 0,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """
+    The official scores of a scored dataset: per machine and section, per machine, and in total.
+
+    Args:
+        dataset (`datasets.Dataset`): test rows with the columns `machine`, `section`, `domain`, `condition`,
+            `anomaly_score` and, where precision, recall and F1 are wanted, `is_anomaly`.
+        year (`int`, *optional*, defaults to 2025): whose definition is used, 2020 to 2026 (see
+            [`~hf_asd.metrics.functional.section_terms`]). 2020 needs no domains.
+        max_fpr (`float`, *optional*, defaults to 0.1): largest false-positive rate of the partial AUC.
+        resamples (`int`, *optional*, defaults to 0): bootstrap resamples for a confidence interval; 0 for none.
+        confidence (`float`, *optional*, defaults to 0.95): how often the interval should cover the score.
+        seed (`int`, *optional*, defaults to 0): of the bootstrap.
+
+    Returns:
+        `dict`: as of [`~hf_asd.metrics.functional.score_table`] (`official_score`, means of the terms, `machines`,
+        `sections`), with resamples also `confidence_interval` (low, high) of the official score and `confidence`.
+
+    Raises:
+        ValueError: a column or a class is missing, a condition is unknown, a score is NaN; names machine and section.
+    """
+    columns = _columns(dataset)
+    result = score_table(**columns, year=year, decisions=_decisions(dataset), max_fpr=max_fpr)
+    if resamples:
+        samples = bootstrap_official_scores(**columns, year=year, resamples=resamples, seed=seed, max_fpr=max_fpr)
+        interval = confidence_interval(samples, confidence)
+        result |= {"confidence_interval": interval, "confidence": confidence, "resamples": resamples}
+    return result
+
+
+def labeled_subset(scored: Dataset) -> tuple[Dataset, int]:
+    """
+    What can be measured on own recordings, which may lack labels.
+
+    Args:
+        scored (`datasets.Dataset`): rows as for [`evaluate_scores`], whatever their condition and domain.
+
+    Returns:
+        `tuple[Dataset, int]`: the rows of known condition of those machines (and sections) that have normal and
+        anomalous ones, perhaps none; and the year whose official score they allow: 2025 where all of their domains
+        are known and have normal clips, else 2020, whose score (the mean of AUC and partial AUC) needs no domains.
+    """
+    conditions, domains = np.array(scored["condition"][:]), np.array(scored["domain"][:])
+    kept, has_domains = [], True
+    for _, _, rows in section_rows(scored["machine"], scored["section"]):
+        normal, anomalous = (rows[conditions[rows] == condition] for condition in ("normal", "anomaly"))
+        if len(normal) and len(anomalous):
+            kept += sorted([*normal, *anomalous])
+            has_domains &= set(domains[normal]) == {"source", "target"} >= set(domains[anomalous])
+    return scored.select(kept), 2025 if has_domains else 2020
+
+
+def evaluate_submission(
+    folder: str | Path,
+    truth: str | Path,
+    year: int = 2025,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """
+    The official scores of a folder of submission files.
+
+    Args:
+        folder (`str` or `Path`): the result files (see [`~hf_asd.evaluation.submission.read_submission`]).
+        truth (`str` or `Path`): the ground truth (see [`~hf_asd.data.dcase.ground_truth.load_ground_truth`]).
+        year (`int`, *optional*, defaults to 2025): 2020 to 2026.
+        resamples (`int`, *optional*, defaults to 1000), confidence (`float`, *optional*, defaults to 0.95), seed
+            (`int`, *optional*, defaults to 0): of the bootstrap, as for [`evaluate_scores`].
+
+    Returns:
+        `dict`: as of [`evaluate_scores`].
+
+    Raises:
+        FileNotFoundError, ValueError: as for reading the two folders, or they are not of the same clips.
+    """
+    dataset = _with_truth(folder, truth, year)
+    return evaluate_scores(dataset, year, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def compare_scores(
+    a: Dataset,
+    b: Dataset,
+    year: int = 2025,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """
+    Two systems on the same clips, by a paired bootstrap: every resample draws the same clips for both.
+
+    Args:
+        a (`datasets.Dataset`), b (`datasets.Dataset`): scored rows as for [`evaluate_scores`], with `clip_id`; the
+            order may differ.
+        year (`int`, *optional*, defaults to 2025), resamples (`int`, *optional*, defaults to 1000), confidence
+            (`float`, *optional*, defaults to 0.95), seed (`int`, *optional*, defaults to 0): as for
+            [`evaluate_scores`].
+
+    Returns:
+        `dict`: `a` and `b` (their results), `difference` (b minus a) of the official scores, its
+        `confidence_interval`, `p_value` (two-sided: how often a resample's difference has the other sign) and
+        `machines`, machine -> difference.
+
+    Raises:
+        ValueError: the two are not of the same clips or disagree on a clip's condition or domain.
+    """
+    check_same_clips(a["clip_id"][:], b["clip_id"][:], "the first system", "the second")
+    place = {clip_id: row for row, clip_id in enumerate(b["clip_id"][:])}
+    b = b.select([place[clip_id] for clip_id in a["clip_id"][:]])
+    ours, theirs = _columns(a), _columns(b)
+    for name in ("labels", "domains"):
+        differing = np.flatnonzero(ours[name] != theirs[name])
+        if len(differing):
+            clip_id = a["clip_id"][int(differing[0])]
+            raise ValueError(f"the two systems disagree on the {name} of {len(differing)} clips, such as {clip_id}.")
+    result_a, result_b = evaluate_scores(a, year), evaluate_scores(b, year)
+    scores = np.stack([ours["scores"], theirs["scores"]])
+    samples = bootstrap_official_scores(**(ours | {"scores": scores}), year=year, resamples=resamples, seed=seed)
+    differences = samples[1] - samples[0]
+    return {
+        "a": result_a,
+        "b": result_b,
+        "difference": result_b["official_score"] - result_a["official_score"],
+        "confidence_interval": confidence_interval(differences, confidence),
+        "confidence": confidence,
+        "resamples": resamples,
+        "p_value": two_sided_p_value(differences),
+        "machines": {
+            machine: result_b["machines"][machine]["official_score"] - means["official_score"]
+            for machine, means in result_a["machines"].items()
+        },
+    }
+
+
+def compare_systems(
+    a: str | Path,
+    b: str | Path,
+    truth: str | Path,
+    year: int = 2025,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """
+    [`compare_scores`] of two folders of submission files against a ground truth.
+
+    Args:
+        a (`str` or `Path`), b (`str` or `Path`): folders of result files.
+        truth (`str` or `Path`): the ground truth.
+        year, resamples, confidence, seed: as for [`compare_scores`].
+
+    Returns:
+        `dict`: as of [`compare_scores`].
+    """
+    systems = [_with_truth(folder, truth, year) for folder in (a, b)]
+    return compare_scores(*systems, year, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def format_table(result: dict) -> str:
+    """
+    A result as a text table, in percent.
+
+    Args:
+        result (`dict`): of [`evaluate_scores`] or [`evaluate_submission`].
+
+    Returns:
+        `str`: one line a section, the mean over all of them (harmonic; arithmetic for 2020), and the official score.
+    """
+    names = term_names(result["year"])
+    decided = [name for name in result["sections"][0] if name.startswith("f1")]
+    columns = [*names, "official", *decided]
+    machines = [f"{section['machine']} {section['section']}" for section in result["sections"]]
+    width = max(len("harmonic mean"), *map(len, machines)) + 2
+    lines = ["".join([f"{'machine':<{width}}", *(f"{name.replace('_', ' '):>13}" for name in columns)])]
+    for machine, section in zip(machines, result["sections"], strict=True):
+        values = [section[name] for name in names]
+        values += [official_score([section], result["year"]), *(section[name] for name in decided)]
+        lines.append("".join([f"{machine:<{width}}", *(f"{100 * value:13.2f}" for value in values)]))
+    label = "mean" if result["year"] == 2020 else "harmonic mean"
+    totals = [result[name] for name in names] + [result["official_score"]]
+    lines.append("".join([f"{label:<{width}}", *(f"{100 * value:13.2f}" for value in totals)]))
+    score = f"official score {result['year']}: {100 * result['official_score']:.2f} %"
+    if "confidence_interval" in result:
+        low, high = result["confidence_interval"]
+        score += f" ({100 * result['confidence']:.0f} % confidence interval {100 * low:.2f} to {100 * high:.2f})"
+    return "\n".join([*lines, score])
+
+
+def format_comparison(result: dict, a: str = "a", b: str = "b") -> str:
+    """
+    A comparison as a text table, in percent.
+
+    Args:
+        result (`dict`): of [`compare_scores`] or [`compare_systems`].
+        a (`str`, *optional*, defaults to `"a"`), b (`str`, *optional*, defaults to `"b"`): the systems' names.
+
+    Returns:
+        `str`: one line a machine, one for the official score, and the verdict.
+    """
+    width = max(len("official score"), *map(len, result["machines"])) + 2
+    shown = [name if len(name) <= 20 else f"...{name[-17:]}" for name in (a, b)]
+    lines = [f"{'machine':<{width}}{shown[0]:>22}{shown[1]:>22}{'difference':>13}"]
+    rows = [
+        (machine, *(result[side]["machines"][machine]["official_score"] for side in "ab"), difference)
+        for machine, difference in result["machines"].items()
+    ]
+    rows.append(("official score", *(result[side]["official_score"] for side in "ab"), result["difference"]))
+    for name, first, second, difference in rows:
+        lines.append(f"{name:<{width}}{100 * first:22.2f}{100 * second:22.2f}{100 * difference:+13.2f}")
+    low, high = result["confidence_interval"]
+    better = "no clear difference" if low <= 0 <= high else f"{b if low > 0 else a} is better"
+    return "\n".join(
+        [
+            *lines,
+            f"difference {100 * result['difference']:+.2f}, {100 * result['confidence']:.0f} % confidence interval "
+            f"{100 * low:+.2f} to {100 * high:+.2f}, p = {result['p_value']:.3g} "
+            f"(paired bootstrap, {result['resamples']} resamples): {better}",
+        ]
+    )
+
+
+def _columns(dataset: Dataset) -> dict[str, np.ndarray]:
+    """The columns that scoring needs, as arrays named as in [`~hf_asd.metrics.functional.score_table`]."""
+    missing = [name for name in NEEDED if name not in dataset.column_names]
+    if missing:
+        raise ValueError(f"the dataset lacks {', '.join(missing)}; it has {', '.join(dataset.column_names)}.")
+    machines, sections, domains, conditions, scores = (np.array(dataset[name][:]) for name in NEEDED)
+    strange = sorted(set(conditions.tolist()) - {"normal", "anomaly"})
+    if strange:
+        raise ValueError(
+            f"{np.isin(conditions, strange).sum()} of {len(conditions)} clips have the condition "
+            f"{', '.join(strange)}; scoring needs normal or anomaly. For evaluation data give the ground truth."
+        )
+    labels = (conditions == "anomaly").astype(int)
+    return {"labels": labels, "scores": scores, "machines": machines, "sections": sections, "domains": domains}
+
+
+def _decisions(dataset: Dataset) -> np.ndarray | None:
+    if "is_anomaly" not in dataset.column_names or None in dataset["is_anomaly"][:]:
+        return None
+    return np.array(dataset["is_anomaly"][:]).astype(int)
+
+
+def _with_truth(folder: str | Path, truth: str | Path, year: int) -> Dataset:
+    """Submitted scores beside the true conditions and domains, matched by machine and file name."""
+    submitted = read_submission(folder, year)
+    known = load_ground_truth(truth, year)
+    keys = list(zip(submitted["machine"][:], submitted["file_name"][:], strict=True))
+    check_same_clips(keys, known, f"{folder}", f"{truth}")
+    columns = submitted.remove_columns("domain").to_dict()
+    columns["domain"] = [known[key]["domain"] for key in keys]
+    columns["condition"] = [known[key]["condition"] for key in keys]
+    columns["clip_id"] = [f"{machine}/test/{name.rsplit('.', 1)[0]}" for machine, name in keys]
+    return Dataset.from_dict(columns)

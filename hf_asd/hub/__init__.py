@@ -1,0 +1,1 @@
+"""Push and pull: files on the Hub, cards, metric Spaces."""

@@ -1,8 +1,0 @@
-"""The small encoder that comes with the package: its weights lie beside this file, its card is README.md."""
-
-from pathlib import Path
-
-
-OFFLINE_ENCODER = Path(__file__).parent
-# Fewer normal clips make no stable memory of two embeddings, and more faults are missed at the threshold.
-OFFLINE_CLIPS = 30

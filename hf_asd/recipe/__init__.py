@@ -1,0 +1,1 @@
+"""A recipe: what can be configured, reading it, and running its stages."""

@@ -1,0 +1,1 @@
+"""A scored dataset -> one HTML page."""

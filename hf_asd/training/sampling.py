@@ -1,0 +1,176 @@
+"""Which clip is heard when, how much of it and with which random choices: a matter of the seed alone, not of the processes."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from ..audio.filter_bank import FRAME_SAMPLES, HOP_SAMPLES
+from ..audio.reading import SAMPLING_RATE, duration, read_audio
+
+
+POOL_STEPS = 64  # at most so many steps' clips are sorted by length together
+
+
+class Draw(NamedTuple):
+    """One clip of a batch: its row, the seed of everything random about it, and its length in frames of 10 ms."""
+
+    row: int
+    seed: int
+    frames: int
+
+
+def frames_of(crop_seconds: float, patch_size: int = 16) -> int:
+    """
+    Frames of a crop: a multiple of `patch_size`, at least one patch.
+
+    Raises:
+        ValueError: `crop_seconds` is shorter than a patch.
+    """
+    frames = int(crop_seconds * SAMPLING_RATE / HOP_SAMPLES) // patch_size * patch_size
+    if frames < patch_size:
+        raise ValueError(
+            f"crop_seconds is {crop_seconds}; accepted are {patch_size * HOP_SAMPLES / SAMPLING_RATE} up."
+        )
+    return frames
+
+
+def crop_lengths(rows: Dataset, frames: int, patch_size: int = 16) -> np.ndarray:
+    """
+    How much of every recording fits into a crop; only headers are read.
+
+    Args:
+        rows (`datasets.Dataset`): with `audio`.
+        frames (`int`): the longest crop.
+        patch_size (`int`, *optional*, defaults to 16): lengths are multiples of it.
+
+    Returns:
+        `np.ndarray` of shape `(rows,)`, int64, frames.
+
+    Raises:
+        BadAudioError: a recording cannot be read or is too short.
+    """
+    audios = tqdm(rows.select_columns("audio"), desc="lengths", unit="clip", delay=2, disable=None)
+    samples = np.array([int(duration(row["audio"]) * SAMPLING_RATE) for row in audios])
+    whole = (samples - FRAME_SAMPLES) // HOP_SAMPLES + 1
+    return np.minimum(whole, frames) // patch_size * patch_size
+
+
+class ClipSampler(torch.utils.data.Sampler):
+    """
+    The clips of a whole run in their order. Every pass hears each clip as often as its weight says, in a new order;
+    clips of like length share a step and are cropped to the shortest of them, so nothing is filled up or repeated.
+
+    A step is all clips between two updates of the weights, those of all processes and of accumulated batches: however
+    it is dealt out, the same clips are heard in the same step.
+
+    Args:
+        frames (`np.ndarray` of shape `(rows,)`): longest crop of every row, as of [`crop_lengths`].
+        step_clips (`int`): clips a step.
+        steps (`int`): of the run.
+        seed (`int`): of order and random choices.
+        weights (`np.ndarray` of shape `(rows,)`, *optional*): how often a pass hears each row, on average where that
+            is no whole number; once by default.
+    """
+
+    def __init__(
+        self, frames: np.ndarray, step_clips: int, steps: int, seed: int = 0, weights: np.ndarray | None = None
+    ):
+        self.frames = frames
+        self.step_clips = step_clips
+        self.steps = steps
+        self.seed = seed
+        self.weights = np.ones(len(frames)) if weights is None else weights
+
+    def __len__(self) -> int:
+        return self.steps * self.step_clips
+
+    def __iter__(self) -> Iterator[Draw]:
+        rows = self._rows()
+        # Of about one pass at most: several passes sorted together would put the same clip into a step many times.
+        pool_steps = min(POOL_STEPS, max(1, int(self.weights.sum()) // self.step_clips))
+        for first in range(0, self.steps, pool_steps):
+            rng = np.random.default_rng([self.seed, 1, first])
+            steps = min(pool_steps, self.steps - first)
+            pool = np.fromiter(itertools.islice(rows, steps * self.step_clips), dtype=np.int64)
+            # Stable: clips of one length keep their random order, from step to step and, once mixed again, within one.
+            pool = pool[self.frames[pool].argsort(kind="stable")].reshape(steps, self.step_clips)
+            pool = rng.permuted(pool, axis=1)
+            for step in pool[rng.permutation(steps)].tolist():
+                frames = int(self.frames[step].min())
+                seeds = rng.integers(2**63, size=self.step_clips, dtype=np.int64).tolist()
+                yield from (Draw(row, seed, frames) for row, seed in zip(step, seeds, strict=True))
+
+    def _rows(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, 0])
+        phase = rng.random(len(self.weights))
+        for number in itertools.count():
+            # A weight of 0.5 is heard in every second pass, half of such rows in each.
+            before, after = np.floor(number * self.weights + phase), np.floor((number + 1) * self.weights + phase)
+            yield from rng.permutation(np.arange(len(self.weights)).repeat((after - before).astype(int)))
+
+
+class CroppedClips(torch.utils.data.Dataset):
+    """
+    Rows whose recordings are read from disk when their turn comes.
+
+    Args:
+        rows (`datasets.Dataset`): with `audio`; other columns are passed on.
+        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+    """
+
+    def __init__(self, rows: Dataset, channel: int | str = 0):
+        self.rows = rows
+        self.channel = channel
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, draw: Draw) -> dict:
+        """The row with `samples`, a random crop (float32, full scale at 1, 16 kHz), and the seed of its `augmentation_seeds`."""
+        row = self.rows[draw.row]
+        samples = read_audio(row.pop("audio"), channel=self.channel)
+        length = (draw.frames - 1) * HOP_SAMPLES + FRAME_SAMPLES
+        start = np.random.default_rng(draw.seed).integers(max(0, len(samples) - length) + 1)
+        return {**row, "samples": samples[start : start + length], "augmentation_seeds": draw.seed}
+
+
+class ClipCollator:
+    """
+    Cropped clips -> a batch of what the encoder reads.
+
+    Args:
+        feature_extractor (`FeatureExtractionMixin`): of the encoder that is trained.
+    """
+
+    def __init__(self, feature_extractor):
+        self.feature_extractor = feature_extractor
+
+    def __call__(self, clips: list[dict]) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            clips (`list[dict]`): of [`CroppedClips`], with `label` and `weight` where there are any.
+
+        Returns:
+            `dict`: what the feature extractor gives for the batch, such as `input_values` (float32,
+            `(clips, frames, mel_bins)`); `augmentation_seeds` (int64, `(clips,)`), the seeds; and `labels` (int64, `(clips,)`) and
+            `weights` (float32, `(clips,)`) where clips have them.
+        """
+        samples = [clip["samples"] for clip in clips]
+        batch = dict(self.feature_extractor(samples, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
+        batch["augmentation_seeds"] = torch.tensor([clip["augmentation_seeds"] for clip in clips])
+        if "label" in clips[0]:
+            batch["labels"] = torch.tensor([clip["label"] for clip in clips])
+        if "weight" in clips[0]:
+            batch["weights"] = torch.tensor([clip["weight"] for clip in clips], dtype=torch.float32)
+        return batch
+
+
+def loader_workers(processes: int) -> int:
+    """Processes that read ahead: none on a CPU, which has no time to spare; with a GPU up to 8 for each of them."""
+    return min(8, max(1, os.cpu_count() // processes)) if torch.cuda.is_available() else 0

@@ -1,0 +1,77 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from sounds import RATE, hum
+
+from hf_asd import (
+    AnomalyDetector,
+    DetectorConfig,
+    EatConfig,
+    EatFeatureExtractor,
+    EatModel,
+    SpectralStatistics,
+    TransformerEncoder,
+    load_folder,
+)
+from hf_asd.detection.backends.composite import STATISTICS_SIZE
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("fan"), np.random.default_rng(0)
+    for clip in range(12):
+        soundfile.write(folder / f"{clip:02d}.wav", hum(rng), RATE)
+    return load_folder(folder)["train"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"preset": "max", "threshold_method": "quantile"},
+        {"backends": ("euclidean", "lof"), "fusion": "min", "normalization": "ratio", "num_neighbors": 2},
+        {"statistics": "acoustic_features"},
+        {"statistics": "mean", "preset": "fast", "reduction": "k_center", "num_references": 5, "num_bands": 2},
+    ],
+)
+def test_every_word_survives_the_disk(clips, tmp_path, options):
+    detector = AnomalyDetector(config=DetectorConfig(**options)).fit(clips)
+    loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
+    assert loaded.config == detector.config
+    if loaded.config.statistics == "quantiles":
+        assert loaded.score_map(np.ones(RATE, dtype=np.float32), RATE).shape == (98, 128)
+    rng = np.random.default_rng(1)
+    for samples in (hum(rng), hum(rng, 170.0), hum(rng) * 30, np.zeros(RATE, dtype=np.float32)):
+        assert loaded(samples, RATE, explain=True) == detector(samples, RATE, explain=True)
+    assert loaded(hum(rng, 170.0), RATE, explain=True)["reasons"][0]["kind"] != "cannot_tell"
+
+
+def test_statistics_beside_an_encoder_survive_the_disk(clips, tmp_path):
+    config = EatConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    TransformerEncoder(EatModel(config), EatFeatureExtractor()).save_pretrained(tmp_path / "eat")
+    detector = AnomalyDetector.from_encoder(tmp_path / "eat", pooling="bands_std", with_statistics=True).fit(clips)
+    assert detector.encoder.dimensions == SpectralStatistics().dimensions + 8 * 2 * 16
+    assert SpectralStatistics().dimensions == STATISTICS_SIZE
+    loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
+    samples = hum(np.random.default_rng(1), 170.0)
+    assert loaded(samples, RATE, explain=True) == detector(samples, RATE, explain=True)
+    alone = AnomalyDetector().fit(clips)
+    np.testing.assert_array_equal(loaded.score_map(samples, RATE), alone.score_map(samples, RATE))
+    with pytest.raises(ValueError, match="with_statistics puts spectral statistics beside an encoder"):
+        AnomalyDetector.from_encoder(None, with_statistics=True)
+
+
+def test_every_file_is_vouched_for_and_none_of_another_detector_stays(clips, tmp_path):
+    folder = AnomalyDetector().fit(clips).save_pretrained(tmp_path / "detector")
+    listed = json.loads((folder / "detector.json").read_text())["files"]
+    assert set(listed) == {"config.json", "memory_bank.safetensors", "normal_sounds.safetensors"}
+    sounds = folder / "normal_sounds.safetensors"
+    content = bytearray(sounds.read_bytes())
+    content[-1] ^= 1
+    sounds.write_bytes(content)
+    with pytest.raises(ValueError, match="normal_sounds.safetensors: was changed after the detector was saved"):
+        AnomalyDetector.from_pretrained(folder)
+    AnomalyDetector().fit(clips, with_reasons=False).save_pretrained(folder)
+    assert not sounds.exists() and AnomalyDetector.from_pretrained(folder).profiles == {}
