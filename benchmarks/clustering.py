@@ -30,7 +30,7 @@ from hf_asd.clustering.num_clusters import choose_num_clusters, leading_componen
 from hf_asd.clustering.pseudo_attributes import cluster_machine, clustered_space
 from hf_asd.data.dcase.loading import load_attribute_truth, load_dcase
 from hf_asd.data.schema import attribute_label
-from hf_asd.embedding import get_embeddings
+from hf_asd.embedding.embed import get_embeddings
 from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory
 

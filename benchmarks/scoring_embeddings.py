@@ -24,7 +24,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from hf_asd.audio.reading import SAMPLING_RATE, read_audio
 from hf_asd.data.dcase.loading import load_dcase
-from hf_asd.embedding import SpectralStatistics, TransformerEncoder
+from hf_asd.embedding.statistics import SpectralStatistics
+from hf_asd.embedding.transformer import TransformerEncoder
 from hf_asd.models.pooling import pool
 from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory

@@ -84,6 +84,18 @@ def check_options(config: Any) -> None:
             )
 
 
+def check_word(name: str, value: Any, annotation: Any) -> None:
+    """
+    Checks one argument against the words of a `Literal`.
+
+    Raises:
+        ValueError: names the argument, its value and what is accepted.
+    """
+    words = choices(annotation) or ()
+    if value not in words:
+        raise ValueError(f"{name} is {value!r}; accepted are {', '.join(map(str, words))}.")
+
+
 def _kinds(annotation: Any) -> tuple:
     """The types that a union is made of."""
     if get_origin(annotation) in (Union, types.UnionType):

@@ -17,17 +17,17 @@ URL_PREFIXES = ("http://", "https://")
 
 
 class AnomalyDetectorConfig(PreTrainedConfig):
-    """What makes `pipeline(model=...)` take a detector's repository for one; all it says lies in `detector.json`."""
+    """Lets `pipeline(model=...)` recognize a detector's repository; its settings are in `detector.json`."""
 
     model_type = "anomaly_detector"
 
 
 class DetectorLoader:
-    """Stands where a pipeline expects a model class: loads an [`AnomalyDetector`]."""
+    """In the place where a pipeline expects a model class: loads an [`AnomalyDetector`]."""
 
     @classmethod
     def from_pretrained(cls, detector: str, revision: str | None = None, token: str | None = None, **others):
-        # Others are options of transformers models, such as dtype: a detector has the one it was fitted with.
+        # Others are options of transformers models, such as dtype; a detector keeps those it was fitted with.
         from .detection.detector import AnomalyDetector
 
         return AnomalyDetector.from_pretrained(detector, revision=revision, token=token)
@@ -47,9 +47,9 @@ class AnomalousSoundDetectionPipeline(Pipeline):
     >>> import hf_asd
     >>> from transformers import pipeline
 
-    >>> listen = pipeline("anomalous-sound-detection", model="me/asd-my-fan")
-    >>> listen(["monday.wav", "tuesday.wav"], batch_size=8)
-    [{'anomaly_score': 2.4, 'z_score': 1.1, 'p_value': 0.41, 'is_anomaly': False, ..., 'abstain_reason': None}, ...]
+    >>> detect = pipeline("anomalous-sound-detection", model="me/asd-my-fan")
+    >>> detect(["monday.wav", "tuesday.wav"], batch_size=8)
+    [{'machine': 'my_fan', 'anomaly_score': 2.4, 'z_score': 1.1, ..., 'is_anomaly': False, ...}, ...]
     ```
     """
 
@@ -81,11 +81,11 @@ class AnomalousSoundDetectionPipeline(Pipeline):
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
             sampling_rate (`int`, *optional*): rate of samples in Hz; needed with arrays.
             allow_urls (`bool`, *optional*, defaults to `False`): whether `http(s)://` addresses are fetched.
-            explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
+            explain (`bool`, *optional*, defaults to `False`): give `reasons`.
             batch_size (`int`, *optional*, defaults to 1): recordings a forward pass.
 
         Returns:
-            `dict`, or a list or generator of them: as [`AnomalyDetector.__call__`] tells.
+            `dict`, or a list or generator of them: the fields of [`~hf_asd.detection.decision.Decision`].
 
         Raises:
             BadAudioError: a recording cannot be used.
@@ -93,7 +93,7 @@ class AnomalousSoundDetectionPipeline(Pipeline):
             ValueError: the machine is not known, an array comes without its rate, or an address that was not allowed.
         """
         if isinstance(inputs, Dataset | Column):
-            inputs = (row for row in inputs)  # transformers knows datasets of torch only
+            inputs = (row for row in inputs)  # transformers accepts datasets of torch only
         return super().__call__(inputs, **kwargs)
 
     def preprocess(self, inputs, machine=None, sampling_rate=None, allow_urls=False):
@@ -114,27 +114,28 @@ class AnomalousSoundDetectionPipeline(Pipeline):
         if isinstance(inputs, str) and inputs.lower().startswith(URL_PREFIXES):
             if not allow_urls:
                 raise ValueError(
-                    f"{inputs} is an address on the network, and nothing is fetched unasked; give a file, or "
+                    f"{inputs} is a network address; nothing is fetched without being asked. Give a file, or "
                     "allow_urls=True."
                 )
             inputs = _download(inputs)
         if isinstance(inputs, np.ndarray) and inputs.ndim == 1 and inputs.dtype.kind == "f" and sampling_rate:
             check_samples("the array", inputs, sampling_rate)
-        return {"recording": self.model.read(inputs, sampling_rate), "machine": machine}
+        return {"clip": self.model.read(inputs, sampling_rate), "machine": machine}
 
     def _forward(self, model_inputs, explain=False):
-        return self.model.decide([model_inputs["recording"]], [model_inputs["machine"]], explain)[0]
+        return self.model.decide([model_inputs["clip"]], [model_inputs["machine"]], explain)[0].to_dict()
 
     def postprocess(self, model_outputs):
         return model_outputs
 
     def get_iterator(self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params):
-        # The one of transformers pads: here only clips of one length share a forward pass.
+        # That of transformers pads; here only clips of one length share a forward pass.
         inputs = iter(inputs)
         while batch := list(islice(inputs, batch_size)):
             prepared = [self.preprocess(one, **preprocess_params) for one in batch]
-            recordings, machines = ([one[name] for one in prepared] for name in ("recording", "machine"))
-            yield from self.model.decide(recordings, machines, **forward_params)
+            clips, machines = ([one[name] for one in prepared] for name in ("clip", "machine"))
+            for decision in self.model.decide(clips, machines, **forward_params):
+                yield decision.to_dict()
 
 
 def _download(address: str) -> bytes:
@@ -145,7 +146,7 @@ def _download(address: str) -> bytes:
     return response.content
 
 
-AutoConfig.register(AnomalyDetectorConfig.model_type, AnomalyDetectorConfig)
+AutoConfig.register(AnomalyDetectorConfig.model_type, AnomalyDetectorConfig, exist_ok=True)
 PIPELINE_REGISTRY.register_pipeline(
     TASK, pipeline_class=AnomalousSoundDetectionPipeline, pt_model=DetectorLoader, type="audio"
 )

@@ -19,6 +19,7 @@ from hf_asd import (
     AttributeClassifierConfig,
     BeatsConfig,
     BeatsFeatureExtractor,
+    DetectorConfig,
     EatConfig,
     EatFeatureExtractor,
     SpectralStatistics,
@@ -26,7 +27,6 @@ from hf_asd import (
     embed,
     load_folder,
 )
-from hf_asd import embedding as embedding_module
 from hf_asd.audio.reading import BadAudioError
 from hf_asd.models.encoders import get_layers
 
@@ -42,6 +42,8 @@ def clips(tmp_path):
 class Counting:
     """Mean and spread of the samples; counts clips, and stops working after `breaks_after` of them."""
 
+    dimensions, description, fingerprint = 2, "mean and spread", "mean and spread"
+
     def __init__(self, breaks_after=None):
         self.clips = 0
         self.breaks_after = breaks_after
@@ -54,7 +56,7 @@ class Counting:
 
 
 def test_embedding_goes_on_where_it_stopped(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr("hf_asd.embedding.embed.SHARD_ROWS", 4)
     with pytest.raises(KeyboardInterrupt):
         embed(clips, Counting(breaks_after=8), tmp_path / "parts")
     rest = Counting()
@@ -71,7 +73,7 @@ def test_a_folder_of_other_recordings_is_refused(clips, tmp_path):
 
 
 def test_a_bad_recording_does_not_cost_finished_parts(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(embedding_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr("hf_asd.embedding.embed.SHARD_ROWS", 4)
     path = clips[9]["audio"]["path"]
     with open(path, "wb"):
         pass
@@ -164,17 +166,17 @@ def test_layers_that_are_not_there_are_refused():
     for layer in (0, 4, -4):
         with pytest.raises(ValueError, match=f"layer is {layer}; this encoder has 3 blocks: accepted are 1 to 3"):
             TransformerEncoder(random_model(config), extractor, layer=layer)
-    with pytest.raises(ValueError, match="layer is 'last'; accepted are a block's number and 'mean'"):
+    with pytest.raises(ValueError, match="layer is 'last'; accepted are the number of a layer and 'mean'"):
         TransformerEncoder(random_model(config), extractor, layer="last")
     vision = AutoModel.from_config(CLIPVisionConfig(**TINY, image_size=32, patch_size=16))
     del vision.encoder.layers
     with pytest.raises(ValueError, match="blocks in `layers` or `encoder.layers`"):
         TransformerEncoder(vision, extractor, layer=1)
     classifier = AttributeClassifier(AttributeClassifierConfig(encoder_config=config))
-    with pytest.raises(ValueError, match="layer is 1, but an attribute classifier"):
+    with pytest.raises(ValueError, match="layer is 1, but this encoder was fine-tuned"):
         TransformerEncoder(classifier, extractor, layer=1)
-    with pytest.raises(ValueError, match="spectral statistics have no layers"):
-        AnomalyDetector.from_encoder(None, layer=1)
+    with pytest.raises(ValueError, match="layer is 1, which is for an encoder that you name"):
+        AnomalyDetector(None, DetectorConfig(layer=1))
 
 
 @pytest.fixture(params=ENCODERS)
@@ -238,7 +240,7 @@ def test_a_detector_keeps_its_layer(name, clips, tmp_path):
     config, extractor, _ = ENCODERS[name]
     random_model(config).save_pretrained(tmp_path / "encoder")
     extractor.save_pretrained(tmp_path / "encoder")
-    detector = AnomalyDetector.from_encoder(tmp_path / "encoder", layer=-2).fit(clips)
+    detector = AnomalyDetector(tmp_path / "encoder", DetectorConfig(layer=-2)).fit(clips)
     loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
     assert loaded.encoder.layer == loaded.config.layer == loaded.encoder.model.config.num_hidden_layers == 2
     (clip,) = samples(16_000)

@@ -1,4 +1,4 @@
-"""One signal from the channels of a recording: a choice, a mean, or near microphone less what the far one hears."""
+"""One signal from the channels of a recording: one of them, their mean, or a near microphone minus a far one."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -13,10 +13,19 @@ if TYPE_CHECKING:
 Channel = int | Literal["mean", "near-minus-far", "spectral-subtraction"]
 NEAR_FAR = ("near-minus-far", "spectral-subtraction")  # channel 0 is near the machine, channel 1 far (DCASE 2026)
 WINDOW, HOP = 1024, 512
-# Of the near microphone's power at least this share stays (-20 dB), so that what the estimate of the noise misses does
-# not become isolated blips (M. Berouti, R. Schwartz, J. Makhoul, "Enhancement of speech corrupted by acoustic noise",
+# At least this share of the near microphone's power remains (-20 dB), so that errors of the noise estimate do not leave
+# isolated tones (M. Berouti, R. Schwartz, J. Makhoul, "Enhancement of speech corrupted by acoustic noise",
 # ICASSP 1979).
 SPECTRAL_FLOOR = 0.01
+
+
+def describe_channel(channel: Channel) -> str:
+    """Which channel is used, in words for cards."""
+    return {
+        "mean": "the mean of all channels",
+        "near-minus-far": "channel 0, near the machine, minus what channel 1, far from it, explains by one filter",
+        "spectral-subtraction": "channel 0, near the machine, minus the power that channel 1, far from it, explains",
+    }.get(str(channel), f"channel {channel}")
 
 
 def select_channel(samples: np.ndarray, channel: Channel = 0) -> np.ndarray:
@@ -50,14 +59,14 @@ def select_channel(samples: np.ndarray, channel: Channel = 0) -> np.ndarray:
 
 def subtract_far(near: np.ndarray, far: np.ndarray) -> np.ndarray:
     """
-    The near microphone less what the far one explains of it, by one least-squares filter over the whole clip.
+    The near microphone minus the part of it that the far one explains by one least-squares filter over the whole clip.
 
     Per frequency `H = <near, conj(far)> / <|far|^2>` over the frames of a short-time Fourier transform (Hann window of
     1024 samples, 512 apart), and `near - H far` remains (B. Widrow et al., "Adaptive noise canceling", Proc. IEEE 63,
-    1975, with the filter solved for the clip at once). The far microphone hears the machine too, and where a frequency
-    holds nothing but the machine, `H far` would be the machine itself. So `|H|` is kept at 1 or less: the factory
-    around is about as loud at both microphones, while the machine is louder at the near one, and of a sound that is
-    `r` times as loud there, at least `1 - 1/r` stays.
+    1975, with the filter solved for the clip at once). The far microphone also picks up the machine, and at a
+    frequency that contains only the machine, `H far` would be the machine itself. So `|H|` is limited to 1: the
+    background is about equally loud at both microphones, while the machine is louder at the near one; of a sound that
+    is `r` times as loud there, at least `1 - 1/r` remains.
 
     Args:
         near, far (`np.ndarray` of shape `(samples,)`): float32, recorded at the same time with the same gain.
@@ -74,11 +83,11 @@ def subtract_far(near: np.ndarray, far: np.ndarray) -> np.ndarray:
 
 def subtract_far_spectrum(near: np.ndarray, far: np.ndarray) -> np.ndarray:
     """
-    The near microphone with the power that the far one explains taken away frame by frame, its phase kept.
+    The near microphone with the power that the far one explains subtracted frame by frame; the phase is kept.
 
     Spectral subtraction (S. Boll, "Suppression of acoustic noise in speech using spectral subtraction", IEEE Trans.
     ASSP 27, 1979) with the far microphone, through the filter of [`subtract_far`], as the estimate of the noise. At
-    least 1 % of the power stays.
+    least 1 % of the power remains.
 
     Args:
         near, far (`np.ndarray` of shape `(samples,)`): float32, recorded at the same time with the same gain.

@@ -2,34 +2,58 @@
 
 import io
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
 import soxr
-from datasets import DatasetDict
-from tqdm.auto import tqdm
 
-from .channels import select_channel
+from .channels import Channel, select_channel
 
 
 SAMPLING_RATE = 16_000
 MINIMUM_SECONDS = 0.5
-# Below this peak (-90 dB of full scale, about one step of 16 bit) a recording is taken for silence.
+# Below this peak (-90 dB of full scale, about one step of 16 bit) a recording counts as silence.
 SILENCE_PEAK = 10 ** (-90 / 20)
-CREST = 0.05  # of the extreme: samples so near to it are compared with those at it
-# libsndfile shortens a truncated WAV without an error; only its log tells. Recorders that stream to a pipe promise the
-# largest size there is because they cannot know better: those files are whole.
+CREST = 0.05  # share of the extreme value: samples this close to it are compared with those at it
+# libsndfile shortens a truncated WAV without an error; only its log has both sizes. Recorders that write to a pipe
+# promise the largest possible size because they cannot know the real one: those files are complete.
 TRUNCATED = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN_SIZE = 0x7FFFFF00
+OnBadAudio = Literal["error", "skip"]  # unusable recordings stop the work, or are left out and listed
+ACCEPTED_FORMATS = "WAV, FLAC and the other formats of libsndfile"
 
 
 class BadAudioError(ValueError):
-    """A recording that cannot be used; the message names the file, what is wrong and what to do."""
+    """A recording that cannot be used; the message names the file, the fault and what to do."""
+
+
+@dataclass(frozen=True)
+class DecodedClip:
+    """
+    One recording, decoded once: what everything else about it is computed from.
+
+    Args:
+        samples (`np.ndarray` of shape `(samples,)`): one channel, float32, 16 kHz, full scale at 1.
+        clipped_share (`float`): share of samples that were clipped before resampling ([`clipped_share`]): of the
+            channel, or the largest of all channels where several are used.
+        seconds (`float`), sampling_rate (`int`, in Hz), channels (`int`): of the recording as it was stored.
+    """
+
+    samples: np.ndarray
+    clipped_share: float
+    seconds: float
+    sampling_rate: int
+    channels: int
 
 
 def read_audio(
-    audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0, allow_silence: bool = False
+    audio: dict | str | Path,
+    sampling_rate: int = SAMPLING_RATE,
+    channel: Channel = 0,
+    allow_silence: bool = False,
 ) -> np.ndarray:
     """
     Reads one recording as mono float samples.
@@ -40,55 +64,39 @@ def read_audio(
         sampling_rate (`int`, *optional*, defaults to 16000): rate of the result in Hz; other rates are resampled
             (soxr, high quality).
         channel (`int` or `str`, *optional*, defaults to 0): which channel of several is used, counted from 0,
-            `"mean"` of all, or what [`~hf_asd.audio.channels.select_channel`] makes of a near and a far microphone.
-        allow_silence (`bool`, *optional*, defaults to `False`): silence is returned instead of refused, for those
-            that decide about it themselves.
+            `"mean"` of all, or a combination of two ([`~hf_asd.audio.channels.select_channel`]).
+        allow_silence (`bool`, *optional*, defaults to `False`): return silence instead of refusing it.
 
     Returns:
         `np.ndarray` of shape `(samples,)`, float32, full scale at 1.
 
     Raises:
-        BadAudioError: the file is missing, no audio, empty, truncated, silent, not finite or shorter than 0.5 s, or
+        BadAudioError: the file is missing, not audio, empty, truncated, silent, not finite or shorter than 0.5 s, or
             lacks the channel.
     """
-    return read_with_clipping(audio, sampling_rate, channel, allow_silence)[0]
+    return read_clip(audio, sampling_rate, channel, allow_silence).samples
 
 
-def read_with_clipping(
-    audio: dict | str | Path, sampling_rate: int = SAMPLING_RATE, channel: int | str = 0, allow_silence: bool = True
-) -> tuple[np.ndarray, float]:
+def read_clip(
+    audio: dict | str | Path,
+    sampling_rate: int = SAMPLING_RATE,
+    channel: Channel = 0,
+    allow_silence: bool = True,
+) -> DecodedClip:
     """
-    As [`read_audio`], with the share of samples that were clipped before the recording was resampled.
+    As [`read_audio`], with what the stored recording shows beyond its samples; the file is opened once.
 
     Args:
         audio, sampling_rate, channel, allow_silence: as for [`read_audio`]; silence is returned by default.
 
     Returns:
-        `tuple[np.ndarray, float]`: samples of shape `(samples,)`, float32, and the share of [`clipped_share`]: of the
-        channel, or the largest of all channels where several are used.
+        [`DecodedClip`].
 
     Raises:
         BadAudioError: as for [`read_audio`].
     """
-    if isinstance(audio, dict):
-        name, source = audio["path"] or "recording in memory", audio.get("bytes")
-    else:
-        name, source = str(audio), None
-    try:
-        with soundfile.SoundFile(io.BytesIO(source) if source else name) as file:
-            rate, log = file.samplerate, file.extra_info
-            samples = file.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        size = len(source) if source else Path(name).stat().st_size if Path(name).is_file() else None
-        found = {None: "there is no such file", 0: "the file has 0 bytes"}.get(size, f"the decoder says: {error}")
-        raise BadAudioError(
-            f"{name}: cannot be read as audio, {found}. Accepted are WAV, FLAC and what else libsndfile reads."
-        ) from error
-    cut = TRUNCATED.search(log)
-    if cut and int(cut[2]) < int(cut[1]) < UNKNOWN_SIZE:
-        raise BadAudioError(
-            f"{name}: is truncated, {cut[2]} of {cut[1]} bytes are there. Copy it again from the recorder."
-        )
+    name, content = _name_and_content(audio)
+    samples, rate = _decode(name, content)
     try:
         mono = select_channel(samples, channel)
     except ValueError as error:
@@ -98,10 +106,65 @@ def read_with_clipping(
         raise BadAudioError(
             f"{name}: is silent, its peak lies below -90 dB of full scale. Was the microphone connected?"
         )
-    if rate != sampling_rate:
-        mono = soxr.resample(mono, rate, sampling_rate)
     used = [channel] if isinstance(channel, int) else range(samples.shape[1])
-    return np.ascontiguousarray(mono), max(clipped_share(samples[:, number]) for number in used)
+    resampled = mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
+    return DecodedClip(
+        samples=np.ascontiguousarray(resampled),
+        clipped_share=max(clipped_share(samples[:, number]) for number in used),
+        seconds=len(samples) / rate,
+        sampling_rate=rate,
+        channels=samples.shape[1],
+    )
+
+
+def clip_from_array(samples: np.ndarray, sampling_rate: int | None) -> DecodedClip:
+    """
+    Samples that are in memory already, as [`read_clip`] gives those of a file.
+
+    Args:
+        samples (`np.ndarray` of shape `(samples,)`): mono, floats with full scale at 1.
+        sampling_rate (`int`): in Hz.
+
+    Raises:
+        ValueError: the rate is missing, or the array has another shape or type.
+    """
+    if sampling_rate is None:
+        raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
+    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        raise ValueError(
+            f"the array has the shape {samples.shape} and dtype {samples.dtype}; accepted are mono samples of shape "
+            "(samples,) as floats with full scale at 1 (16-bit samples divided by 32768)."
+        )
+    resampled = soxr.resample(samples.astype(np.float32), sampling_rate, SAMPLING_RATE)
+    return DecodedClip(resampled, clipped_share(samples), len(samples) / sampling_rate, sampling_rate, 1)
+
+
+def _name_and_content(audio: dict | str | Path) -> tuple[str, bytes | None]:
+    if isinstance(audio, dict):
+        return audio["path"] or "recording in memory", audio.get("bytes")
+    return str(audio), None
+
+
+def _source(name: str, content: bytes | None) -> Any:
+    return io.BytesIO(content) if content else name
+
+
+def _decode(name: str, content: bytes | None) -> tuple[np.ndarray, int]:
+    """All samples of all channels, of shape `(samples, channels)`, and the sampling rate in Hz."""
+    try:
+        with soundfile.SoundFile(_source(name, content)) as file:
+            rate, log = file.samplerate, file.extra_info
+            samples = file.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        size = len(content) if content else Path(name).stat().st_size if Path(name).is_file() else None
+        found = {None: "there is no such file", 0: "the file has 0 bytes"}.get(size, f"the decoder says: {error}")
+        raise BadAudioError(f"{name}: cannot be read as audio, {found}. Accepted are {ACCEPTED_FORMATS}.") from error
+    cut = TRUNCATED.search(log)
+    if cut and int(cut[2]) < int(cut[1]) < UNKNOWN_SIZE:
+        raise BadAudioError(
+            f"{name}: is truncated, {cut[2]} of {cut[1]} bytes are there. Copy it again from the recorder."
+        )
+    return samples, rate
 
 
 def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
@@ -112,7 +175,7 @@ def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
         sampling_rate (`int`): in Hz.
 
     Raises:
-        BadAudioError: there are no samples, samples that are no numbers, or less than 0.5 s of them.
+        BadAudioError: there are no samples, fewer than 0.5 s of them, or some are not finite.
     """
     if len(samples) == 0:
         raise BadAudioError(f"{name}: is empty, it holds no samples.")
@@ -126,11 +189,10 @@ def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
 
 def clipped_share(samples: np.ndarray) -> float:
     """
-    How much of a recording lies at its own highest and lowest value because it was cut off there.
+    The share of samples that lie at the recording's own highest and lowest value because they were cut off there.
 
-    What is cut off piles up at one value, wherever below full scale and however short the moments above it. A pile has
-    more than twice the samples of any other value near it, and more than twice those of a sine at its crest: nothing
-    that swings lingers longer.
+    Clipped samples pile up at one value, which may lie below full scale. A pile has more than twice the samples of any
+    other value near it, and more than twice those of a sine at its crest, where no oscillation stays longer.
 
     Args:
         samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
@@ -144,7 +206,7 @@ def clipped_share(samples: np.ndarray) -> float:
     clipped = 0
     for side in (samples, -samples):
         top = side.max()
-        # Two steps of 16 bits, or of fewer where a recording is coarser: values that only rounding sets apart.
+        # Two steps of 16 bits, or of fewer where a recording is coarser: values that differ by rounding only.
         step = 2 * max(2.0**-15, float(top - side.max(where=side < top, initial=top - 1)))
         near = max(CREST * float(extreme), 8 * step)
         depths = ((top - side[side > top - near]) / step).astype(int)
@@ -163,54 +225,12 @@ def duration(audio: dict | str | Path) -> float:
         audio (`dict` or `str` or `Path`): as for [`read_audio`].
 
     Raises:
-        BadAudioError: as [`read_audio`] says it of a file that cannot be read or is too short.
+        BadAudioError: the file cannot be read or is too short; the message is that of [`read_audio`].
     """
-    name, source = (audio["path"], audio.get("bytes")) if isinstance(audio, dict) else (str(audio), None)
+    name, content = _name_and_content(audio)
     try:
-        seconds = soundfile.info(io.BytesIO(source) if source else name).duration
+        seconds = soundfile.info(_source(name, content)).duration
     except (soundfile.LibsndfileError, OSError):
         seconds = 0.0
-    # Reading says what is wrong.
+    # Reading gives the error message.
     return seconds if seconds >= MINIMUM_SECONDS else len(read_audio(audio)) / SAMPLING_RATE
-
-
-def drop_bad_audio(
-    dataset: DatasetDict, on_bad_audio: str = "error", channel: int | str = 0, allow_silence: bool = False
-) -> tuple[DatasetDict, list[str]]:
-    """
-    Reads every recording once, and refuses or drops those that cannot be used.
-
-    Args:
-        dataset (`datasets.DatasetDict`): splits of the schema; only `audio` is read.
-        on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether bad recordings stop the work
-            or are dropped.
-        channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
-            as for [`read_audio`].
-
-    Returns:
-        `tuple[datasets.DatasetDict, list[str]]`: the usable rows, and one message for every dropped one.
-
-    Raises:
-        BadAudioError: with `"error"`, one message that names every bad file.
-        ValueError: `on_bad_audio` is neither of the two.
-    """
-    if on_bad_audio not in ("error", "skip"):
-        raise ValueError(f"on_bad_audio is {on_bad_audio!r}; accepted are 'error' and 'skip'.")
-    usable, messages = {}, []
-    for split, rows in dataset.items():
-        good = []
-        audios = tqdm(rows.select_columns("audio"), desc=f"checking {split} recordings", unit="clip", delay=2)
-        for row, columns in enumerate(audios):
-            try:
-                read_audio(columns["audio"], channel=channel, allow_silence=allow_silence)
-                good.append(row)
-            except BadAudioError as error:
-                messages.append(str(error))
-        usable[split] = rows if len(good) == len(rows) else rows.select(good)
-    if messages and on_bad_audio == "error":
-        listed = "\n  ".join(messages)
-        raise BadAudioError(
-            f"{len(messages)} of {sum(map(len, dataset.values()))} recordings cannot be used:\n  {listed}\n"
-            "Repair or remove them, or drop them with --on-bad-audio skip (on_bad_audio='skip')."
-        )
-    return DatasetDict(usable), messages

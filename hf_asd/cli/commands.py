@@ -36,7 +36,7 @@ def fit(args: argparse.Namespace):
     from ..data.folder import load_folder
     from ..detection.detector import AnomalyDetector
     from ..distributed import hardware
-    from ..embedding import embed
+    from ..embedding.embed import embed
     from ..evaluation.scores import format_table, labeled_subset
     from ..hub.model_card import embedding_in_words, record_compute, record_evaluation, render_model_card
     from ..models.bundled_encoder import BUNDLED_ENCODER, BUNDLED_MIN_CLIPS

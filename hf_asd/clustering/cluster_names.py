@@ -1,8 +1,10 @@
-"""Names of clusters: written as a table, edited by somebody who has listened, and read back."""
+"""Names of clusters: written as a table, edited by a listener, and read back."""
 
 import csv
-import os
+import io
 from pathlib import Path
+
+from ..files import write_text
 
 
 NAME = "cluster={}"
@@ -14,28 +16,24 @@ def write_names(clusters: list[dict], path: str | Path) -> Path:
     Writes clusters as a CSV in which the column `name` can be edited, for `cluster.names_file`.
 
     Args:
-        clusters (`list[dict]`): of [`describe_clusters`], as they were found, without names of a file.
+        clusters (`list[dict]`): of [`describe_clusters`], without the names of a file.
         path (`str` or `Path`): the file.
 
     Returns:
         `Path`: the file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HEADER)
-        writer.writeheader()
-        for row in clusters:
-            told = {name: row[name] for name in HEADER if name in row}
-            writer.writerow(told | {"confidence": f"{row['confidence']:.3f}", "listen_to": " | ".join(row["medoids"])})
-    os.replace(partial, path)
-    return path
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, HEADER)
+    writer.writeheader()
+    for row in clusters:
+        cells = {name: row[name] for name in HEADER if name in row}
+        writer.writerow(cells | {"confidence": f"{row['confidence']:.3f}", "listen_to": " | ".join(row["medoids"])})
+    return write_text(path, text.getvalue())
 
 
 def read_names(path: str | Path) -> dict[tuple[str, int], tuple[str, int]]:
     """
-    Reads what [`write_names`] wrote and somebody edited.
+    Reads a table that [`write_names`] wrote and somebody edited.
 
     Args:
         path (`str` or `Path`): the file; only `machine`, `cluster`, `name` and `clips` are read.
@@ -61,4 +59,4 @@ def read_names(path: str | Path) -> dict[tuple[str, int], tuple[str, int]]:
                     "its clips as hf-asd clusters wrote them."
                 )
             names[key] = (row["name"].strip(), int(row["clips"]))
-    return {(machine, int(cluster)): told for (machine, cluster), told in names.items()}
+    return {(machine, int(cluster)): name for (machine, cluster), name in names.items()}

@@ -1,4 +1,4 @@
-"""Hierarchical clustering of one machine's embeddings: one dendrogram that can be cut at any number of clusters."""
+"""Hierarchical clustering of the embeddings of one machine: a dendrogram that can be cut at any number of clusters."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Dendrogram:
 
     def cut(self, num_clusters: int) -> np.ndarray:
         """
-        Labels of the leaves, from 0, for at most so many clusters: leaves in the same place are never parted.
+        Labels of the leaves, from 0, for at most `num_clusters` clusters: leaves with equal embeddings stay together.
         """
         if len(self.points) == 1:
             return np.zeros(1, dtype=np.int64)
@@ -50,20 +50,20 @@ def build_dendrogram(points: np.ndarray, method: str = "ward", exact_clips: int 
     """
     Builds the dendrogram of a machine's clips.
 
-    More than `exact_clips` clips are first gathered in 2500 micro-clusters by k-means, whose weighted centroids Ward's
+    More than `exact_clips` clips are first grouped into 2500 micro-clusters by k-means, whose weighted centroids Ward's
     method then merges: memory grows with the number of clips instead of its square.
 
     Args:
         points (`np.ndarray` of shape `(clips, dimensions)`): float.
         method (`str`, *optional*, defaults to `"ward"`): `"ward"` (Euclidean distance), `"average"` or `"complete"`
             (cosine distance).
-        exact_clips (`int`, *optional*, defaults to 8000): most clips that are merged one by one.
+        exact_clips (`int`, *optional*, defaults to 8000): largest number of clips that are merged one by one.
 
     Returns:
         [`Dendrogram`].
 
     Raises:
-        ValueError: an unknown method, or one that cannot take so many clips.
+        ValueError: an unknown method, or one that cannot process that many clips.
 
     References:
         J. H. Ward 1963, "Hierarchical Grouping to Optimize an Objective Function"; micro-clusters: T. Zhang et al.
@@ -118,7 +118,7 @@ def distances(points: np.ndarray, cosine: bool = False) -> np.ndarray:
         for row, values in enumerate(block, start=start):
             condensed[end : end + len(points) - row - 1] = values[row + 1 :]
             end += len(points) - row - 1
-    condensed[condensed < 1e-12 * squares.max(initial=0)] = 0.0  # rounding, which would part identical clips
+    condensed[condensed < 1e-12 * squares.max(initial=0)] = 0.0  # rounding, which would separate identical clips
     return condensed / 2 if cosine else np.sqrt(condensed)
 
 
@@ -126,7 +126,7 @@ def weighted_ward(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     Ward's method over points that stand for several clips each, by nearest-neighbor chains.
 
-    scipy's `linkage` knows no weights; with weights of 1 this gives its result.
+    scipy's `linkage` has no weights; with weights of 1 the results are equal.
 
     Args:
         points (`np.ndarray` of shape `(leaves, dimensions)`): float64.

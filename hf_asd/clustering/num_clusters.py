@@ -1,4 +1,4 @@
-"""How many clusters: chosen from the embeddings alone."""
+"""The number of clusters, chosen from the embeddings alone."""
 
 import numpy as np
 from scipy.linalg import eigh
@@ -11,7 +11,7 @@ def choose_num_clusters(dendrogram: Dendrogram, max_clusters: int) -> int:
     The cut of a dendrogram with the highest Bayesian information criterion of a mixture of round Gaussians with one
     common variance, in the plane of the leading principal components.
 
-    Chosen on the simulated factory (`benchmarks/clustering.py`): silhouette, gap and stability ask for two clusters
+    Chosen on the simulated factory (`benchmarks/clustering.py`): silhouette, gap and stability choose two clusters
     where there are a dozen.
 
     Args:
@@ -29,7 +29,7 @@ def choose_num_clusters(dendrogram: Dendrogram, max_clusters: int) -> int:
     best, chosen = -np.inf, 1
     for k in range(1, min(max_clusters, count // 2) + 1):
         labels = dendrogram.cut(k)
-        if labels.max() + 1 < k:  # the rest are clips in the same place
+        if labels.max() + 1 < k:  # the other clips have equal embeddings
             break
         criterion = information_criterion(points, dendrogram.weights, labels)
         if criterion > best:

@@ -17,9 +17,9 @@ from .dendrogram import build_dendrogram
 from .num_clusters import choose_num_clusters
 
 
-# Raised whenever the same rows would get other clusters: `datasets` does not see that code has changed.
-VERSION = 1
-COLUMNS = Features({"pseudo_attribute": Value("string"), "pseudo_attribute_confidence": Value("float32")})
+# Raise it whenever the same rows would get other clusters: `datasets` does not notice that code has changed.
+CLUSTERING_VERSION = 1
+PSEUDO_ATTRIBUTE_FEATURES = Features({"pseudo_attribute": Value("string"), "pseudo_attribute_confidence": Value("float32")})
 
 
 def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None = None) -> Dataset:
@@ -42,7 +42,7 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
     """
     config = config or ClusteringConfig()
     needed = ["machine", "domain", "attribute_label", "embedding"]
-    # As Arrow: the embeddings of many clips are clustered where they lie, not copied into Python objects.
+    # As Arrow: the embeddings of many clips are clustered in place, not copied into Python objects.
     columns = dataset.select_columns(needed).with_format("arrow")
     assigned = columns.map(
         _assign,
@@ -51,10 +51,10 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
         fn_kwargs={
             "options": asdict(config),
             "names": read_names(config.names_file) if config.names_file is not None else {},
-            "version": VERSION,
+            "version": CLUSTERING_VERSION,
         },
         remove_columns=needed,
-        features=COLUMNS,
+        features=PSEUDO_ATTRIBUTE_FEATURES,
         desc="clustering",
     )
     return side_by_side(dataset, assigned.with_format(None))
@@ -70,19 +70,19 @@ def _assign(rows: pa.Table, options: dict, names: dict, version: int) -> pa.Tabl
     for machine in np.unique(machines[hidden]):
         chosen = np.flatnonzero(hidden & (machines == machine))
         own = embeddings if len(chosen) == len(embeddings) else embeddings[chosen]
-        clusters, sure = cluster_machine(own, domains[chosen], config, machine)
+        clusters, confidences = cluster_machine(own, domains[chosen], config, machine)
         sizes = np.bincount(clusters).tolist()
-        told = {cluster: row for (name, cluster), row in names.items() if name == machine}
-        if told and [told[cluster][1] for cluster in sorted(told)] != sizes:
+        named = {cluster: row for (name, cluster), row in names.items() if name == machine}
+        if named and [named[cluster][1] for cluster in sorted(named)] != sizes:
             raise ValueError(
                 f"{config.names_file}: was written for other clusters of {machine}; now they have {sizes} clips. "
                 "Write it again with hf-asd clusters, and edit its names."
             )
         for cluster in range(len(sizes)):
-            pseudo[chosen[clusters == cluster]] = told[cluster][0] if told else NAME.format(cluster)
-        confidence[chosen] = sure.tolist()
+            pseudo[chosen[clusters == cluster]] = named[cluster][0] if named else NAME.format(cluster)
+        confidence[chosen] = confidences.tolist()
     columns = {"pseudo_attribute": pseudo.tolist(), "pseudo_attribute_confidence": confidence.tolist()}
-    return pa.Table.from_pydict(columns, schema=COLUMNS.arrow_schema)
+    return pa.Table.from_pydict(columns, schema=PSEUDO_ATTRIBUTE_FEATURES.arrow_schema)
 
 
 def cluster_machine(
@@ -100,7 +100,7 @@ def cluster_machine(
     Returns:
         clusters (`np.ndarray` of shape `(clips,)`, int64), numbered from 0 by falling size, and confidences (float32).
     """
-    points = clustered_space(embeddings, config)
+    points = prepare_points(embeddings, config)
     target = domains == "target"
     if config.domains == "together" or not target.any() or target.all():
         labels = cluster_points(points, config, machine)
@@ -111,15 +111,15 @@ def cluster_machine(
     else:
         labels = np.empty(len(points), dtype=np.int64)
         labels[~target] = cluster_points(points[~target], config, machine)
-        labels[target] = to_centers(points[target], centers_of(points[~target], labels[~target])).argmin(1)
+        labels[target] = distances_to_centers(points[target], get_centers(points[~target], labels[~target])).argmin(1)
     sizes = np.bincount(labels)
     rank = np.empty(len(sizes), dtype=np.int64)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
     return rank[labels], confidence_of(points, labels)
 
 
-def clustered_space(embeddings: np.ndarray, config: ClusteringConfig) -> np.ndarray:
-    """Embeddings as they are clustered: of unit length, as principal components, whitened, as the config says."""
+def prepare_points(embeddings: np.ndarray, config: ClusteringConfig) -> np.ndarray:
+    """Embeddings as the config clusters them: scaled to unit length, as principal components, whitened."""
     points = np.asarray(embeddings, dtype=np.float32)
     if config.normalize:
         points = points / np.sqrt(np.einsum("nd,nd->n", points, points))[:, None].clip(1e-12)
@@ -135,7 +135,7 @@ def cluster_points(points: np.ndarray, config: ClusteringConfig, machine: str = 
     Labels of points from 0, in no particular order.
 
     Args:
-        points (`np.ndarray` of shape `(clips, dimensions)`): of [`clustered_space`].
+        points (`np.ndarray` of shape `(clips, dimensions)`): of [`prepare_points`].
         config ([`ClusteringConfig`]): method and number. k-means and Gaussian mixture without a number take that of
             Ward's dendrogram.
         machine (`str`, *optional*): its name, for warnings.
@@ -156,8 +156,8 @@ def cluster_points(points: np.ndarray, config: ClusteringConfig, machine: str = 
     found = len(np.unique(labels))
     if wanted is not None and found < wanted:
         warnings.warn(
-            f"{machine}: {wanted} clusters were asked for, but its {len(points)} clips lie in {found} places only; "
-            f"there are {found}.",
+            f"{machine}: {wanted} clusters were asked for, but its {len(points)} clips have only {found} different "
+            f"embeddings; there are {found} clusters.",
             stacklevel=2,
         )
     elif found == 1 and config.num_clusters != 1:
@@ -172,15 +172,15 @@ def _other_method(points: np.ndarray, num_clusters: int, config: ClusteringConfi
         # Diagonal, because a machine has fewer clips than a full covariance has entries.
         model = GaussianMixture(num_clusters, covariance_type="diag", reg_covar=1e-6, random_state=config.seed)
     labels = model.fit_predict(points.astype(np.float64))
-    return np.unique(labels, return_inverse=True)[1]  # a component may be nobody's
+    return np.unique(labels, return_inverse=True)[1]  # a component may have no clip
 
 
-def centers_of(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def get_centers(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Means of clusters, of shape `(clusters, dimensions)`."""
     return np.stack([points[labels == cluster].mean(0) for cluster in range(labels.max() + 1)])
 
 
-def to_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+def distances_to_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Euclidean distances of shape `(clips, clusters)`."""
     squares = np.einsum("nd,nd->n", points, points)[:, None] + np.einsum("kd,kd->k", centers, centers)
     return np.sqrt((squares - 2 * points @ centers.T).clip(0))
@@ -188,8 +188,9 @@ def to_centers(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
 def confidence_of(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
-    How sure a clip's cluster is: 1 minus its distance to the own center over that to the next one, 0 where another
-    center is nearer; 1 where there is one cluster. It is the simplified silhouette, cut off at 0.
+    Confidence of each clip's cluster: 1 minus its distance to the center of its cluster divided by that to the nearest
+    other center, 0 where another center is nearer; 1 where there is one cluster. It is the simplified silhouette,
+    clipped at 0.
 
     Args:
         points (`np.ndarray` of shape `(clips, dimensions)`), labels (`np.ndarray` of shape `(clips,)`): clusters
@@ -203,7 +204,7 @@ def confidence_of(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     if labels.max() == 0:
         return np.ones(len(points), dtype=np.float32)
-    gaps = to_centers(points, centers_of(points, labels))
+    gaps = distances_to_centers(points, get_centers(points, labels))
     rows = np.arange(len(points))
     own = gaps[rows, labels].copy()
     gaps[rows, labels] = np.inf

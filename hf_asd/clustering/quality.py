@@ -1,4 +1,4 @@
-"""How good pseudo-attributes are: against revealed attributes where there are any, else without labels."""
+"""The quality of pseudo-attributes: compared with revealed attributes, or without any labels."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from sklearn.metrics.cluster import contingency_matrix
 
 def cluster_quality(dataset: Dataset, truth: dict[str, str]) -> dict[str, dict[str, float]]:
     """
-    How well pseudo-attributes agree with revealed attributes.
+    The agreement of pseudo-attributes with revealed attributes.
 
     Args:
         dataset (`datasets.Dataset`): rows with `machine`, `clip_id` and `pseudo_attribute`.
@@ -24,15 +24,15 @@ def cluster_quality(dataset: Dataset, truth: dict[str, str]) -> dict[str, dict[s
     Returns:
         `dict[str, dict[str, float]]`: by machine the adjusted Rand index (`ari`), the normalized (`nmi`) and the
         adjusted (`ami`) mutual information, `purity`, and the number of clusters and of true labels. NMI and purity
-        grow with the number of clusters also where clusters are drawn by chance; ARI and AMI do not.
+        grow with the number of clusters even for random clusters; ARI and AMI do not.
     """
     result = {}
     machines, names, clips = (
         np.array(dataset[c][:], dtype=object) for c in ("machine", "pseudo_attribute", "clip_id")
     )
-    told = np.array([name is not None and clip in truth for name, clip in zip(names, clips, strict=True)], dtype=bool)
-    for machine in np.unique(machines[told].astype(str)):
-        rows = told & (machines == machine)
+    known = np.array([name is not None and clip in truth for name, clip in zip(names, clips, strict=True)], dtype=bool)
+    for machine in np.unique(machines[known].astype(str)):
+        rows = known & (machines == machine)
         clusters, labels = names[rows].astype(str), np.array([truth[clip] for clip in clips[rows]])
         result[str(machine)] = {
             "ari": float(adjusted_rand_score(labels, clusters)),
@@ -69,7 +69,7 @@ def stability(
     points: np.ndarray, cluster: Callable[[np.ndarray], np.ndarray], resamples: int = 10, seed: int = 0
 ) -> float:
     """
-    How much of a clustering stays when a fifth of the clips is left out.
+    The agreement of a clustering with that of four fifths of its clips.
 
     Args:
         points (`np.ndarray` of shape `(clips, dimensions)`): as they are clustered.

@@ -6,7 +6,7 @@ from pathlib import Path
 import soundfile
 from datasets import DatasetDict
 
-from ..audio.reading import drop_bad_audio
+from ..audio.reading import ACCEPTED_FORMATS
 from .schema import CONDITIONS, DOMAINS, dataset_from_rows
 
 
@@ -15,14 +15,9 @@ CONDITION_FOLDERS = {"normal": "normal", "anomaly": "anomaly", "abnormal": "anom
 ACCEPTED = {"domain": DOMAINS, "condition": CONDITIONS, "split": ("train", "test")}
 
 
-def load_folder(
-    path: str | Path,
-    machine: str | None = None,
-    on_bad_audio: str | None = "error",
-    channel: int | str = 0,
-) -> DatasetDict:
+def load_folder(path: str | Path, machine: str | None = None) -> DatasetDict:
     """
-    Recordings of own machines as a dataset of the one schema.
+    Lists recordings of own machines as a dataset of the one schema; none is opened.
 
     A bare folder of WAV or FLAC files is one machine, named after the folder, running normally. Subfolders are
     optional:
@@ -35,9 +30,6 @@ def load_folder(
         path (`str` or `Path`): the folder, or one recording.
         machine (`str`, *optional*): name of the machine where neither a subfolder nor metadata names it; defaults to
             the folder's.
-        on_bad_audio (`"error"`, `"skip"` or `None`, *optional*, defaults to `"error"`): whether unusable recordings
-            stop the work, are dropped, or are not looked for (see [`~hf_asd.audio.reading.drop_bad_audio`]).
-        channel (`int` or `"mean"`, *optional*, defaults to 0): the channel that is checked.
 
     Returns:
         `datasets.DatasetDict`: `train` (normal recordings) and, where the folder has them, `test` (a `test` subfolder,
@@ -45,7 +37,6 @@ def load_folder(
 
     Raises:
         FileNotFoundError: there is no such folder or it holds no recording.
-        BadAudioError: with `on_bad_audio="error"`, names every unusable recording.
         ValueError: `metadata.csv` lacks `file_name`, names a file that is not there or a value that is not accepted.
     """
     path = Path(path)
@@ -55,7 +46,7 @@ def load_folder(
     found = root.rglob("*") if path.is_dir() else [path]
     files = sorted(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
     if not files:
-        raise FileNotFoundError(f"{path}: holds no recordings. Accepted are WAV, FLAC and what else libsndfile reads.")
+        raise FileNotFoundError(f"{path}: holds no recordings. Accepted are {ACCEPTED_FORMATS}.")
     table = root / "metadata.csv"
     metadata = _read_metadata(table, {file.relative_to(root).as_posix() for file in files}) if table.is_file() else {}
 
@@ -71,8 +62,7 @@ def load_folder(
         if row["condition"] is None:
             row["condition"] = "normal" if row["split"] == "train" else "unknown"
         splits[row["split"]].append({**row, "path": file, "clip_id": f"{row['machine']}/{name}"})
-    dataset = DatasetDict({split: dataset_from_rows(rows) for split, rows in splits.items() if rows})
-    return dataset if on_bad_audio is None else drop_bad_audio(dataset, on_bad_audio, channel)[0]
+    return DatasetDict({split: dataset_from_rows(rows) for split, rows in splits.items() if rows})
 
 
 def _name_of(folder: Path) -> str:

@@ -1,38 +1,46 @@
-"""Smaller memory banks: fewer references, or references in half precision; what that costs is measured."""
+"""Smaller memory banks: fewer references, or references in half precision, and what that costs in score."""
 
-import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 
-from ..embedding import get_embeddings
+from ..embedding.embed import get_embeddings
+from ..evaluation.scores import compare_scores
+from ..files import write_json
+from ..hub.model_card import record_evaluation, render_model_card
+from ..options import check_word
 from .backends.references import k_center_rows
+from .decision import DECISION_FEATURES
 from .detector import AnomalyDetector
-from .memory_bank import SCORE_FEATURES
+from .persistence import BANK_FILE
 from .threshold import threshold_from
 
 
 FOLDS = 5
-DTYPES = {"float32": torch.float32, "float16": torch.float16}
+DtypeName = Literal["float32", "float16"]
+DTYPES: dict[DtypeName, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 
 
-def compact(detector: AnomalyDetector, dtype: str = "float32", num_references: int | None = None) -> AnomalyDetector:
+def compact(
+    detector: AnomalyDetector, dtype: DtypeName = "float32", num_references: int | None = None
+) -> AnomalyDetector:
     """
     A detector with a smaller memory bank and the same encoder.
 
-    Thresholds and p-values are made anew. Where clips are dropped their own scores would mislead: the kept ones are
-    those that lie far from all others. So every normal clip is scored by a bank of the same size that was chosen
-    without it, one fifth of the clips at a time.
+    Thresholds and p-values are computed again. Where clips are dropped, the scores of the kept ones would mislead, since
+    these lie far from all others. So every normal clip is scored by a bank of the same size that was chosen without it,
+    one fifth of the clips at a time.
 
     Args:
-        detector ([`AnomalyDetector`]): a fitted one; it stays as it is.
+        detector ([`AnomalyDetector`]): a fitted one; it stays unchanged.
         dtype (`"float32"` or `"float16"`, *optional*, defaults to `"float32"`): of the embeddings on disk. The new
             detector scores with the rounded ones, so it gives the same bits before and after saving.
-        num_references (`int`, *optional*): most clips kept a machine and domain, chosen by [`k_center_rows`]; all by
-            default.
+        num_references (`int`, *optional*): maximum number of normal clips kept for each machine and domain, chosen by
+            [`k_center_rows`]; all by default.
 
     Returns:
         [`AnomalyDetector`].
@@ -40,35 +48,39 @@ def compact(detector: AnomalyDetector, dtype: str = "float32", num_references: i
     Raises:
         ValueError: an unknown dtype, fewer references than a machine needs, or embeddings that float16 cannot hold.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}; accepted are {', '.join(DTYPES)}.")
+    check_word("dtype", dtype, DtypeName)
     if num_references is not None and num_references < 1:
         raise ValueError(f"num_references is {num_references}; accepted is 1 or more.")
     rows = _rows(detector, DTYPES[dtype])
     kept = _chosen(rows, num_references)
-    small = AnomalyDetector(detector.encoder, detector.config).fit(rows.select(kept))
-    small.training_summary, small.base_model, small.bank_dtype = (
-        detector.training_summary,
-        detector.base_model,
-        DTYPES[dtype],
-    )
-    small.profiles = detector.profiles
-    if len(kept) == len(rows):
-        return small
+    small = _refitted(detector, rows.select(kept))
+    small.training_summary, small.base_model = detector.training_summary, detector.base_model
+    small.bank_dtype, small.profiles = DTYPES[dtype], detector.profiles
+    if len(kept) < len(rows):
+        _score_all_normal_clips(detector, small, rows, kept, num_references)
+    return small
+
+
+def _refitted(detector: AnomalyDetector, rows: Dataset) -> AnomalyDetector:
+    return AnomalyDetector(detector.encoder, detector.config).fit(rows)
+
+
+def _score_all_normal_clips(
+    detector: AnomalyDetector, small: AnomalyDetector, rows: Dataset, kept: np.ndarray, num_references: int | None
+) -> None:
+    """Gives the banks of `small` held-out scores of all normal clips, and thresholds from them."""
     scores = np.empty(len(rows))
     for fold in range(FOLDS):
         held_out = np.arange(fold, len(rows), FOLDS)
         others = np.setdiff1d(np.arange(len(rows)), held_out)
         chosen = others[_chosen(rows.select(others), num_references)]
-        part = AnomalyDetector(detector.encoder, detector.config).fit(rows.select(chosen))
-        scores[held_out] = part.score(rows.select(held_out))["anomaly_score"][:]
+        scores[held_out] = _refitted(detector, rows.select(chosen)).score(rows.select(held_out))["anomaly_score"][:]
     machines, order = np.array(rows["machine"][:]), np.concatenate([kept, np.setdiff1d(np.arange(len(rows)), kept)])
     for machine, bank in small.machines.items():
         # The kept clips come first, in the order of the bank.
         bank.normal_scores = scores[order[machines[order] == machine]]
         options = detector.config.false_alarm_rate, detector.config.threshold_method
         bank.threshold, bank.false_alarm_rate = threshold_from(bank.normal_scores, *options)
-    return small
 
 
 def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
@@ -89,7 +101,7 @@ def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
 
 
 def _chosen(rows: Dataset, num_references: int | None) -> np.ndarray:
-    """The rows that are kept, in rising order: centers of each machine's and domain's clips."""
+    """The numbers of the rows that are kept, in rising order: centers of the clips of each machine and domain."""
     if num_references is None:
         return np.arange(len(rows))
     vectors, groups = get_embeddings(rows), {}
@@ -104,21 +116,21 @@ def compact_folder(
     folder: str | Path,
     output: str | Path,
     *,
-    dtype: str = "float32",
+    dtype: DtypeName = "float32",
     num_references: int | None = None,
     test: Dataset | None = None,
     year: int = 2025,
 ) -> dict:
     """
-    [`compact`] from folder to folder, with a card that tells what it costs.
+    [`compact`] from folder to folder, with a card that states what it costs in score.
 
     Args:
         folder (`str` or `Path`): of the detector.
-        output (`str` or `Path`): folder for the smaller one; must not be the same.
+        output (`str` or `Path`): folder for the smaller one; must be another folder.
         dtype, num_references: as for [`compact`].
         test (`datasets.Dataset`, *optional*): labeled test clips, for the loss in score; an `embedding` column of the
             same detector is used where there is one.
-        year (`int`, *optional*, defaults to 2025): whose official score is measured, 2020 to 2026.
+        year (`int`, *optional*, defaults to 2025): challenge year that defines the score.
 
     Returns:
         `dict`: `dtype`, and before and after `references` and `bytes` of the memory bank; with test clips also
@@ -128,33 +140,37 @@ def compact_folder(
     Raises:
         ValueError: as for [`compact`], the folders are the same, or a test clip lacks its condition or domain.
     """
-    from ..evaluation.scores import compare_scores
-    from ..hub.model_card import record_evaluation, render_model_card
-
     folder, output = Path(folder), Path(output)
     if folder.resolve() == output.resolve():
         raise ValueError(f"output is {output}, the detector's own folder; give another one.")
     full = AnomalyDetector.from_pretrained(folder)
     small = compact(full, dtype, num_references)
     small.save_pretrained(output)
-    told = {
+    result = {
         "dtype": dtype,
         "references": [_references(detector) for detector in (full, small)],
-        "bytes": [(path / "memory_bank.safetensors").stat().st_size for path in (folder, output)],
+        "bytes": [(path / BANK_FILE).stat().st_size for path in (folder, output)],
     }
     for name in ("recipe.yaml", "compute.json"):
         if (folder / name).is_file():
             shutil.copy(folder / name, output / name)
     if test is not None:
-        fresh = test.remove_columns([name for name in SCORE_FEATURES if name in test.column_names])
-        before, after = full.score(fresh), small.score(fresh)
-        found = compare_scores(before, after, year)
-        told["official_score"] = [found[system]["official_score"] for system in ("a", "b")]
-        told |= {name: found[name] for name in ("difference", "confidence_interval", "confidence")}
-        record_evaluation(output, after, year)
-    (output / "compact.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
-    render_model_card(output, small)
-    return told
+        result |= _compare(full, small, test, year, output)
+    write_json(output / "compact.json", result)
+    render_model_card(output)
+    return result
+
+
+def _compare(full: AnomalyDetector, small: AnomalyDetector, test: Dataset, year: int, output: Path) -> dict:
+    """What the smaller bank costs in official score; records the small detector's evaluation."""
+    rows = test.remove_columns([name for name in DECISION_FEATURES if name in test.column_names])
+    before, after = (detector.score(rows, check_input=False) for detector in (full, small))
+    compared = compare_scores(before, after, year)
+    record_evaluation(output, after, year)
+    return {
+        "official_score": [compared[system]["official_score"] for system in ("a", "b")],
+        **{name: compared[name] for name in ("difference", "confidence_interval", "confidence")},
+    }
 
 
 def _references(detector: AnomalyDetector) -> int:

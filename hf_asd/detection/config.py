@@ -12,7 +12,7 @@ from .backends import BackendName
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..embedding import TransformerEncoder
+    from ..embedding.transformer import TransformerEncoder
 
 
 Fusion = Literal["mean", "min", "max"]
@@ -118,7 +118,7 @@ class DetectorConfig(ScoringConfig):
 
     def load_encoder(self, encoder: "str | Path") -> "TransformerEncoder":
         """A pretrained encoder with these options; see [`~hf_asd.TransformerEncoder.from_pretrained`]."""
-        from ..embedding import TransformerEncoder
+        from ..embedding.transformer import TransformerEncoder
 
         return TransformerEncoder.from_pretrained(
             encoder,
@@ -127,3 +127,19 @@ class DetectorConfig(ScoringConfig):
             clamp_outlier_channels=self.clamp_outlier_channels,
             with_statistics=self.with_statistics,
         )
+
+
+@dataclass
+class MonitorConfig:
+    """How a stream of sound is divided into windows, and how long to wait for more of it."""
+
+    window_seconds: float = option(10.0, "length in seconds of the sound that one decision is about", at_least=0.5)
+    wait_seconds: float = option(
+        0.0, "seconds to wait for a file to grow or another file to appear; inf: for ever", at_least=0
+    )
+    sampling_rate: int = option(16_000, "sampling rate of raw samples from a pipe in Hz", at_least=1)
+    channels: int = option(1, "channels of raw samples from a pipe", at_least=1)
+    explain: bool = option(False, "give reasons for each anomalous window")
+
+    def __post_init__(self):
+        check_options(self)

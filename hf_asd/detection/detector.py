@@ -1,37 +1,51 @@
-"""The detector: an encoder, a memory bank a machine, and a threshold that travels with them."""
+"""The detector: an encoder, a memory bank a machine, and a threshold that is saved with them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import soxr
 import torch
-from datasets import Dataset, DatasetDict, Features, List, Value
+from accelerate.utils import gather_object
+from datasets import Dataset, DatasetDict
 
-from ..audio.reading import SAMPLING_RATE, clipped_share, read_with_clipping
+from ..audio.reading import DecodedClip, OnBadAudio, clip_from_array, read_clip
 from ..data.schema import side_by_side
-from ..embedding import SpectralStatistics, TransformerEncoder, embed, get_embeddings
-from ..hub.transfer import hub_id, resolve_detector
+from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings
+from ..embedding.statistics import STATISTICS_SIZE, SpectralStatistics
+from ..hub.model_card import push_detector_folder, record_evaluation
+from ..hub.transfer import resolve_detector
+from .choosing import AUTO, bundled_encoder, choose_encoder, uses_bundled_encoder
 from .config import DetectorConfig
+from .decision import DECISION_FEATURES, Decision, make_decisions
 from .explanation.normal_profile import NormalProfile, fit_profiles
-from .explanation.reasons import check_and_explain
+from .explanation.reasons import InputFindings, check_and_explain
 from .explanation.score_map import score_map
-from .memory_bank import SCORE_FEATURES, MemoryBank, build_memory_bank
+from .fitting import TrainingClips
+from .memory_bank import MemoryBank, build_memory_bank
 from .persistence import load_detector, save_detector
-from .training_summary import summarize_training
+from .training_summary import facts_from_headers, summarize_training
 
 
 class AnomalyDetector:
     """
-    Hears whether a machine sounds unlike it did when it was healthy.
+    Decides whether a machine sounds different from its normal recordings.
 
     Args:
-        encoder ([`SpectralStatistics`] or [`TransformerEncoder`], *optional*, defaults to [`SpectralStatistics`]):
-            what turns clips into embeddings.
-        config ([`DetectorConfig`], *optional*): how embeddings are compared.
-        machines (`dict[str, MemoryBank]`, *optional*): what [`~AnomalyDetector.fit`] learned, by machine.
-        profiles (`dict[str, NormalProfile]`, *optional*): what normal clips sound like, by machine; decisions need
-            none of it, their reasons and the checks of the input do.
+        encoder (`str`, `Path`, [`SpectralStatistics`], [`TransformerEncoder`] or `None`, *optional*, defaults to
+            `"auto"`): how clips become embeddings: an encoder's folder or its id on the Hub; a loaded encoder; `None` for
+            spectral statistics, which need no weights. `"auto"` uses the bundled encoder beside spectral statistics
+            where every machine has 30 normal clips or more, and spectral statistics alone where one has fewer.
+        config ([`DetectorConfig`], *optional*): how embeddings are made and compared.
+
+    Raises:
+        ValueError: an option is given that this encoder does not use.
+        OSError: there is no such encoder.
+
+    Attributes:
+        machines (`dict[str, MemoryBank]`): what [`~AnomalyDetector.fit`] learned, by machine.
+        profiles (`dict[str, NormalProfile]`): the acoustic features of normal clips, by machine; decisions need none of
+            them, reasons and the checks of recordings do.
 
     Example:
 
@@ -39,46 +53,20 @@ class AnomalyDetector:
     >>> from hf_asd import AnomalyDetector, load_folder
 
     >>> detector = AnomalyDetector().fit(load_folder("my_fan/"))
-    >>> detector("new/monday.wav")
-    {'anomaly_score': 7.9, 'z_score': 6.2, 'p_value': 0.016, 'is_anomaly': True, 'nearest_clip_id': ..., ...}
+    >>> decision = detector("new/monday.wav")
+    >>> decision.is_anomaly, decision.p_value
+    (True, 0.016)
     ```
     """
 
-    def __init__(
-        self,
-        encoder: SpectralStatistics | TransformerEncoder | None = None,
-        config: DetectorConfig | None = None,
-        machines: dict[str, MemoryBank] | None = None,
-        profiles: dict[str, NormalProfile] | None = None,
-    ):
-        self.config = config or DetectorConfig()
-        self.encoder = encoder or SpectralStatistics(self.config.statistics or "quantiles")
-        self.machines = machines or {}
-        self.profiles = profiles or {}
-        # For the card: by machine what it was fitted on, and the id of the encoder on the Hub.
-        self.training_summary, self.base_model = {}, None
+    def __init__(self, encoder: Encoder | str | Path | None = AUTO, config: DetectorConfig | None = None):
+        self._auto = encoder == AUTO
+        self.encoder, self.config, self.base_model = choose_encoder(encoder, config or DetectorConfig())
+        self._given_config = self.config
+        self.machines: dict[str, MemoryBank] = {}
+        self.profiles: dict[str, NormalProfile] = {}
+        self.training_summary: dict[str, dict] = {}
         self.bank_dtype = torch.float32  # of the embeddings on disk
-
-    @classmethod
-    def from_encoder(cls, encoder: str | Path | None, **config) -> "AnomalyDetector":
-        """
-        A detector that has not heard any machine yet.
-
-        Args:
-            encoder (`str` or `Path`, *optional*): a pretrained encoder's id on the Hub or its folder; `None` for
-                spectral statistics, which need no weights.
-            config: fields of [`DetectorConfig`].
-        """
-        config = DetectorConfig(**config)
-        if encoder is None:
-            if config.layer is not None:
-                raise ValueError(f"layer is {config.layer}, but spectral statistics have no layers; give an encoder.")
-            if config.with_statistics:
-                raise ValueError("with_statistics puts spectral statistics beside an encoder; give an encoder.")
-            return cls(None, config)
-        detector = cls(config.load_encoder(encoder), config)
-        detector.base_model = hub_id(encoder)
-        return detector
 
     def fit(
         self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None, with_reasons: bool = True
@@ -89,16 +77,41 @@ class AnomalyDetector:
         Args:
             dataset (`datasets.Dataset` or `datasets.DatasetDict`): normal training clips (of a `DatasetDict` the split
                 `train`). An `embedding` column is used where there is one.
-            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
-            with_reasons (`bool`, *optional*, defaults to `True`): also listens to the recordings, so that the detector
-                can give reasons and refuse unfit input. Without an `audio` column it cannot.
+            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an interruption.
+            with_reasons (`bool`, *optional*, defaults to `True`): also keep the acoustic features of normal clips, so
+                that the detector can give reasons and refuse unfit recordings. Needs an `audio` column.
 
         Returns:
             the detector itself.
 
         Raises:
-            BadAudioError: a recording cannot be used.
+            BadAudioError: recordings cannot be used; names all of them.
             ValueError: clips known to be anomalous, or too few clips of a machine.
+        """
+        self.fit_recordings(dataset, output_dir=output_dir, with_reasons=with_reasons)
+        return self
+
+    def fit_recordings(
+        self,
+        dataset: Dataset | DatasetDict,
+        *,
+        on_bad_audio: OnBadAudio = "error",
+        visit: Visit | None = None,
+        output_dir: str | Path | None = None,
+        with_reasons: bool = True,
+    ) -> tuple[Dataset, list[str]]:
+        """
+        As [`~AnomalyDetector.fit`], for callers that need more than the detector; each recording is decoded once.
+
+        Args:
+            dataset, output_dir, with_reasons: as for [`~AnomalyDetector.fit`].
+            on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether unusable recordings are an
+                error or left out.
+            visit (`Callable[[int, DecodedClip], None]`, *optional*): called with each row number and its decoded clip.
+
+        Returns:
+            `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, and one message for every recording
+            that was left out.
         """
         rows = dataset["train"] if isinstance(dataset, DatasetDict) else dataset
         anomalies = sum(condition == "anomaly" for condition in rows["condition"])
@@ -106,73 +119,122 @@ class AnomalyDetector:
             raise ValueError(
                 f"{anomalies} of {len(rows)} training clips are marked as anomalies; fit takes normal clips only."
             )
-        self.profiles = fit_profiles(rows, self.config.channel) if with_reasons and "audio" in rows.features else {}
-        rows = self._embedded(rows, output_dir)
-        self.training_summary = summarize_training(rows)
+        if "embedding" in rows.column_names:
+            embedded = EmbeddedRows(rows, np.arange(len(rows)), [])
+            has_audio = with_reasons and "audio" in rows.features
+            self.profiles = fit_profiles(rows, self.config.channel) if has_audio else {}
+            facts = facts_from_headers(rows)
+        else:
+            self._choose_by(rows)
+            clips = TrainingClips(rows, with_reasons, visit)
+            embedded = self._embed(rows, output_dir, on_bad_audio=on_bad_audio, visit=clips)
+            embedded = self._choose_again_by(embedded)
+            self.profiles, facts = clips.profiles(), clips.facts(embedded.row_numbers.tolist())
+        self.training_summary = summarize_training(embedded.rows, facts)
+        self.machines = self._memory_banks(embedded.rows)
+        return embedded.rows, embedded.skipped
+
+    def _choose_by(self, rows: Dataset) -> None:
+        """With `encoder="auto"` the number of normal clips decides about the encoder."""
+        if self._auto and uses_bundled_encoder(rows):
+            self.encoder, self.config = bundled_encoder(self._given_config)
+        elif self._auto:
+            self.encoder, self.config = SpectralStatistics(), self._given_config
+
+    def _choose_again_by(self, embedded: EmbeddedRows) -> EmbeddedRows:
+        """Where recordings were left out, the clips that remain may be too few for the bundled encoder."""
+        if not self._auto or not self.config.with_statistics or not len(embedded.rows):
+            return embedded
+        if uses_bundled_encoder(embedded.rows):
+            return embedded
+        self.encoder, self.config = SpectralStatistics(), self._given_config
+        statistics = [list(vector[:STATISTICS_SIZE]) for vector in get_embeddings(embedded.rows).numpy()]
+        rows = embedded.rows.remove_columns("embedding").add_column("embedding", statistics)
+        return EmbeddedRows(rows, embedded.row_numbers, embedded.skipped)
+
+    def _memory_banks(self, rows: Dataset) -> dict[str, MemoryBank]:
         names = np.array(rows["machine"][:])
-        self.machines = {}
-        for machine in sorted(set(names.tolist())):
-            own = rows.select(np.flatnonzero(names == machine))
-            self.machines[machine] = build_memory_bank(own, self.config)
-        return self
+        return {
+            machine: build_memory_bank(rows.select(np.flatnonzero(names == machine)), self.config)
+            for machine in sorted(set(names.tolist()))
+        }
 
     def score(
         self,
         dataset: Dataset,
         output_dir: str | Path | None = None,
-        check_input: bool = False,
+        *,
+        check_input: bool = True,
         explain: bool = False,
     ) -> Dataset:
         """
-        Scores every clip of a dataset, each by itself.
+        Decides about every clip of a dataset, each independently of the others.
 
         Args:
-            dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read.
-            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to go on after an interruption.
-            check_input (`bool`, *optional*, defaults to `False`): adds `abstain_reason` (string, `None` for a usable
-                recording), see [`~hf_asd.detection.explanation.input_checks.check_input`]; then `is_anomaly` is `None`. A
-                challenge wants a decision about every clip, a plant does not.
-            explain (`bool`, *optional*, defaults to `False`): adds `reasons` (list of strings), see
-                [`~hf_asd.detection.explanation.reasons.explain`]. Both need `audio`.
+            dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read. Rows
+                with an `embedding` column are scored from it; their recordings are not opened, so they are not checked.
+            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an interruption.
+            check_input (`bool`, *optional*, defaults to `True`): make no decision about unfit recordings
+                ([`~hf_asd.detection.explanation.input_checks.check_input`]). A challenge wants a decision about every
+                clip, a plant does not.
+            explain (`bool`, *optional*, defaults to `False`): give `reasons`
+                ([`~hf_asd.detection.explanation.reasons.explain`]).
 
         Returns:
-            `datasets.Dataset`: the rows with `anomaly_score` (float64, higher is more anomalous), `z_score` (float64,
-            comparable between machines), `p_value` (float64), `is_anomaly` (bool), `nearest_clip_id` (string, the most
-            similar normal clip) and `nearest_clip_ids` (list of strings, the three most similar).
+            `datasets.Dataset`: the rows with the fields of [`~hf_asd.detection.decision.Decision`] as columns. `machine`
+            is the machine that a clip was compared with: a detector of one machine takes every clip for it.
 
         Raises:
-            BadAudioError: a recording cannot be used.
-            ValueError: a machine that the detector has not heard. A detector of one machine takes every clip for it.
+            BadAudioError: recordings cannot be used; names all of them.
+            ValueError: a machine that the detector does not know, or reasons are asked for rows with an `embedding`.
         """
-        names = np.array([self.known_machine(machine) for machine in dataset["machine"]], dtype=object)
-        rows = self._embedded(dataset, output_dir, allow_silence=check_input)
-        vectors = get_embeddings(rows)
-        columns = {name: np.empty(len(rows), dtype=object) for name in SCORE_FEATURES}
-        for machine in set(names.tolist()):
-            chosen = np.flatnonzero(names == machine)
-            for name, values in self.machines[machine].score(vectors[chosen]).items():
-                columns[name][chosen] = values
-        plain = {name: values.tolist() for name, values in columns.items()}
-        features = Features(SCORE_FEATURES)
-        if check_input or explain:
-            # A row at a time: recordings need not fit into memory.
-            told = []
-            for row, name in enumerate(names):
-                samples, clipped = read_with_clipping(dataset[row]["audio"], channel=self.config.channel)
-                told.append(
-                    check_and_explain(samples, clipped, self.profiles.get(name), plain["is_anomaly"][row], explain)
-                )
-            if check_input:
-                features["abstain_reason"] = Value("string")
-                plain["abstain_reason"] = [abstain_reason for abstain_reason, _ in told]
-                decisions = zip(plain["is_anomaly"], plain["abstain_reason"], strict=True)
-                plain["is_anomaly"] = [
-                    decision if abstain_reason is None else None for decision, abstain_reason in decisions
-                ]
-            if explain:
-                features["reasons"] = List(Value("string"))
-                plain["reasons"] = [[reason["text"] for reason in reasons] for _, reasons in told]
-        return side_by_side(rows, Dataset.from_dict(plain, features=features))
+        return self.score_recordings(dataset, output_dir=output_dir, check_input=check_input, explain=explain)[0]
+
+    def score_recordings(
+        self,
+        dataset: Dataset,
+        *,
+        check_input: bool = True,
+        explain: bool = False,
+        on_bad_audio: OnBadAudio = "error",
+        visit: Visit | None = None,
+        output_dir: str | Path | None = None,
+    ) -> tuple[Dataset, list[str]]:
+        """
+        As [`~AnomalyDetector.score`], for callers that need more than the decisions; each recording is decoded once.
+
+        Args:
+            dataset, check_input, explain, output_dir: as for [`~AnomalyDetector.score`].
+            on_bad_audio, visit: as for [`~AnomalyDetector.fit_recordings`].
+
+        Returns:
+            `tuple[Dataset, list[str]]`: the usable rows with their decisions, and one message for every recording that
+            was left out.
+        """
+        machines = [self.known_machine(machine) for machine in dataset["machine"]]
+        findings: dict[int, InputFindings] = {}
+
+        def look_at(row: int, clip: DecodedClip) -> None:
+            if check_input or explain:
+                profile = self.profiles.get(machines[row])
+                findings[row] = check_and_explain(clip, profile, check=check_input, explained=explain)
+            if visit is not None:
+                visit(row, clip)
+
+        if "embedding" not in dataset.column_names:
+            wanted = check_input or explain or visit is not None
+            embedded = self._embed(
+                dataset, output_dir, allow_silence=check_input, on_bad_audio=on_bad_audio, visit=look_at if wanted else None
+            )
+            findings = dict(gather_object(list(findings.items())))
+        elif explain:
+            raise ValueError("reasons need the recordings; remove the column embedding, or leave explain out.")
+        else:
+            embedded = EmbeddedRows(dataset, np.arange(len(dataset)), [])
+        numbers = embedded.row_numbers.tolist()
+        names = [machines[row] for row in numbers]
+        decisions = self._decide(names, get_embeddings(embedded.rows), [findings.get(row) for row in numbers])
+        return _with_decisions(embedded.rows, decisions), embedded.skipped
 
     def __call__(
         self,
@@ -180,22 +242,19 @@ class AnomalyDetector:
         sampling_rate: int | None = None,
         machine: str | None = None,
         explain: bool = False,
-    ) -> dict:
+    ) -> Decision:
         """
-        Decides about one recording, or abstains where it says nothing about the machine.
+        Decides about one recording.
 
         Args:
             audio (`str`, `Path`, `bytes` or `np.ndarray`): a file, a file's content, or mono samples of shape
                 `(samples,)` with full scale at 1.
             sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with an array.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
-            explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
+            explain (`bool`, *optional*, defaults to `False`): give `reasons`.
 
         Returns:
-            `dict`: the columns of [`~AnomalyDetector.score`], `threshold`, `abstain_reason` and, with `explain`, `reasons`
-            ([`~hf_asd.detection.explanation.reasons.explain`]). `abstain_reason` says why the recording is unfit (see
-            [`~hf_asd.detection.explanation.input_checks.check_input`]), and then `is_anomaly` is `None`; it is `None` for a
-            usable one.
+            [`~hf_asd.detection.decision.Decision`].
 
         Raises:
             BadAudioError: the recording cannot be used.
@@ -203,64 +262,55 @@ class AnomalyDetector:
         """
         return self.decide([self.read(audio, sampling_rate)], [machine], explain)[0]
 
-    def read(
-        self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None
-    ) -> tuple[np.ndarray, float]:
-        """
-        One recording as decisions need it. Args as for a call.
-
-        Returns:
-            `tuple[np.ndarray, float]`: samples of shape `(samples,)`, float32, 16 kHz, and the share of samples that
-            were clipped when it was recorded ([`~hf_asd.audio.reading.clipped_share`]).
-        """
-        if isinstance(audio, bytes):
-            audio = {"path": None, "bytes": audio}
-        if not isinstance(audio, np.ndarray):
-            return read_with_clipping(audio, channel=self.config.channel)
-        if sampling_rate is None:
-            raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
-        if audio.ndim != 1 or not np.issubdtype(audio.dtype, np.floating):
-            raise ValueError(
-                f"the array has the shape {audio.shape} and dtype {audio.dtype}; accepted are mono samples of shape "
-                "(samples,) as floats with full scale at 1 (16-bit samples divided by 32768)."
-            )
-        return soxr.resample(audio.astype(np.float32), sampling_rate, SAMPLING_RATE), clipped_share(audio)
+    def read(self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None) -> DecodedClip:
+        """One recording, decoded; arguments as for a call."""
+        if isinstance(audio, np.ndarray):
+            return clip_from_array(audio, sampling_rate)
+        source = {"path": None, "bytes": audio} if isinstance(audio, bytes) else audio
+        return read_clip(source, channel=self.config.channel)
 
     def decide(
-        self, recordings: list[tuple[np.ndarray, float]], machines: list[str | None], explain: bool = False
-    ) -> list[dict]:
+        self, clips: Sequence[DecodedClip], machines: Sequence[str | None], explain: bool = False
+    ) -> list[Decision]:
         """
-        Decides about several recordings, those of one length in one forward pass.
+        Decides about several recordings; those of one length share a forward pass.
 
         Args:
-            recordings (`list[tuple[np.ndarray, float]]`): what [`~AnomalyDetector.read`] gave.
-            machines (`list[str]`): which machine each is; `None` where the detector knows one.
-            explain (`bool`, *optional*, defaults to `False`): adds `reasons`.
+            clips (`Sequence[DecodedClip]`): of [`~AnomalyDetector.read`].
+            machines (`Sequence[str]`): which machine each is; `None` where the detector knows one.
+            explain (`bool`, *optional*, defaults to `False`): give `reasons`.
 
         Returns:
-            `list[dict]`: one a recording, as of a call.
+            `list[Decision]`: the same as for each recording alone.
         """
         names = [self.known_machine(machine) for machine in machines]
-        embeddings = torch.from_numpy(self.encoder([samples for samples, _ in recordings]))
-        results = []
-        for name, (samples, clipped), embedding in zip(names, recordings, embeddings, strict=True):
-            bank = self.machines[name]
-            result = {column: values.tolist()[0] for column, values in bank.score(embedding[None]).items()}
-            result["threshold"] = bank.threshold
-            profile = self.profiles.get(name)
-            result["abstain_reason"], reasons = check_and_explain(
-                samples, clipped, profile, result["is_anomaly"], explain
-            )
-            if result["abstain_reason"] is not None:
-                result["is_anomaly"] = None
-            results.append(result | ({"reasons": reasons} if explain else {}))
-        return results
+        embeddings = torch.from_numpy(self.encoder([clip.samples for clip in clips]))
+        decisions = []
+        # One by one: a matrix product of another shape rounds differently.
+        for name, clip, embedding in zip(names, clips, embeddings, strict=True):
+            found = check_and_explain(clip, self.profiles.get(name), explained=explain)
+            decisions += self._decide([name], embedding[None], [found])
+        return decisions
+
+    def _decide(
+        self, machines: list[str], embeddings: torch.Tensor, findings: Sequence[InputFindings | None]
+    ) -> list[Decision]:
+        """Decisions in the order of the rows; those of one machine are made together."""
+        names, decisions = np.array(machines, dtype=object), np.empty(len(machines), dtype=object)
+        for machine in dict.fromkeys(machines):
+            rows = np.flatnonzero(names == machine)
+            own = [findings[row] for row in rows]
+            made = make_decisions(machine, self.machines[machine], embeddings[torch.from_numpy(rows)], own)
+            for row, decision in zip(rows, made, strict=True):
+                decisions[row] = decision
+        return decisions.tolist()
 
     def score_map(
-        self, audio: str | Path | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+        self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
     ) -> np.ndarray:
         """
-        Where in time and frequency a recording differs from the normal ones; see [`~detection.score_map.score_map`].
+        Where in time and frequency a recording differs from the normal ones; see
+        [`~hf_asd.detection.explanation.score_map.score_map`].
 
         Args:
             audio, sampling_rate, machine: as for calling the detector.
@@ -273,17 +323,24 @@ class AnomalyDetector:
             ValueError: the machine is not known, or the embedding has no map.
         """
         bank = torch.cat(list(self.machines[self.known_machine(machine)].embeddings.values()))
-        return score_map(self.encoder, self.read(audio, sampling_rate)[0], bank)
+        return score_map(self.encoder, self.read(audio, sampling_rate).samples, bank)
+
+    @property
+    def embedding_description(self) -> str:
+        """How recordings become embeddings, in words for cards and reports."""
+        return self.encoder.description
 
     @property
     def device(self) -> torch.device:
         """Where the encoder computes; memory banks stay on the CPU."""
-        return self.encoder.model.device if isinstance(self.encoder, TransformerEncoder) else torch.device("cpu")
+        model = getattr(self.encoder, "model", None)
+        return torch.device("cpu") if model is None else model.device
 
     def to(self, device: str | torch.device) -> "AnomalyDetector":
         """Moves the encoder to a device; spectral statistics stay on the CPU."""
-        if isinstance(self.encoder, TransformerEncoder):
-            self.encoder.model.to(device)
+        model = getattr(self.encoder, "model", None)
+        if model is not None:
+            model.to(device)
         return self
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -299,8 +356,7 @@ class AnomalyDetector:
         Raises:
             ValueError: nothing was fitted yet.
         """
-        if not self.machines:
-            raise ValueError("The detector has not heard any machine yet; call fit with normal recordings first.")
+        self._check_fitted()
         return save_detector(self, Path(folder))
 
     @classmethod
@@ -324,24 +380,18 @@ class AnomalyDetector:
         """
         return load_detector(cls, resolve_detector(detector, revision, token, **download))
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        scored: Dataset | None = None,
-        year: int = 2025,
-        **options,
-    ) -> str:
+    def push_to_hub(self, repo_id: str, *, scored: Dataset | None = None, year: int = 2025, **options) -> str:
         """
-        Publishes the whole detector with its card, in one commit. What `save_pretrained` wrote and a recipe filled
-        with scores is published by [`~hf_asd.hub.model_card.push_detector`] (`hf-asd push`).
+        Publishes the whole detector with its card, in one commit. A folder that `save_pretrained` wrote is published by
+        [`~hf_asd.detection.publishing.push_detector`] (`hf-asd push`).
 
         Args:
-            repo_id (`str`): `"ORG/NAME"`, as for [`~hf_asd.hub.model_card.push_detector`].
-            scored (`datasets.Dataset`, *optional*): what [`~AnomalyDetector.score`] made of labeled test clips; the
-                card tells its official scores, and the scores are published.
-            year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
-            options: `license`, `dataset`, `private`, `revision`, `token` of [`~hf_asd.hub.model_card.push_detector`].
+            repo_id (`str`): `"ORG/NAME"`.
+            scored (`datasets.Dataset`, *optional*): labeled test clips as [`~AnomalyDetector.score`] returned them; the
+                card shows their official scores, and the scores are published.
+            year (`int`, *optional*, defaults to 2025): challenge year that defines the score.
+            options: `license`, `dataset`, `private`, `revision`, `token` of
+                [`~hf_asd.hub.model_card.push_detector_folder`].
 
         Returns:
             `str`: the repository's full id.
@@ -350,33 +400,43 @@ class AnomalyDetector:
             HubError: the Hub refuses or cannot be reached, or the repository holds something else.
             ValueError: nothing was fitted yet, or the test clips lack labels.
         """
-        from ..hub.model_card import push_detector, record_evaluation
-
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             if scored is not None:
                 record_evaluation(folder, scored, year)
-            return push_detector(folder, repo_id, **options)
-
-    def _embedded(self, rows: Dataset, output_dir: str | Path | None, allow_silence: bool = False) -> Dataset:
-        if "embedding" in rows.column_names:
-            return rows
-        return embed(rows, self.encoder, output_dir, self.config.channel, allow_silence)
+            return push_detector_folder(folder, repo_id, **options)
 
     def known_machine(self, machine: str | None = None) -> str:
         """
-        The machine that a clip is scored as.
+        The machine that a clip is compared with.
 
         Args:
             machine (`str`, *optional*): its name; a detector of one machine takes every clip for that one.
 
         Raises:
-            ValueError: nothing was fitted yet, or a machine that the detector has not heard.
+            ValueError: nothing was fitted yet, or a machine that the detector does not know.
         """
-        if not self.machines:
-            raise ValueError("The detector has not heard any machine yet; call fit with normal recordings first.")
+        self._check_fitted()
         if len(self.machines) == 1:
             return next(iter(self.machines))
-        if machine not in self.machines:
+        if machine is None or machine not in self.machines:
             raise ValueError(f"machine is {machine!r}; this detector knows {', '.join(self.machines)}.")
         return machine
+
+    def _check_fitted(self) -> None:
+        if not self.machines:
+            raise ValueError("The detector was not fitted yet; call fit with normal recordings first.")
+
+    def _embed(self, rows: Dataset, output_dir: str | Path | None, **options) -> EmbeddedRows:
+        return embed_recordings(rows, self.encoder, output_dir, channel=self.config.channel, **options)
+
+
+def _with_decisions(rows: Dataset, decisions: list[Decision]) -> Dataset:
+    """The rows with the fields of their decisions as columns."""
+    plain = [decision.to_dict() for decision in decisions]
+    columns = {name: [row[name] for row in plain] for name in DECISION_FEATURES}
+    names = [row["machine"] for row in plain]
+    if names != rows["machine"][:]:
+        order = rows.column_names
+        rows = rows.remove_columns("machine").add_column("machine", names).select_columns(order)
+    return side_by_side(rows, Dataset.from_dict(columns, features=DECISION_FEATURES))

@@ -1,14 +1,15 @@
-"""The normal clips of one machine, and everything a decision about that machine needs."""
+"""The normal clips of one machine with their scores and threshold."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset
 
-from ..embedding import get_embeddings
+from ..embedding.embed import get_embeddings
 from .backends.composite import make_scorer
+from .backends.protocol import Scorer
 from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, NearestNeighbors
 from .backends.standardized import StandardizedNeighbors
 from .config import ScoringConfig
@@ -16,16 +17,6 @@ from .threshold import p_values, threshold_from
 
 
 NEAREST_CLIPS = 3
-SCORE_FEATURES = Features(
-    {
-        "anomaly_score": Value("float64"),
-        "z_score": Value("float64"),
-        "p_value": Value("float64"),
-        "is_anomaly": Value("bool"),
-        "nearest_clip_id": Value("string"),
-        "nearest_clip_ids": List(Value("string")),
-    }
-)
 
 
 @dataclass
@@ -38,7 +29,7 @@ class MemoryBank:
         clip_ids (`dict[str, list[str]]`): by domain, the clips behind the embeddings.
         normal_scores (`np.ndarray` of shape `(clips,)`): leave-one-out scores of all clips, float64, domains in order.
         threshold (`float`): a clip is anomalous when its score exceeds it.
-        false_alarm_rate (`float`): the share of false alarms that the threshold stands for.
+        false_alarm_rate (`float`): the share of false alarms that the threshold gives on average.
         config ([`ScoringConfig`]): how clips are compared.
     """
 
@@ -50,13 +41,13 @@ class MemoryBank:
     config: ScoringConfig
 
     @cached_property
-    def scorer(self):
+    def scorer(self) -> Scorer:
         """Of [`make_scorer`]; made from the embeddings when it is first needed."""
         return make_scorer(self.embeddings, self.config)
 
     @cached_property
     def neighbors(self) -> NearestNeighbors | StandardizedNeighbors:
-        """Finds the most similar normal clips of all domains, whichever backend scores."""
+        """Finds the most similar normal clips of all domains, independent of the backend that scores."""
         bank = torch.cat(list(self.embeddings.values()))
         metrics = {"cosine": CosineNeighbors, "euclidean": EuclideanNeighbors}
         metric = next((metrics[name] for name in self.config.backends or () if name in metrics), None)
@@ -94,7 +85,7 @@ class MemoryBank:
     def leave_one_out_scores(self) -> dict[str, float]:
         """The leave-one-out score of every normal clip of the bank, by `clip_id`."""
         names = [name for clip_ids in self.clip_ids.values() for name in clip_ids]
-        # A compact bank knows more scores, behind these: of the clips that it dropped.
+        # A compact bank has further scores after these: of the clips that it no longer holds.
         return dict(zip(names, self.normal_scores.tolist(), strict=False))
 
 

@@ -1,4 +1,4 @@
-"""A detector that keeps listening: growing files, folders and pipes, window by window, in constant memory."""
+"""Decisions about growing files, folders and pipes, window by window, in constant memory."""
 
 import json
 import math
@@ -16,70 +16,59 @@ from ..audio.channels import select_channel
 from ..audio.reading import MINIMUM_SECONDS
 from ..data.folder import AUDIO_SUFFIXES
 from .alarm import AlarmPolicy
+from .config import MonitorConfig
 from .detector import AnomalyDetector
 
 
 POLL_SECONDS = 0.5
-SETTLED_SECONDS = 2.0  # a file of a watched folder is read when nobody has written to it for so long
+SETTLED_SECONDS = 2.0  # a file of a watched folder is read when it was not written to for this long
 PIPE = "-"
 
 
 def monitor(
     detector: AnomalyDetector,
     source: str | Path,
+    config: MonitorConfig | None = None,
     policy: AlarmPolicy | None = None,
     machine: str | None = None,
-    window_seconds: float = 10.0,
-    wait_seconds: float = 0.0,
-    sampling_rate: int = 16_000,
-    channels: int = 1,
-    explain: bool = False,
     pipe: BinaryIO | None = None,
 ) -> Iterator[dict]:
     """
-    Decides about a stream of sound, window by window.
+    Decides about a stream of sound, window by window, in constant memory.
 
     Input that cannot be read or decided about gives a line that says so, and the next window is taken.
 
     Args:
         detector ([`AnomalyDetector`]): fitted with clips about as long as a window.
-        source (`str` or `Path`): a recording that may still grow, a folder that recordings are put into (each is read
-            once, in order of arrival, by name among those that are there at once), or `"-"`: raw PCM from a pipe,
+        source (`str` or `Path`): a recording that may still grow; a folder that recordings are put into (each is read
+            once, in order of arrival, by name among those that are there at once); or `"-"`: raw PCM from a pipe,
             signed 16 bit, little endian, channels interleaved.
-        policy ([`AlarmPolicy`], *optional*): when decisions are an alarm.
+        config ([`MonitorConfig`], *optional*): windows and waiting. The rest at the end of a recording is a window too if
+            it is at least half as long, or if it is the whole recording. A pipe ends when it is closed.
+        policy ([`AlarmPolicy`], *optional*): when decisions become an alarm.
         machine (`str`, *optional*): which machine it is; needed when the detector knows several.
-        window_seconds (`float`, *optional*, defaults to 10.0): length of a window; at least 0.5 s. What is left at the
-            end of a recording is a window too if it is half as long, or all there is.
-        wait_seconds (`float`, *optional*, defaults to 0.0): how long to wait for a file to grow or for another one in
-            the folder, before ending; `inf` never ends. A pipe ends when it is closed.
-        sampling_rate (`int`, *optional*, defaults to 16000), channels (`int`, *optional*, defaults to 1): of a pipe.
-        explain (`bool`, *optional*, defaults to `False`): adds reasons in words.
         pipe (`BinaryIO`, *optional*): read instead of standard input.
 
     Yields:
-        `dict`: `source`, `start_s` and `end_s` (seconds within the recording or since the pipe was opened), what
-        [`AnomalyDetector.__call__`] tells, `alarm` (whether an alarm stands) and `event` (`"raised"`, `"cleared"` or
-        `None`); or `source`, `start_s` and `error`.
+        `dict`: `source`, `start_s` and `end_s` (seconds within the recording or since the pipe was opened), the fields of
+        [`~hf_asd.detection.decision.Decision`], `alarm` (whether an alarm is active) and `event` (`"raised"`,
+        `"cleared"` or `None`); or `source`, `start_s` and `error`.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: options that are not accepted, or a machine that the detector does not know.
+        ValueError: a machine that the detector does not know.
     """
-    if window_seconds < MINIMUM_SECONDS or not wait_seconds >= 0 or sampling_rate < 1 or channels < 1:
-        raise ValueError(
-            f"window_seconds is {window_seconds} (accepted: {MINIMUM_SECONDS} or more), wait_seconds {wait_seconds} "
-            f"(0 or more), sampling_rate {sampling_rate} and channels {channels} (1 or more)."
-        )
+    config = config or MonitorConfig()
     machine = detector.known_machine(machine)
     if str(source) == PIPE:
-        parts = _pipe_windows(pipe or sys.stdin.buffer, window_seconds, sampling_rate, channels)
+        windows = _pipe_windows(pipe or sys.stdin.buffer, config)
     elif Path(source).is_dir():
-        parts = _folder_windows(Path(source), window_seconds, wait_seconds)
+        windows = _folder_windows(Path(source), config)
     elif Path(source).is_file():
-        parts = _file_windows(Path(source), window_seconds, wait_seconds)
+        windows = _file_windows(Path(source), config.window_seconds, config.wait_seconds)
     else:
         raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
-    return _decide(detector, parts, policy or AlarmPolicy(), machine, explain)
+    return _decide(detector, windows, policy or AlarmPolicy(), machine, config.explain)
 
 
 def print_lines(lines: Iterator[dict]) -> int:
@@ -105,27 +94,29 @@ def print_lines(lines: Iterator[dict]) -> int:
     return 2 if counts["errors"] or not counts["windows"] else 0
 
 
-def _decide(detector, parts, policy, machine, explain) -> Iterator[dict]:
-    for part in parts:
-        line = {"source": part["source"], "start_s": round(part["start_s"], 3)}
-        if "error" in part:
-            yield line | {"error": part["error"]}
+def _decide(
+    detector: AnomalyDetector, windows: Iterator[dict], policy: AlarmPolicy, machine: str, explain: bool
+) -> Iterator[dict]:
+    for window in windows:
+        line = {"source": window["source"], "start_s": round(window["start_s"], 3)}
+        if "error" in window:
+            yield line | {"error": window["error"]}
             continue
-        samples, rate = part["samples"], part["rate"]
-        line["end_s"] = round(part["start_s"] + len(samples) / rate, 3)
+        samples, rate = window["samples"], window["rate"]
+        line["end_s"] = round(window["start_s"] + len(samples) / rate, 3)
         try:
             if not np.isfinite(samples).all():
                 raise ValueError(f"holds {int((~np.isfinite(samples)).sum())} samples that are NaN or infinite.")
-            mono = select_channel(samples, detector.config.channel)
-            line |= detector(mono, rate, machine, explain)
-        except ValueError as error:  # the next window may be good
+            decision = detector(select_channel(samples, detector.config.channel), rate, machine, explain)
+        except ValueError as error:  # the next window may be usable
             yield line | {"error": str(error)}
             continue
-        event = policy.update(line["is_anomaly"])
-        yield line | {"alarm": policy.standing, "event": event}
+        event = policy.update(decision.is_anomaly)
+        yield line | decision.to_dict() | {"alarm": policy.standing, "event": event}
 
 
-def _pipe_windows(pipe: BinaryIO, seconds: float, rate: int, channels: int) -> Iterator[dict]:
+def _pipe_windows(pipe: BinaryIO, config: MonitorConfig) -> Iterator[dict]:
+    seconds, rate, channels = config.window_seconds, config.sampling_rate, config.channels
     frame = 2 * channels
     size = round(seconds * rate) * frame
     start = 0.0
@@ -140,11 +131,11 @@ def _pipe_windows(pipe: BinaryIO, seconds: float, rate: int, channels: int) -> I
         start += len(samples) / rate
 
 
-def _folder_windows(folder: Path, seconds: float, wait: float) -> Iterator[dict]:
+def _folder_windows(folder: Path, config: MonitorConfig) -> Iterator[dict]:
     # Remembering the latest arrival instead of every name keeps the memory constant.
     latest, idle_since = -math.inf, time.monotonic()
     while True:
-        settled = time.time() - SETTLED_SECONDS if wait else math.inf
+        settled = time.time() - SETTLED_SECONDS if config.wait_seconds else math.inf
         arrivals = {}
         for path in folder.iterdir():
             if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file():
@@ -152,10 +143,10 @@ def _folder_windows(folder: Path, seconds: float, wait: float) -> Iterator[dict]
                 if latest < arrived < settled:
                     arrivals[path] = arrived
         for path in sorted(arrivals):
-            yield from _file_windows(path, seconds, 0.0)
+            yield from _file_windows(path, config.window_seconds, 0.0)
         if arrivals:
             latest, idle_since = max(arrivals.values()), time.monotonic()
-        elif time.monotonic() - idle_since >= wait:
+        elif time.monotonic() - idle_since >= config.wait_seconds:
             return
         else:
             time.sleep(POLL_SECONDS)
@@ -166,7 +157,7 @@ def _file_windows(path: Path, seconds: float, wait: float) -> Iterator[dict]:
     while True:
         error, left = None, 0
         try:
-            # Opened anew: only then a decoder sees what was added.
+            # Opened again: only then the decoder sees what was added.
             with soundfile.SoundFile(path) as file:
                 rate, size = file.samplerate, round(seconds * file.samplerate)
                 if file.frames < position:
@@ -179,7 +170,7 @@ def _file_windows(path: Path, seconds: float, wait: float) -> Iterator[dict]:
                     yield {"source": str(path), "start_s": position / rate, "samples": samples, "rate": rate}
                     position, idle_since = position + size, time.monotonic()
                 left = file.frames - position
-        except (soundfile.LibsndfileError, OSError) as problem:  # it may be whole at the next look
+        except (soundfile.LibsndfileError, OSError) as problem:  # it may be complete at the next look
             error = f"cannot be read as audio: {problem}"
         if time.monotonic() - idle_since < wait:
             time.sleep(POLL_SECONDS)

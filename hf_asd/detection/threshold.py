@@ -1,21 +1,28 @@
-"""From leave-one-out scores of normal clips to p-values and a threshold."""
+"""p-values and a threshold from the leave-one-out scores of normal clips."""
 
 import math
 import warnings
 
 import numpy as np
-from scipy import stats
+
+from ..options import check_word
+from .config import ThresholdMethod
 
 
-METHODS = ("conformal", "quantile", "gamma")
-GAMMA_CLIPS = 50  # fewer scores tell neither a shape nor whether it fits
+# For cards.
+DESCRIPTIONS: dict[ThresholdMethod, str] = {
+    "conformal": "at the rank among them that a new normal recording exceeds at the stated rate on average",
+    "quantile": "their quantile, which new normal recordings exceed more often where there are few",
+    "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",
+}
+GAMMA_CLIPS = 50  # fewer scores determine neither a shape nor whether it fits
 FIT_LEVEL = 0.05
-LEAST_SKEWNESS = 0.2  # a gamma distribution of less is as good as a normal one
+LEAST_SKEWNESS = 0.2  # with less, a gamma distribution is practically a normal one
 
 
 def p_values(scores: np.ndarray, normal_scores: np.ndarray) -> np.ndarray:
     """
-    Conformal p-values: how often a normal clip scores as high.
+    Conformal p-values: the share of normal clips that score as high.
 
     Args:
         scores (`np.ndarray` of shape `(clips,)`): anomaly scores, float.
@@ -32,7 +39,7 @@ def p_values(scores: np.ndarray, normal_scores: np.ndarray) -> np.ndarray:
 
 
 def threshold_from(
-    normal_scores: np.ndarray, false_alarm_rate: float, method: str = "conformal"
+    normal_scores: np.ndarray, false_alarm_rate: float, method: ThresholdMethod = "conformal"
 ) -> tuple[float, float]:
     """
     The threshold that normal clips exceed at a given rate.
@@ -41,12 +48,12 @@ def threshold_from(
         normal_scores (`np.ndarray` of shape `(references,)`): leave-one-out scores of the normal clips.
         false_alarm_rate (`float`): accepted share of false alarms among normal clips, between 0 and 1.
         method (`str`, *optional*, defaults to `"conformal"`):
-            - `"conformal"`: the score of that rank which a fresh normal clip exceeds at the accepted rate at most, on
-              average over installations, whatever the scores' distribution;
+            - `"conformal"`: the score of the rank that a new normal clip exceeds at most at the accepted rate, on
+              average over installations, whatever the distribution of the scores;
             - `"quantile"`: the empirical quantile, interpolated; exceeded more often where clips are few;
-            - `"gamma"`: the quantile of a gamma distribution; its location is fixed first, by the scores' moments. It
-              can promise rates below `1 / (n + 1)`, as far as the distribution is right: with fewer than 50 clips, or
-              where the scores do not follow it, a warning is given and `"conformal"` is used.
+            - `"gamma"`: the quantile of a gamma distribution; its location is fixed first, by the moments of the
+              scores. It can promise rates below `1 / (n + 1)`, as far as the distribution is right: with fewer than 50
+              clips, or where the scores do not follow it, a warning is given and `"conformal"` is used.
 
     Returns:
         `tuple[float, float]`: the threshold (a clip is anomalous when its score exceeds it) and the false-alarm rate
@@ -60,8 +67,7 @@ def threshold_from(
         raise ValueError(
             f"false_alarm_rate is {false_alarm_rate}; accepted is a share between 0 and 1, for example 0.05."
         )
-    if method not in METHODS:
-        raise ValueError(f"threshold_method is {method!r}; accepted are {', '.join(METHODS)}.")
+    check_word("threshold_method", method, ThresholdMethod)
     n = len(normal_scores)
     promised = max(false_alarm_rate, 1 / (n + 1))
     if method == "quantile":
@@ -77,7 +83,9 @@ def threshold_from(
 
 
 def _gamma_threshold(scores: np.ndarray, false_alarm_rate: float) -> float | None:
-    """`None`, with a warning, where no gamma distribution is to be had."""
+    """`None`, with a warning, where no gamma distribution can be fitted."""
+    from scipy import stats  # takes a second, and few detectors need it
+
     if len(scores) < GAMMA_CLIPS or np.ptp(scores) == 0:
         warnings.warn(
             f"{len(scores)} normal clips (or identical ones) are too few to fit a gamma distribution, at least "

@@ -1,39 +1,49 @@
-"""What a detector was fitted on, as its card tells it."""
+"""Facts about the clips that a detector was fitted on, for its card."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 from datasets import Dataset
 
 
-def summarize_training(rows: Dataset) -> dict[str, dict]:
+class RecordingFacts(NamedTuple):
+    """Length in seconds, sampling rate in Hz and number of channels of a recording as it was stored."""
+
+    seconds: float
+    sampling_rate: int
+    channels: int
+
+
+def summarize_training(rows: Dataset, facts: Mapping[int, RecordingFacts]) -> dict[str, dict]:
     """
     Facts about normal training clips.
 
     Args:
-        rows (`datasets.Dataset`): rows of the schema; `attribute_label`, `pseudo_attribute` and `audio` are read where
-            there are such columns. Of recordings that are still there the header is read.
+        rows (`datasets.Dataset`): rows of the schema; `attribute_label` and `pseudo_attribute` are read where there are
+            such columns.
+        facts (`Mapping[int, RecordingFacts]`): by row number, where recordings are known.
 
     Returns:
-        `dict[str, dict]`: by machine `clips`, `domains` (domain -> clips), `attributes` (how many different ones are
-        known), `hidden` (clips whose attributes are hidden), `pseudo_attributes` (`clip_id` -> its pseudo-attribute),
-        `seconds` (of sound), `sampling_rates` (in Hz) and `channels` of the recordings.
+        `dict[str, dict]`: by machine `clips`, `domains` (domain -> clips), `attributes` (number of different known
+        ones), `hidden` (clips whose attributes are hidden), `pseudo_attributes` (`clip_id` -> its pseudo-attribute),
+        `seconds` (of all recordings), `sampling_rates` (in Hz) and `channels` of the recordings.
     """
-    facts = {}
     columns = {
         name: rows[name][:] if name in rows.column_names else [None] * len(rows)
         for name in ("machine", "domain", "attribute_label", "pseudo_attribute", "clip_id")
     }
-    audio = rows.with_format("arrow")["audio"].to_pylist() if "audio" in rows.column_names else [None] * len(rows)
     names = np.array(columns["machine"])
+    summary = {}
     for machine in sorted(set(columns["machine"])):
         own = np.flatnonzero(names == machine).tolist()
         domains = [columns["domain"][row] for row in own]
         labels = [columns["attribute_label"][row] for row in own]
-        headers = [header for row in own if (header := _header(audio[row])) is not None]
-        facts[machine] = {
+        known = [facts[row] for row in own if row in facts]
+        summary[machine] = {
             "clips": len(own),
             "domains": {domain: domains.count(domain) for domain in sorted(set(domains))},
             "attributes": len(set(labels) - {None}),
@@ -43,16 +53,20 @@ def summarize_training(rows: Dataset) -> dict[str, dict]:
                 for row in own
                 if columns["pseudo_attribute"][row] is not None
             },
-            "seconds": round(sum(header.frames / header.samplerate for header in headers), 3),
-            "sampling_rates": sorted({header.samplerate for header in headers}),
-            "channels": sorted({header.channels for header in headers}),
+            "seconds": round(sum(fact.seconds for fact in known), 3),
+            "sampling_rates": sorted({fact.sampling_rate for fact in known}),
+            "channels": sorted({fact.channels for fact in known}),
         }
+    return summary
+
+
+def facts_from_headers(rows: Dataset) -> dict[int, RecordingFacts]:
+    """By row number the facts in the headers of recordings that are still there; nothing is decoded."""
+    if "audio" not in rows.column_names:
+        return {}
+    facts = {}
+    for row, audio in enumerate(rows.with_format("arrow")["audio"].to_pylist()):
+        if audio["bytes"] or Path(audio["path"]).is_file():
+            header = soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"])
+            facts[row] = RecordingFacts(header.frames / header.samplerate, header.samplerate, header.channels)
     return facts
-
-
-def _header(audio: dict | None):
-    if audio is None:
-        return None
-    if audio["bytes"]:
-        return soundfile.info(io.BytesIO(audio["bytes"]))
-    return soundfile.info(audio["path"]) if Path(audio["path"]).is_file() else None

@@ -12,7 +12,7 @@ from huggingface_hub.utils import validate_repo_id
 from ..audio.reading import SAMPLING_RATE
 from ..data.schema import write_table
 from ..detection.detector import AnomalyDetector
-from ..embedding import SpectralStatistics
+from ..embedding.statistics import SpectralStatistics
 from ..evaluation.scores import evaluate_scores
 from ..metrics.functional import term_names
 from .transfer import MANIFEST, detector_files, hub_errors, hub_id, push_files

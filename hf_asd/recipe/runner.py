@@ -21,7 +21,9 @@ from ..data.schema import attribute_label, read_table, reveal_attributes, write_
 from ..detection.config import DetectorConfig
 from ..detection.detector import AnomalyDetector
 from ..distributed import broadcast, hardware, partial_state
-from ..embedding import SpectralStatistics, TransformerEncoder, embed
+from ..embedding.embed import embed
+from ..embedding.statistics import SpectralStatistics
+from ..embedding.transformer import TransformerEncoder
 from ..evaluation.scores import evaluate_scores, format_table, labeled_subset, write_submission
 from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
 from ..reporting.report import write_report

@@ -9,7 +9,8 @@ from datasets import Dataset
 from transformers import AutoModel, TrainerCallback, set_seed
 
 from ..distributed import broadcast, partial_state
-from ..embedding import TransformerEncoder, embed, get_embeddings
+from ..embedding.embed import embed, get_embeddings
+from ..embedding.transformer import TransformerEncoder
 from ..models.attribute_classifier.configuration_attribute_classifier import AttributeClassifierConfig
 from ..models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
 from ..models.encoders import freeze_layers, get_layers, load_feature_extractor

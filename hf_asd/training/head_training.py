@@ -7,7 +7,8 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from ..embedding import TransformerEncoder, embed, get_embeddings
+from ..embedding.embed import embed, get_embeddings
+from ..embedding.transformer import TransformerEncoder
 from ..models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
 from .sampling import ClipSampler
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_asd.audio.reading import BadAudioError, drop_bad_audio, read_audio
+from hf_asd.audio.reading import BadAudioError, read_audio
+from hf_asd.data.checking import drop_bad_audio
 from hf_asd.data.folder import load_folder
 
 
@@ -75,7 +76,7 @@ def write_bad_recordings(folder):
 def test_one_error_names_every_bad_file(tmp_path):
     expected = write_bad_recordings(tmp_path)
     with pytest.raises(BadAudioError, match="8 of 10 recordings cannot be used") as caught:
-        load_folder(tmp_path)
+        drop_bad_audio(load_folder(tmp_path))
     lines = str(caught.value).splitlines()
     for name, text in expected.items():
         assert any(name in line and text in line for line in lines), name
@@ -84,9 +85,9 @@ def test_one_error_names_every_bad_file(tmp_path):
 
 def test_bad_files_can_be_skipped(tmp_path):
     expected = write_bad_recordings(tmp_path)
-    dataset, skipped = drop_bad_audio(load_folder(tmp_path, on_bad_audio=None), "skip")
+    dataset, skipped = drop_bad_audio(load_folder(tmp_path), "skip")
     assert len(dataset["train"]) == 2 and len(skipped) == len(expected)
-    with pytest.raises(ValueError, match="'ignore'; accepted are 'error' and 'skip'"):
+    with pytest.raises(ValueError, match="'ignore'; accepted are error, skip"):
         drop_bad_audio(dataset, "ignore")
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_samples
 from hf_asd import ClusteringConfig, assign_pseudo_attributes
 from hf_asd.clustering.cluster_names import read_names, write_names
 from hf_asd.clustering.dendrogram import build_dendrogram, distances, weighted_ward
-from hf_asd.clustering.pseudo_attributes import cluster_machine, clustered_space, confidence_of
+from hf_asd.clustering.pseudo_attributes import cluster_machine, prepare_points, confidence_of
 from hf_asd.clustering.quality import cluster_quality, label_free_quality, stability
 from hf_asd.clustering.summary import describe_clusters
 from hf_asd.options import choices
@@ -137,9 +137,9 @@ def test_target_clips_are_clustered_as_asked():
 
 def test_components_are_whitened_as_asked():
     vectors = np.random.default_rng(0).standard_normal((50, 8)) * np.arange(1, 9)
-    points = clustered_space(vectors, ClusteringConfig(normalize=False, pca_components=3, whiten=True))
+    points = prepare_points(vectors, ClusteringConfig(normalize=False, pca_components=3, whiten=True))
     np.testing.assert_allclose(np.cov(points.T), np.eye(3), atol=1e-4)
-    assert np.allclose(np.linalg.norm(clustered_space(vectors, ClusteringConfig()), axis=1), 1)
+    assert np.allclose(np.linalg.norm(prepare_points(vectors, ClusteringConfig()), axis=1), 1)
 
 
 def test_confidence_is_high_at_the_center_and_zero_on_the_border():
@@ -205,7 +205,7 @@ def test_names_are_written_edited_and_read_back(tmp_path):
     clusters = describe_clusters(assign_pseudo_attributes(dataset, ClusteringConfig(num_clusters=4)))
     assert [row["clips"] for row in clusters] == [12, 9, 6, 3] and clusters[3]["target"] == 3
     assert [row["name"] for row in clusters] == [f"cluster={i}" for i in range(4)]
-    center = np.linalg.norm(clustered_space(vectors[:12], ClusteringConfig()), axis=1)
+    center = np.linalg.norm(prepare_points(vectors[:12], ClusteringConfig()), axis=1)
     assert set(clusters[0]["medoids"]) <= {f"fan-{i}" for i in range(12)} and len(center) == 12
 
     path = write_names(clusters, tmp_path / "clusters.csv")

@@ -37,5 +37,5 @@ def test_windows_without_a_decision_change_nothing():
 
 @pytest.mark.parametrize("counts", [(0, 5), (6, 5), (3, 5, 3), (3, 5, 0, -1)])
 def test_counts_that_contradict_each_other_are_refused(counts):
-    with pytest.raises(ValueError, match="accepted are 0 <= clear_at < raise_at <= windows"):
+    with pytest.raises(ValueError, match="(raise_at|clear_at|cool_down) is"):
         AlarmPolicy(*counts)

@@ -53,10 +53,10 @@ def test_saved_and_loaded_detector_gives_the_same_bits(machine, encoder, kind):
 def test_the_statistics_hear_the_wrong_pitch(machine):
     detector = AnomalyDetector().fit(load_folder(machine / "fan"))
     decisions = [detector(machine / "new" / f"{clip}.wav") for clip in range(4)]
-    assert [decision["is_anomaly"] for decision in decisions[2:]] == [True, True]
-    assert max(d["anomaly_score"] for d in decisions[:2]) < min(d["anomaly_score"] for d in decisions[2:])
-    assert decisions[3]["p_value"] == pytest.approx(1 / 13)
-    assert decisions[0]["threshold"] == detector.machines["fan"].threshold
+    assert [decision.is_anomaly for decision in decisions[2:]] == [True, True]
+    assert max(d.anomaly_score for d in decisions[:2]) < min(d.anomaly_score for d in decisions[2:])
+    assert decisions[3].p_value == pytest.approx(1 / 13)
+    assert decisions[0].threshold == detector.machines["fan"].threshold
 
 
 def test_an_array_is_scored_like_its_file(machine):

@@ -10,6 +10,7 @@ from sounds import RATE, hum
 
 from hf_asd import AlarmPolicy, AnomalyDetector, DetectorConfig, load_folder
 from hf_asd.cli import main
+from hf_asd.detection.config import MonitorConfig
 from hf_asd.detection.monitoring import monitor
 
 
@@ -31,8 +32,9 @@ def pcm(samples):
 
 
 def watch(detector, source, **options):
-    options = {"window_seconds": 1.0, "policy": AlarmPolicy(2, 3)} | options
-    return list(monitor(detector, source, **options))
+    pipe = options.pop("pipe", None)
+    config = MonitorConfig(**{"window_seconds": 1.0} | options)
+    return list(monitor(detector, source, config, AlarmPolicy(2, 3), pipe=pipe))
 
 
 def test_a_pipe_raises_an_alarm_and_clears_it(detector):
@@ -43,7 +45,8 @@ def test_a_pipe_raises_an_alarm_and_clears_it(detector):
     assert [line["alarm"] for line in lines] == [False] * 5 + [True] * 4 + [False] * 2
     assert all(line["reasons"] for line in lines[4:7]) and json.dumps(lines)
     # The same as the windows one by one.
-    alone = detector(np.frombuffer(pcm(samples)[:32_000], "<i2").astype(np.float32) / 2**15, RATE)
+    alone = detector(np.frombuffer(pcm(samples)[:32_000], "<i2").astype(np.float32) / 2**15, RATE, explain=True)
+    alone = alone.to_dict()
     assert {name: lines[0][name] for name in alone} == alone
 
 
@@ -112,7 +115,7 @@ def test_a_file_put_into_a_watched_folder_is_found(detector, tmp_path, monkeypat
     monkeypatch.setattr("hf_asd.detection.monitoring.POLL_SECONDS", 0.05)
     rng = np.random.default_rng(4)
     soundfile.write(tmp_path / "first.wav", hum(rng), RATE)
-    lines = monitor(detector, tmp_path, window_seconds=1.0, wait_seconds=1.5)
+    lines = monitor(detector, tmp_path, MonitorConfig(window_seconds=1.0, wait_seconds=1.5))
     assert next(lines)["source"].endswith("first.wav")
     soundfile.write(tmp_path / "another.wav", hum(rng), RATE)
     assert [line["source"].rsplit("/")[-1] for line in lines] == ["another.wav"]
@@ -121,7 +124,7 @@ def test_a_file_put_into_a_watched_folder_is_found(detector, tmp_path, monkeypat
 def test_the_command(detector, tmp_path, capsys):
     detector.save_pretrained(tmp_path / "detector")
     soundfile.write(tmp_path / "new.wav", stream([100, 170, 170]), RATE)
-    command = ["monitor", str(tmp_path / "detector"), str(tmp_path / "new.wav"), "--window", "1", "--raise-at", "2"]
+    command = ["monitor", str(tmp_path / "detector"), str(tmp_path / "new.wav"), "--window-seconds", "1", "--raise-at", "2"]
     assert main(command) == 0
     told = capsys.readouterr()
     assert [json.loads(line)["event"] for line in told.out.splitlines()] == [None, None, "raised"]
@@ -130,4 +133,4 @@ def test_the_command(detector, tmp_path, capsys):
     assert main(["monitor", str(tmp_path / "detector"), str(tmp_path / "bad.wav")]) == 2
     assert "cannot be read as audio" in json.loads(capsys.readouterr().out)["error"]
     assert main([*command[:2], "nowhere"]) == 2 and "no such file or folder" in capsys.readouterr().err
-    assert main([*command, "--clear-at", "5"]) == 2 and "accepted are 0 <= clear_at" in capsys.readouterr().err
+    assert main([*command, "--clear-at", "5"]) == 2 and "clear_at is 5" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from hf_asd import (
     TransformerEncoder,
     load_folder,
 )
-from hf_asd.detection.backends.composite import STATISTICS_SIZE
+from hf_asd.embedding.statistics import STATISTICS_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def clips(tmp_path_factory):
     ],
 )
 def test_every_word_survives_the_disk(clips, tmp_path, options):
-    detector = AnomalyDetector(config=DetectorConfig(**options)).fit(clips)
+    detector = AnomalyDetector(None, DetectorConfig(**options)).fit(clips)
     loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
     assert loaded.config == detector.config
     if loaded.config.statistics == "quantiles":
@@ -45,13 +45,13 @@ def test_every_word_survives_the_disk(clips, tmp_path, options):
     rng = np.random.default_rng(1)
     for samples in (hum(rng), hum(rng, 170.0), hum(rng) * 30, np.zeros(RATE, dtype=np.float32)):
         assert loaded(samples, RATE, explain=True) == detector(samples, RATE, explain=True)
-    assert loaded(hum(rng, 170.0), RATE, explain=True)["reasons"][0]["kind"] != "cannot_tell"
+    assert loaded(hum(rng, 170.0), RATE, explain=True).reasons[0].kind != "cannot_tell"
 
 
 def test_statistics_beside_an_encoder_survive_the_disk(clips, tmp_path):
     config = EatConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
     TransformerEncoder(EatModel(config), EatFeatureExtractor()).save_pretrained(tmp_path / "eat")
-    detector = AnomalyDetector.from_encoder(tmp_path / "eat", pooling="bands_std", with_statistics=True).fit(clips)
+    detector = AnomalyDetector(tmp_path / "eat", DetectorConfig(pooling="bands_std", with_statistics=True)).fit(clips)
     assert detector.encoder.dimensions == SpectralStatistics().dimensions + 8 * 2 * 16
     assert SpectralStatistics().dimensions == STATISTICS_SIZE
     loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
@@ -59,19 +59,19 @@ def test_statistics_beside_an_encoder_survive_the_disk(clips, tmp_path):
     assert loaded(samples, RATE, explain=True) == detector(samples, RATE, explain=True)
     alone = AnomalyDetector().fit(clips)
     np.testing.assert_array_equal(loaded.score_map(samples, RATE), alone.score_map(samples, RATE))
-    with pytest.raises(ValueError, match="with_statistics puts spectral statistics beside an encoder"):
-        AnomalyDetector.from_encoder(None, with_statistics=True)
+    with pytest.raises(ValueError, match="with_statistics is True, which is for an encoder that you name"):
+        AnomalyDetector(None, DetectorConfig(with_statistics=True))
 
 
 def test_every_file_is_vouched_for_and_none_of_another_detector_stays(clips, tmp_path):
     folder = AnomalyDetector().fit(clips).save_pretrained(tmp_path / "detector")
     listed = json.loads((folder / "detector.json").read_text())["files"]
-    assert set(listed) == {"config.json", "memory_bank.safetensors", "normal_sounds.safetensors"}
-    sounds = folder / "normal_sounds.safetensors"
+    assert set(listed) == {"config.json", "memory_bank.safetensors", "normal_profiles.safetensors"}
+    sounds = folder / "normal_profiles.safetensors"
     content = bytearray(sounds.read_bytes())
     content[-1] ^= 1
     sounds.write_bytes(content)
-    with pytest.raises(ValueError, match="normal_sounds.safetensors: was changed after the detector was saved"):
+    with pytest.raises(ValueError, match="normal_profiles.safetensors: was changed after the detector was saved"):
         AnomalyDetector.from_pretrained(folder)
     AnomalyDetector().fit(clips, with_reasons=False).save_pretrained(folder)
     assert not sounds.exists() and AnomalyDetector.from_pretrained(folder).profiles == {}

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from ...embedding import STATISTICS_SIZE
+from ...embedding.statistics import STATISTICS_SIZE
 from ..config import Fusion, ScoringConfig
 from . import BackendName, backend_class
 from .cross_scores import cross_scores
@@ -21,7 +21,8 @@ def fuse(scores: torch.Tensor, normal_scores: torch.Tensor, how: Fusion = "mean"
     Args:
         scores (`torch.Tensor` of shape `(systems, clips)`): float64.
         normal_scores (`torch.Tensor` of shape `(systems, references)`): leave-one-out scores of the normal clips.
-        how (`"mean"`, `"min"` or `"max"`): `"min"` raises an alarm only where all agree, `"max"` where one is sure.
+        how (`"mean"`, `"min"` or `"max"`): with `"min"` an anomaly has to be one for all of them, with `"max"` for
+            one.
 
     Returns:
         `torch.Tensor` of shape `(clips,)`, float64.
@@ -31,7 +32,7 @@ def fuse(scores: torch.Tensor, normal_scores: torch.Tensor, how: Fusion = "mean"
         are z-normalized by the bank's own.
     """
     location = normal_scores.mean(1, keepdim=True)
-    # Identical clips leave nothing to standardize by.
+    # The scores of identical clips do not vary.
     scale = normal_scores.std(1, correction=0, keepdim=True).clamp_min(1e-6)
     standardized = (scores - location) / scale
     return standardized.mean(0) if how == "mean" else getattr(standardized, f"a{how}")(0)
@@ -61,7 +62,7 @@ class FusedScorer:
 
 class MinOverDomains:
     """
-    One bank a domain; a clip keeps the lowest of its scores, because nobody knows its domain.
+    One memory bank a domain; a clip gets the lowest of its scores, because its domain is not known.
 
     Args:
         parts (`dict[str, Scorer]`): by domain, a backend.
@@ -194,3 +195,17 @@ def _references(
         return None
     reduce = k_means if config.reduction == "k_means" else k_center
     return lambda bank: reduce(bank, config.num_references)
+
+
+def describe_scoring(config: ScoringConfig) -> str:
+    """How clips are compared, in words for cards."""
+    backends = config.backends or ()
+    text = " and ".join(backend_class(name).description for name in backends)
+    if len(backends) > 1:
+        fusion = {"mean": "mean", "min": "lowest", "max": "highest"}[config.fusion or "mean"]
+        text += f"; the {fusion} of their z-scores"
+    if not {"cosine", "euclidean"}.isdisjoint(backends):
+        text += f"; neighbors averaged: {config.num_neighbors}"
+        if config.normalization in ("ratio", "difference", "varmin"):
+            text += f", distances normalized by their local density ({config.normalization})"
+    return text

@@ -1,4 +1,4 @@
-"""Standardized deviations and standardized neighbors: the backends for few normal clips."""
+"""Standardized deviations and nearest neighbors over standardized dimensions: the backends for few normal clips."""
 
 from typing import ClassVar, Self
 
@@ -7,8 +7,8 @@ import torch
 from ..config import ScoringConfig
 
 
-# Share of the mean spread that is added to each dimension's own: ten clips do not tell a narrow range from a lucky
-# one.
+# Share of the mean standard deviation that is added to that of each dimension: ten clips may have a narrow range by
+# chance.
 SPREAD_FLOOR = 0.25
 CHUNK_ROWS = 2048
 

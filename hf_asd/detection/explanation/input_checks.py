@@ -1,9 +1,9 @@
-"""When not to decide: recordings that say nothing about the machine."""
+"""When not to decide: recordings from which nothing can be concluded about the machine."""
 
 import numpy as np
 
 from ...audio.acoustic_features import LEVEL_EDGES
-from ...audio.reading import SILENCE_PEAK
+from ...audio.reading import SILENCE_PEAK, DecodedClip
 from .normal_profile import NormalProfile
 
 
@@ -14,9 +14,7 @@ OFF_DB = 1.0  # below every normal clip, on the mean over bands
 OFF_EXCESS_DB = 0.5  # above the loudest normal clip, in any band
 
 
-def check_input(
-    samples: np.ndarray, clipped: float, summary: dict[str, np.ndarray], profile: NormalProfile | None
-) -> str | None:
+def check_input(clip: DecodedClip, summary: dict[str, np.ndarray], profile: NormalProfile | None) -> str | None:
     """
     Whether a recording is unfit for a decision.
 
@@ -27,23 +25,22 @@ def check_input(
     - Machine off: on the mean over sixths of an octave at least 1 dB quieter than *every* normal clip (and twice as
       far below them as a normal clip ever is), and nowhere louder than the loudest. A fault adds sound somewhere
       (R. B. Randall, "Vibration-based Condition Monitoring", Wiley 2011, chapter 2: faults show as new or stronger
-      components); switching off only takes sound away. Where a machine stands less than 3 dB above the sound around
-      it, its absence cannot be told (ISO 3746:2010 does not even measure such a machine).
+      components); switching off only removes sound. Where a machine is less than 3 dB above the sound around it, its
+      absence cannot be detected (ISO 3746:2010 does not even measure such a machine).
 
     Args:
-        samples (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz, full scale at 1.
-        clipped (`float`): of [`~hf_asd.audio.reading.clipped_share`], from before resampling.
+        clip ([`~hf_asd.audio.reading.DecodedClip`]): the recording.
         summary (`dict[str, np.ndarray]`): of [`~hf_asd.audio.acoustic_features.summarize_features`].
         profile ([`NormalProfile`], *optional*): of the machine's normal clips; without it only silence and clipping
-            are looked for.
+            are checked.
 
     Returns:
         `str` or `None`: why no decision should be made, with what to check; `None` for a usable recording.
     """
-    if np.abs(samples).max() < SILENCE_PEAK:
+    if np.abs(clip.samples).max() < SILENCE_PEAK:
         return "silent: the peak lies below -90 dB of full scale; is the microphone connected?"
-    if clipped > max(CLIPPED_SHARE, 2 * profile.clipped if profile else 0):
-        return f"clipped: {100 * clipped:.2g} % of the samples are cut off at the top; lower the recording level"
+    if clip.clipped_share > max(CLIPPED_SHARE, 2 * profile.clipped if profile else 0):
+        return f"clipped: {100 * clip.clipped_share:.2g} % of the samples are cut off at the top; lower the recording level"
     if profile is None:
         return None
     below, above = profile.lowest_level - summary["level"], summary["level"] - profile.highest_level
@@ -69,6 +66,6 @@ def check_input(
 
 
 def _bands_from_top(chosen: np.ndarray) -> int:
-    """How many bands, counted from the highest, are chosen without a gap; fewer than two make none."""
+    """The number of chosen bands without a gap, counted from the highest; 0 where there are fewer than two."""
     count = int(np.argmin(np.append(chosen[::-1], False)))
     return count if count >= 2 else 0

@@ -1,4 +1,4 @@
-"""How far the normal clips of a machine vary in what [`~hf_asd.audio.acoustic_features.extract_features`] tells."""
+"""How far the acoustic features of a machine's normal clips vary."""
 
 import numpy as np
 from datasets import Dataset
@@ -6,18 +6,19 @@ from scipy.ndimage import uniform_filter1d
 from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
+from ...audio.channels import Channel
 from ...audio.acoustic_features import extract_features, summarize_features
-from ...audio.reading import read_with_clipping
+from ...audio.reading import DecodedClip, read_clip
 
 
 MINIMUM_CLIPS = 4
-DOMAIN_CLIPS = 150  # clips of a domain that are listened to: more only move the limits outwards
+MAXIMUM_CLIPS = 150  # clips of a domain: more would only widen the limits
 WIDTHS = (3, 9)  # sixths of an octave over which levels are averaged: half an octave and one and a half
-ALIKE = 4  # normal clips whose mean a clip's levels are compared with
+MOST_SIMILAR = 4  # normal clips whose mean a clip's levels are compared with
 MARGIN = 1.5  # how far beyond the most unusual normal clip a finding has to be
-RARE_SHARE = 0.05  # of the normal clips show what is told about an alarm that nothing else explains
-# Least spread in dB that is believed: a dozen clips may agree by chance.
-SPREAD_FLOOR = {
+RARE_SHARE = 0.05  # share of the normal clips that may show as much as the reason of last resort
+# Smallest standard deviation in dB: a dozen clips may agree by chance.
+FLOORS = {
     "louder": 0.3,
     "quieter": 0.3,
     "tone": 0.5,
@@ -32,16 +33,15 @@ SPREAD_FLOOR = {
 
 class NormalProfile:
     """
-    How the normal clips of one machine vary in what [`extract_features`] tells, and what none of them shows.
+    How far the acoustic features of one machine's normal clips vary, and what none of them shows.
 
-    Levels are compared with those of the normal clips that sound most alike (a machine has several speeds), shifted to
-    the same loudness. Every value is standardized by the normal clips' mean and spread; of each kind of finding the
-    largest standardized value of a clip counts, and what normal clips reach when each is compared with the others is
-    the limit: a normal clip shows nothing.
+    Levels are compared with those of the most similar normal clips (a machine has several speeds), shifted to the same
+    loudness. Every value is standardized by mean and standard deviation of the normal clips; of each kind of finding
+    the largest standardized value of a clip counts. The limit is the largest value that normal clips reach when each
+    is compared with the others, so that a normal clip shows nothing.
 
     Args:
-        summaries (`dict[str, np.ndarray]`): of [`summarize_features`], stacked over at least 4 normal clips, and `clipped`
-            (`(clips, 1)`) of [`~hf_asd.audio.reading.clipped_share`].
+        summaries (`dict[str, np.ndarray]`): of [`summarize_clip`], stacked over at least 4 normal clips.
 
     Attributes:
         lowest_level, highest_level (`np.ndarray` of shape `(51,)`): range of the normal clips' levels in dB.
@@ -52,17 +52,20 @@ class NormalProfile:
     """
 
     def __init__(self, summaries: dict[str, np.ndarray]):
-        # Half precision is what is saved: a loaded profile gives the same reasons.
+        # Saved in half precision; so a loaded profile gives the same reasons.
         self.summaries = {name: values.astype(np.float16).astype(np.float32) for name, values in summaries.items()}
         level = np.sort(self.summaries["level"], axis=0)
         self.lowest_level, self.highest_level = level[0], level[-1]
         others_lowest = np.where(self.summaries["level"] == level[0], level[1], level[0])
         self.deficit = float(np.maximum(others_lowest - self.summaries["level"], 0).mean(1).max())
         self.clipped = float(self.summaries["clipped"].max())
-        self.mean, self.spread, self.limit, self.rare = {}, {}, {}, {}
-        for kind, values in self._findings(self.summaries, leave_one_out_scores=True).items():
-            self.mean[kind], self.spread[kind], standardized = _standardize(values, SPREAD_FLOOR[kind])
-            # A dozen clips show less than what normal clips can do: three spreads are no finding.
+        self.mean: dict[str, np.ndarray] = {}
+        self.spread: dict[str, np.ndarray] = {}
+        self.limit: dict[str, float] = {}
+        self.rare: dict[str, float] = {}
+        for kind, values in self._findings(self.summaries, leave_one_out=True).items():
+            self.mean[kind], self.spread[kind], standardized = _standardize(values, FLOORS[kind])
+            # A dozen clips do not show all that is normal: three standard deviations are not a finding.
             self.limit[kind] = max(3.0, MARGIN * float(standardized.max()))
             self.rare[kind] = float(np.quantile(standardized.max(1), 1 - RARE_SHARE)) / self.limit[kind]
 
@@ -75,7 +78,7 @@ class NormalProfile:
 
         Returns:
             `dict[str, np.ndarray]`: by kind of finding the standardized value of each of its bands over the kind's
-            limit; above 1 it is something that no normal clip shows.
+            limit; a value above 1 occurs in no normal clip.
         """
         one = {name: np.asarray(values)[None] for name, values in summary.items()}
         return {
@@ -83,13 +86,13 @@ class NormalProfile:
             for kind, values in self._findings(one).items()
         }
 
-    def residual(self, level: np.ndarray, leave_one_out_scores: bool = False) -> np.ndarray:
+    def residual(self, level: np.ndarray, leave_one_out: bool = False) -> np.ndarray:
         """
-        Levels above those of the normal clips that sound most alike.
+        Levels above those of the most similar normal clips.
 
         Args:
             level (`np.ndarray` of shape `(clips, 51)`): of [`extract_features`].
-            leave_one_out_scores (`bool`, *optional*, defaults to `False`): the clips are the normal ones themselves, each of which
+            leave_one_out (`bool`, *optional*, defaults to `False`): the clips are the normal ones themselves, each of which
                 is compared with the others.
 
         Returns:
@@ -98,14 +101,14 @@ class NormalProfile:
         normal = self.summaries["level"] - self.summaries["level"].mean(1, keepdims=True)
         level = level - level.mean(1, keepdims=True)
         distances = cdist(level, normal, "cityblock")
-        if leave_one_out_scores:
+        if leave_one_out:
             np.fill_diagonal(distances, np.inf)
-        alike = np.argsort(distances, axis=1)[:, : min(ALIKE, len(normal) - 1)]
+        alike = np.argsort(distances, axis=1)[:, : min(MOST_SIMILAR, len(normal) - 1)]
         residual = level - normal[alike].mean(1)
         return residual - np.median(residual, axis=1, keepdims=True)
 
-    def _findings(self, summaries: dict[str, np.ndarray], leave_one_out_scores: bool = False) -> dict[str, np.ndarray]:
-        residual = self.residual(summaries["level"], leave_one_out_scores)
+    def _findings(self, summaries: dict[str, np.ndarray], leave_one_out: bool = False) -> dict[str, np.ndarray]:
+        residual = self.residual(summaries["level"], leave_one_out)
         wide = np.concatenate([uniform_filter1d(residual, width, axis=1, mode="nearest") for width in WIDTHS], axis=1)
         return {
             "louder": wide,
@@ -121,7 +124,7 @@ class NormalProfile:
 
 
 def _standardize(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and spread over clips, and every clip's values standardized by those of the others (in closed form)."""
+    """Mean, standard deviation, and every clip's values standardized by those of the others (in closed form)."""
     values, n = values.astype(np.float64), len(values)
     mean, spread = values.mean(0), values.std(0, ddof=1)
     deviations = values - mean
@@ -130,20 +133,15 @@ def _standardize(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarr
     return mean, np.maximum(spread, floor), deviations * n / (n - 1) / others
 
 
-def fit_profiles(dataset: Dataset, channel: int | str = 0) -> dict[str, NormalProfile]:
+def choose_profile_rows(dataset: Dataset) -> dict[str, np.ndarray]:
     """
-    Listens to the normal clips of every machine.
+    The normal clips that profiles are made of: of a domain with more than 150 clips, 150 spread evenly.
 
     Args:
-        dataset (`datasets.Dataset`): normal clips; `audio`, `machine` and `domain` are read. Of a domain with more
-            than 150 clips, 150 spread evenly are heard.
-        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        dataset (`datasets.Dataset`): normal clips; `machine` and `domain` are read.
 
     Returns:
-        `dict[str, NormalProfile]`: by machine; machines with fewer than 4 clips have none.
-
-    Raises:
-        BadAudioError: a recording cannot be used.
+        `dict[str, np.ndarray]`: by machine the row numbers, int64.
     """
     machines, domains = np.array(dataset["machine"][:]), np.array(dataset["domain"][:])
     chosen = {}
@@ -151,19 +149,54 @@ def fit_profiles(dataset: Dataset, channel: int | str = 0) -> dict[str, NormalPr
         parts = []
         for domain in sorted(set(domains[machines == machine].tolist())):
             rows = np.flatnonzero((machines == machine) & (domains == domain))
-            parts.append(rows[np.unique(np.linspace(0, len(rows) - 1, DOMAIN_CLIPS).astype(int))])
+            parts.append(rows[np.unique(np.linspace(0, len(rows) - 1, MAXIMUM_CLIPS).astype(int))])
         chosen[machine] = np.concatenate(parts)
+    return chosen
+
+
+def summarize_clip(clip: DecodedClip) -> dict[str, np.ndarray]:
+    """What a [`NormalProfile`] needs of one normal clip."""
+    summary = summarize_features(extract_features(clip.samples))
+    return summary | {"clipped": np.array([clip.clipped_share])}
+
+
+def make_profiles(
+    chosen: dict[str, np.ndarray], summaries: dict[int, dict[str, np.ndarray]]
+) -> dict[str, NormalProfile]:
+    """
+    Args:
+        chosen (`dict[str, np.ndarray]`): of [`choose_profile_rows`].
+        summaries (`dict[int, dict[str, np.ndarray]]`): by row number, of [`summarize_clip`]; rows without one are left
+            out.
+
+    Returns:
+        `dict[str, NormalProfile]`: by machine; machines with fewer than 4 clips have none.
+    """
     profiles = {}
-    total = sum(map(len, chosen.values()))
-    with tqdm(total=total, desc="listening to normal clips", unit="clip", delay=2) as progress:
-        for machine, rows in chosen.items():
-            summaries = []
-            for columns in dataset.select(rows).select_columns("audio"):
-                samples, clipped = read_with_clipping(columns["audio"], channel=channel, allow_silence=False)
-                summaries.append(summarize_features(extract_features(samples)) | {"clipped": np.array([clipped])})
-                progress.update()
-            if len(summaries) >= MINIMUM_CLIPS:
-                profiles[machine] = NormalProfile(
-                    {name: np.stack([summary[name] for summary in summaries]) for name in summaries[0]}
-                )
+    for machine, rows in chosen.items():
+        own = [summaries[row] for row in rows.tolist() if row in summaries]
+        if len(own) >= MINIMUM_CLIPS:
+            profiles[machine] = NormalProfile({name: np.stack([one[name] for one in own]) for name in own[0]})
     return profiles
+
+
+def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProfile]:
+    """
+    Profiles of every machine from recordings on disk, for a dataset that has its embeddings already.
+
+    Args:
+        dataset (`datasets.Dataset`): normal clips; `audio`, `machine` and `domain` are read.
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+
+    Returns:
+        `dict[str, NormalProfile]`: as of [`make_profiles`].
+
+    Raises:
+        BadAudioError: a recording cannot be used.
+    """
+    chosen, summaries = choose_profile_rows(dataset), {}
+    rows = np.concatenate(list(chosen.values())).tolist()
+    audios = dataset.select(rows).select_columns("audio")
+    for row, columns in zip(tqdm(rows, desc="profiles of normal clips", unit="clip", delay=2), audios, strict=True):
+        summaries[row] = summarize_clip(read_clip(columns["audio"], channel=channel, allow_silence=False))
+    return make_profiles(chosen, summaries)

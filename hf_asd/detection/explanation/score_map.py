@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from ...embedding import SpectralStatistics, TransformerEncoder
+from ...embedding.statistics import SpectralStatistics
+from ...embedding.transformer import TransformerEncoder
 from ...models.pooling import PARTS_A_BAND
 
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hf_asd.detection.backends.composite import STATISTICS_SIZE, FusedScorer, MinOverDomains, make_scorer
+from hf_asd.detection.backends.composite import FusedScorer, MinOverDomains, make_scorer
 from hf_asd.detection.backends.cross_scores import cross_scores
 from hf_asd.detection.backends.mahalanobis import Mahalanobis
 from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors
@@ -12,6 +12,7 @@ from hf_asd.detection.backends.references import k_center, k_means, mem_mixup, s
 from hf_asd.detection.backends.sklearn_backends import GaussianMixtureScorer, LocalOutlierFactorScorer
 from hf_asd.detection.backends.standardized import MaxDeviation, StandardizedNeighbors
 from hf_asd.detection.config import ScoringConfig
+from hf_asd.embedding.statistics import STATISTICS_SIZE
 
 
 METRICS = {"cosine": CosineNeighbors, "euclidean": EuclideanNeighbors}

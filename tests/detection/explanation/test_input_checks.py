@@ -6,7 +6,7 @@ import soundfile
 import soxr
 
 from hf_asd import AnomalyDetector, load_folder
-from hf_asd.audio.reading import clipped_share, read_with_clipping
+from hf_asd.audio.reading import clipped_share, read_clip
 from hf_asd.simulation.machines import MACHINES
 from hf_asd.simulation.recording import draw_clip, record_clip
 
@@ -32,8 +32,8 @@ def detector(tmp_path_factory):
 
 def abstain_reason(detector, samples, rate=RATE):
     result = detector(samples.astype(np.float32), rate)
-    assert (result["is_anomaly"] is None) == (result["abstain_reason"] is not None)
-    return result["abstain_reason"] or ""
+    assert (result.is_anomaly is None) == (result.abstain_reason is not None)
+    return result.abstain_reason or ""
 
 
 def test_normal_clips_and_faults_are_decided(detector):
@@ -71,9 +71,9 @@ def test_clipping_is_seen_before_resampling(tmp_path):
     samples = soxr.resample(clip(1), RATE, 48_000)
     for name, content in (("whole", samples), ("clipped", np.clip(30 * samples, -0.9, 0.9))):
         soundfile.write(tmp_path / f"{name}.wav", content, 48_000, subtype="PCM_24")
-    assert read_with_clipping(tmp_path / "whole.wav")[1] == 0
-    resampled, share = read_with_clipping(tmp_path / "clipped.wav")
-    assert share > 0.05 and clipped_share(resampled) < share / 10
+    assert read_clip(tmp_path / "whole.wav").clipped_share == 0
+    clipped = read_clip(tmp_path / "clipped.wav")
+    assert clipped.clipped_share > 0.05 and clipped_share(clipped.samples) < clipped.clipped_share / 10
     tone = np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE)
     assert clipped_share(np.round(tone * 2**15) / 2**15) < 0.001 < clipped_share(np.clip(tone, -0.9, 0.9))
     assert clipped_share(np.zeros(100)) == 0
@@ -97,15 +97,17 @@ def test_mild_clipping_is_seen_and_unclipped_sounds_are_not():
             assert clipped_share(tone) == clipped_share(np.round(tone * 2**15) / 2**15) == 0
 
 
-def test_a_dataset_is_checked_where_asked_for(detector, tmp_path):
+def test_a_dataset_is_checked_unless_it_is_switched_off(detector, tmp_path):
     (tmp_path / "new").mkdir()
     soundfile.write(tmp_path / "new" / "good.wav", clip(2), RATE)
     soundfile.write(tmp_path / "new" / "silent.wav", np.zeros(RATE), RATE)
-    rows = load_folder(tmp_path / "new", on_bad_audio=None)["train"]
-    scored = detector.score(rows, check_input=True, explain=True)
+    rows = load_folder(tmp_path / "new")["train"]
+    scored = detector.score(rows, explain=True)
     assert scored["is_anomaly"][:] == [False, None]
-    assert scored["abstain_reason"][0] is None and scored["reasons"][1][:] == [scored["abstain_reason"][1]]
-    assert "abstain_reason" not in detector.score(rows.select([0])).column_names
+    assert scored["abstain_reason"][0] is None
+    assert [reason["text"] for reason in scored["reasons"][1]] == [scored["abstain_reason"][1]]
+    unchecked = detector.score(rows.select([0]), check_input=False)
+    assert unchecked["abstain_reason"][:] == [None] and unchecked["reasons"][:] == [None]
 
 
 def test_what_normal_clips_sound_like_travels_with_the_detector(detector, tmp_path):
@@ -113,5 +115,5 @@ def test_what_normal_clips_sound_like_travels_with_the_detector(detector, tmp_pa
     faulty = clip(1, condition="anomaly", fault="cavitation")
     assert again(faulty, RATE, explain=True) == detector(faulty, RATE, explain=True)
     assert again(clip(2), RATE, explain=True) == detector(clip(2), RATE, explain=True)
-    size = (tmp_path / "detector" / "normal_sounds.safetensors").stat().st_size
+    size = (tmp_path / "detector" / "normal_profiles.safetensors").stat().st_size
     assert size < 24 * 1400  # bytes a normal clip

@@ -1,0 +1,63 @@
+"""Unusable recordings of a dataset: all of them named in one error, or left out and listed."""
+
+from collections.abc import Sequence
+
+from datasets import DatasetDict
+from tqdm.auto import tqdm
+
+from ..audio.channels import Channel
+from ..audio.reading import BadAudioError, OnBadAudio, read_audio
+from ..options import check_word
+
+
+def drop_bad_audio(
+    dataset: DatasetDict, on_bad_audio: OnBadAudio = "error", channel: Channel = 0
+) -> tuple[DatasetDict, list[str]]:
+    """
+    Reads every recording once, and refuses or drops those that cannot be used.
+
+    For training, which reads recordings many times; a detector checks its recordings where it decodes them.
+
+    Args:
+        dataset (`datasets.DatasetDict`): splits of the schema; only `audio` is read.
+        on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether bad recordings stop the work
+            or are dropped.
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+
+    Returns:
+        `tuple[datasets.DatasetDict, list[str]]`: the usable rows, and one message for every dropped one.
+
+    Raises:
+        BadAudioError: with `"error"`, one message that names every bad file.
+        ValueError: `on_bad_audio` is neither of the two.
+    """
+    check_word("on_bad_audio", on_bad_audio, OnBadAudio)
+    usable, messages = {}, []
+    for split, rows in dataset.items():
+        good = []
+        audios = tqdm(rows.select_columns("audio"), desc=f"checking {split} recordings", unit="clip", delay=2)
+        for row, columns in enumerate(audios):
+            try:
+                read_audio(columns["audio"], channel=channel)
+                good.append(row)
+            except BadAudioError as error:
+                messages.append(str(error))
+        usable[split] = rows if len(good) == len(rows) else rows.select(good)
+    if messages and on_bad_audio == "error":
+        raise all_bad_audio(messages, sum(map(len, dataset.values())))
+    return DatasetDict(usable), messages
+
+
+def all_bad_audio(messages: Sequence[str], count: int) -> BadAudioError:
+    """
+    One error for all unusable recordings.
+
+    Args:
+        messages (`Sequence[str]`): one for each of them.
+        count (`int`): recordings that were read.
+    """
+    listed = "\n  ".join(messages)
+    return BadAudioError(
+        f"{len(messages)} of {count} recordings cannot be used:\n  {listed}\n"
+        "Repair or remove them, or leave them out with --on-bad-audio skip (on_bad_audio='skip')."
+    )

@@ -1,0 +1,91 @@
+"""Which encoder a detector uses, and whether its options fit that encoder."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from datasets import Dataset
+
+from ..embedding.embed import Encoder
+from ..embedding.statistics import SpectralStatistics
+from ..hub.transfer import hub_id
+from ..models.bundled_encoder import BUNDLED_ENCODER, BUNDLED_MIN_CLIPS
+from .config import DetectorConfig
+
+
+AUTO = "auto"
+AUTO_HELP = (
+    f"auto: with {BUNDLED_MIN_CLIPS} normal clips of every machine or more the bundled encoder beside spectral statistics, "
+    "with fewer spectral statistics alone"
+)
+
+
+def choose_encoder(
+    encoder: Encoder | str | Path | None, config: DetectorConfig
+) -> tuple[Encoder, DetectorConfig, str | None]:
+    """
+    Loads an encoder with the options of a config, and completes the config by the encoder's own values.
+
+    Args:
+        encoder (`Encoder`, `str`, `Path` or `None`): as for [`~hf_asd.AnomalyDetector`]. `"auto"` gives spectral
+            statistics, until the normal clips are known ([`uses_bundled_encoder`]).
+        config ([`DetectorConfig`]): the options.
+
+    Returns:
+        `tuple`: the encoder, the completed config, and the encoder's id on the Hub, if it has one.
+
+    Raises:
+        ValueError: an option is given that this encoder does not use.
+        OSError: there is no such encoder.
+    """
+    if encoder is None or encoder == AUTO or isinstance(encoder, SpectralStatistics):
+        for option in config.given_encoder_options():
+            raise ValueError(
+                f"{option} is {getattr(config, option)!r}, which is for an encoder that you name (a folder or an id on "
+                f"the Hub); encoder is {'none' if not isinstance(encoder, str) else encoder}."
+            )
+        if encoder == AUTO and config.statistics is not None:
+            raise ValueError(
+                f"statistics is {config.statistics!r}, which is for detectors without an encoder; encoder is auto."
+            )
+        statistics = encoder if isinstance(encoder, SpectralStatistics) else None
+        kind = statistics.statistics if statistics else config.statistics or "quantiles"
+        if config.statistics not in (None, kind):
+            raise ValueError(f"statistics is {config.statistics!r}, but the encoder gives {kind!r}.")
+        return statistics or SpectralStatistics(kind), replace(config, statistics=kind), None
+    if config.statistics is not None:
+        raise ValueError(
+            f"statistics is {config.statistics!r}, which is for detectors without an encoder; leave it out, or set "
+            "with_statistics for spectral statistics beside the encoder."
+        )
+    if isinstance(encoder, str | Path):
+        loaded = config.load_encoder(encoder)
+        return loaded, replace(config, pooling=loaded.pooling, layer=loaded.layer), hub_id(encoder)
+    return encoder, _completed(config, encoder), None
+
+
+def _completed(config: DetectorConfig, encoder: Encoder) -> DetectorConfig:
+    """The config with the values of a loaded transformer encoder, which must not contradict it."""
+    own = {
+        "pooling": getattr(encoder, "pooling", None),
+        "layer": getattr(encoder, "layer", None),
+        "clamp_outlier_channels": getattr(encoder, "clamp_outlier_channels", False),
+        "with_statistics": getattr(encoder, "statistics", None) is not None,
+    }
+    for option in config.given_encoder_options():
+        given = getattr(config, option)
+        # A layer may be counted from the last one; the encoder has its number from the first.
+        if given != own[option] and not (option == "layer" and isinstance(given, int) and given < 0):
+            raise ValueError(f"{option} is {given!r}, but the encoder was loaded with {own[option]!r}.")
+    return replace(config, **own)
+
+
+def uses_bundled_encoder(rows: Dataset) -> bool:
+    """Whether every machine has enough normal clips for the bundled encoder; fewer give no stable memory bank."""
+    return min(Counter(rows["machine"][:]).values()) >= BUNDLED_MIN_CLIPS
+
+
+def bundled_encoder(config: DetectorConfig) -> tuple[Encoder, DetectorConfig]:
+    """The encoder that comes with the package, beside spectral statistics, and the config for both."""
+    config = replace(config, statistics=None, pooling="bands_std", with_statistics=True)
+    return config.load_encoder(BUNDLED_ENCODER), config

@@ -1,0 +1,105 @@
+"""The one record of a decision about a recording, and the one function that makes it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import torch
+from datasets import Features, List, Value
+
+from .explanation.reasons import InputFindings, Reason
+from .memory_bank import MemoryBank
+
+
+@dataclass(frozen=True)
+class Decision:
+    """
+    What was decided about one recording, and why.
+
+    Args:
+        machine (`str`): the machine whose normal clips it was compared with.
+        anomaly_score (`float`): higher is more anomalous; comparable within a machine.
+        z_score (`float`): the score in standard deviations of normal clips; comparable between machines.
+        threshold (`float`): the recording is an anomaly when its score exceeds it.
+        p_value (`float`): the share of normal clips that score as high.
+        is_anomaly (`bool`, *optional*): the decision; `None` where the recording is unfit for one.
+        abstain_reason (`str`, *optional*): why it is unfit; `None` for a usable recording.
+        nearest_clip_id (`str`): the most similar normal clip.
+        nearest_clip_ids (`list[str]`): the three most similar ones, or as many as there are.
+        reasons (`list[Reason]`, *optional*): what is unusual about an anomaly; empty where nothing is, `None` where
+            reasons were not asked for.
+    """
+
+    machine: str
+    anomaly_score: float
+    z_score: float
+    threshold: float
+    p_value: float
+    is_anomaly: bool | None
+    abstain_reason: str | None
+    nearest_clip_id: str
+    nearest_clip_ids: list[str]
+    reasons: list[Reason] | None
+
+    def to_dict(self) -> dict:
+        """Plain values, for JSON and tables; the fields in their order."""
+        return asdict(self)
+
+
+# Columns of a scored dataset; it has `machine` already.
+DECISION_FEATURES = Features(
+    {
+        "anomaly_score": Value("float64"),
+        "z_score": Value("float64"),
+        "threshold": Value("float64"),
+        "p_value": Value("float64"),
+        "is_anomaly": Value("bool"),
+        "abstain_reason": Value("string"),
+        "nearest_clip_id": Value("string"),
+        "nearest_clip_ids": List(Value("string")),
+        "reasons": List(
+            {
+                field.name: Value("string" if field.name in ("kind", "text") else "float64")
+                for field in fields(Reason)
+            }
+        ),
+    }
+)
+
+
+def make_decisions(
+    machine: str, bank: MemoryBank, embeddings: torch.Tensor, findings: Sequence[InputFindings | None]
+) -> list[Decision]:
+    """
+    Decides about recordings of one machine.
+
+    Args:
+        machine (`str`): its name.
+        bank ([`MemoryBank`]): its normal clips and threshold.
+        embeddings (`torch.Tensor` of shape `(clips, dimensions)`): float32.
+        findings (`Sequence[InputFindings]`): for each recording whether it is fit for a decision, and the reasons if it
+            is an anomaly; `None` where its samples were not looked at.
+
+    Returns:
+        `list[Decision]`.
+    """
+    columns = {name: values.tolist() for name, values in bank.score(embeddings).items()}
+    decisions = []
+    for row, found in enumerate(findings):
+        scores = {name: values[row] for name, values in columns.items()}
+        abstain_reason = None if found is None else found.abstain_reason
+        is_anomaly = None if abstain_reason is not None else scores.pop("is_anomaly")
+        scores.pop("is_anomaly", None)
+        reasons = None if found is None or found.reasons is None else found.reasons
+        if reasons is not None and is_anomaly is False:
+            reasons = []  # nothing to give reasons for
+        decisions.append(
+            Decision(
+                machine=machine,
+                threshold=bank.threshold,
+                is_anomaly=is_anomaly,
+                abstain_reason=abstain_reason,
+                reasons=reasons,
+                **scores,
+            )
+        )
+    return decisions

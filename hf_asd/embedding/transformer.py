@@ -1,0 +1,230 @@
+"""A pretrained audio transformer as an encoder of clips."""
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ..audio.filter_bank import FilterBankExtractor
+from ..audio.reading import SAMPLING_RATE
+from ..distributed import partial_state
+from ..models.choices import PoolingName
+from ..models.encoders import get_layers, load_feature_extractor, truncate_layers
+from ..models.pooling import AST, check_pooling, clean, embedding_size, patch_grid, pool
+from .statistics import SpectralStatistics
+
+
+WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length
+Layer = int | Literal["mean"] | None
+
+
+class TransformerEncoder:
+    """
+    A pretrained audio transformer, its feature extractor and pooling.
+
+    Args:
+        model (`PreTrainedModel`): any audio encoder of `AutoModel`, or an attribute classifier.
+        feature_extractor (`FeatureExtractionMixin`): the one the model was trained with.
+        pooling (`str`, *optional*): how tokens become one embedding, see [`~hf_asd.models.pooling.pool`]; defaults to
+            `"mean"`, for an attribute classifier to the pooling that it was trained with.
+        batch_size (`int`, *optional*, defaults to 8): clips a forward pass.
+        layer (`int` or `"mean"`, *optional*): the transformer layer whose output is pooled, from 1, or from -1 for the
+            last one backwards; later layers are removed from the model. It is the output of the layer itself, before
+            a norm that an encoder may have after its last layer. `"mean"` pools the mean of all layers' outputs. By
+            default the encoder's last hidden state is pooled.
+        clamp_outlier_channels (`bool`, *optional*, defaults to `False`): see [`~hf_asd.models.pooling.pool`].
+        with_statistics (`bool`, *optional*, defaults to `False`): put [`SpectralStatistics`] in front of every
+            embedding.
+
+    Raises:
+        ValueError: a pooling or a layer that this encoder does not have, or an option that it does not use.
+    """
+
+    def __init__(
+        self,
+        model,
+        feature_extractor,
+        pooling: PoolingName | None = None,
+        batch_size: int = 8,
+        layer: Layer = None,
+        clamp_outlier_channels: bool = False,
+        with_statistics: bool = False,
+    ):
+        self.is_classifier = model.config.model_type == "attribute_classifier"
+        if self.is_classifier:
+            _check_classifier_options(model.config, pooling, layer, clamp_outlier_channels)
+            pooling = model.config.pooling
+        self.shape = model.config.encoder_config if self.is_classifier else model.config
+        self.pooling: PoolingName = pooling or "mean"
+        check_pooling(self.shape, self.pooling)
+        self.statistics = SpectralStatistics() if with_statistics else None
+        if isinstance(layer, str) and layer != "mean":
+            raise ValueError(f"layer is {layer!r}; accepted are the number of a layer and 'mean'.")
+        self.layer = layer if layer is None or layer == "mean" else truncate_layers(model, int(layer))
+        self.model = model.eval()
+        self.feature_extractor = feature_extractor
+        self.batch_size = batch_size
+        self.clamp_outlier_channels = clamp_outlier_channels
+        self.dimensions = embedding_size(self.shape, self.pooling)
+        if self.is_classifier and model.config.embedding_from == "projection":
+            self.dimensions = model.config.projection_size
+        if self.statistics is not None:
+            self.dimensions += self.statistics.dimensions
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        encoder: str | Path,
+        pooling: PoolingName | None = None,
+        batch_size: int = 8,
+        layer: Layer = None,
+        clamp_outlier_channels: bool = False,
+        with_statistics: bool = False,
+    ) -> "TransformerEncoder":
+        """
+        Args:
+            encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
+            pooling, batch_size, layer, clamp_outlier_channels, with_statistics: as for the class.
+
+        Raises:
+            OSError: there is no such encoder.
+            ValueError: some of its weights are missing, or as for the class.
+        """
+        from transformers import AutoModel
+
+        # Weights may be kept in half precision; embeddings are single precision.
+        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(partial_state().device)
+        if model.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
+        extractor = load_feature_extractor(encoder)
+        return cls(model, extractor, pooling, batch_size, layer, clamp_outlier_channels, with_statistics)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes model and feature extractor as an ordinary transformers checkpoint."""
+        self.model.save_pretrained(folder)
+        self.feature_extractor.save_pretrained(folder)
+
+    @property
+    def description(self) -> str:
+        """For cards and reports."""
+        beside = "" if self.statistics is None else ", beside spectral statistics"
+        if self.is_classifier:
+            return (
+                f"audio transformer in `encoder/` ({self.shape.model_type}), fine-tuned to distinguish "
+                f"{self.model.config.num_labels} machine attributes, tokens pooled by {self.pooling}{beside}"
+            )
+        tokens = "tokens" if self.layer is None else f"tokens of layer {self.layer}"
+        return f"audio transformer in `encoder/` ({self.shape.model_type}), {tokens} pooled by {self.pooling}{beside}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for encoders that give equal embeddings: of weights, configuration and options."""
+        options = (self.pooling, self.layer, self.clamp_outlier_channels, self.statistics is not None)
+        settings = (self.model.config.to_json_string(), self.feature_extractor.to_json_string(), options)
+        digest = hashlib.sha256(repr(settings).encode())
+        for name, weight in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
+        """
+        Recordings longer than 30 s, for AST longer than its fixed length (10.24 s as published), are embedded in equal
+        parts and averaged.
+
+        Args:
+            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
+
+        Returns:
+            `np.ndarray` of shape `(clips, dimensions)`, float32.
+        """
+        parts, owners = [], []
+        for owner, clip in enumerate(clips):
+            own = self._parts(clip)
+            parts += own
+            owners += [owner] * len(own)
+        # Only parts of one length share a forward pass, so no padding reaches an embedding.
+        by_length: dict[int, list[int]] = {}
+        for index, part in enumerate(parts):
+            by_length.setdefault(len(part), []).append(index)
+        embedded: dict[int, torch.Tensor] = {}
+        for indices in by_length.values():
+            for start in range(0, len(indices), self.batch_size):
+                chosen = indices[start : start + self.batch_size]
+                embedded.update(zip(chosen, self._forward([parts[i] for i in chosen]), strict=True))
+        rows = torch.stack([embedded[index] for index in range(len(parts))])
+        sums = torch.zeros(len(clips), rows.shape[1]).index_add_(0, torch.tensor(owners), rows)
+        means = (sums / torch.tensor(owners).bincount()[:, None]).numpy()
+        return means if self.statistics is None else np.concatenate([self.statistics(clips), means], axis=1)
+
+    @torch.inference_mode()
+    def patches(self, clip: np.ndarray) -> torch.Tensor:
+        """
+        The patches of a clip before pooling; those of a long clip's parts follow one another.
+
+        Args:
+            clip (`np.ndarray` of shape `(samples,)`): float32, 16 kHz.
+
+        Returns:
+            `torch.Tensor` of shape `(times, bands, hidden_size)`, float32.
+        """
+        grids = []
+        for part in self._parts(clip):
+            tokens = self._tokens(self._inputs([part]))
+            grids.append(patch_grid(clean(tokens) if self.clamp_outlier_channels else tokens, self.shape)[0])
+        return torch.cat(grids).cpu()
+
+    def _parts(self, clip: np.ndarray) -> list[np.ndarray]:
+        longest = WINDOW_SECONDS * SAMPLING_RATE
+        if self.shape.model_type == AST:  # its feature extractor drops everything beyond its length
+            longest = min(longest, self.feature_extractor.max_length * 160 + 240)  # frames of 25 ms every 10 ms
+        return np.array_split(clip, math.ceil(len(clip) / longest))
+
+    def _inputs(self, parts: list[np.ndarray]) -> torch.Tensor:
+        # EAT's and BEATs' log energies are computed where the model is.
+        where = {"device": self.model.device} if isinstance(self.feature_extractor, FilterBankExtractor) else {}
+        features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt", **where)
+        return features[self.model.main_input_name].to(self.model.device)
+
+    def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
+        inputs = self._inputs(parts)
+        if self.is_classifier:
+            return self.model(inputs).embeddings.float().cpu()
+        return pool(self._tokens(inputs), self.pooling, self.shape, self.clamp_outlier_channels).cpu()
+
+    def _tokens(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Tokens of the chosen layer, of shape `(clips, tokens, hidden_size)`, float32."""
+        if self.layer is None:
+            model = self.model.encoder if self.is_classifier else self.model
+            return model(inputs).last_hidden_state.float()
+        layers = list(get_layers(self.model))
+        outputs: list[torch.Tensor] = []
+
+        def keep(layer, args, output):
+            outputs.append((output[0] if isinstance(output, tuple) else output).float())
+
+        hooks = [layer.register_forward_hook(keep) for layer in (layers if self.layer == "mean" else layers[-1:])]
+        try:
+            self.model(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack(outputs).mean(0)
+
+
+def _check_classifier_options(config: Any, pooling: PoolingName | None, layer: Layer, clamp: bool) -> None:
+    """A fine-tuned encoder keeps the pooling and the layer that it was trained with."""
+    if pooling not in (None, config.pooling):
+        raise ValueError(
+            f"pooling is {pooling!r}, but this encoder was fine-tuned with pooling {config.pooling!r}; leave it out."
+        )
+    if layer is not None:
+        raise ValueError(
+            f"layer is {layer}, but this encoder was fine-tuned on the output of its last layer; leave it out."
+        )
+    if clamp:
+        raise ValueError("clamp_outlier_channels is for encoders that were not fine-tuned; leave it out.")
