@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ..embedding import TransformerEncoder
-from ..hub.transfer import MANIFEST, RECORDS, checksums, read_manifest
+from ..hub.manifest import DETECTOR_RECORDS, MANIFEST, checksums, read_manifest
 from .config import DetectorConfig
 from .explanation.normal_profile import NormalProfile
 from .memory_bank import MemoryBank
@@ -22,7 +22,7 @@ def save_detector(detector, folder: Path) -> Path:
     """What [`AnomalyDetector.save_pretrained`] does."""
     folder.mkdir(parents=True, exist_ok=True)
     # What was measured on another detector that was saved here does not hold for this one.
-    for name in RECORDS if (folder / MANIFEST).is_file() else ():
+    for name in DETECTOR_RECORDS if (folder / MANIFEST).is_file() else ():
         (folder / name).unlink(missing_ok=True)
     tensors, machines = {}, {}
     for machine, bank in detector.machines.items():
