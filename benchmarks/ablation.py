@@ -39,7 +39,8 @@ from hf_asd import (
 )
 from hf_asd.audio.reading import read_audio
 from hf_asd.clustering.quality import cluster_quality
-from hf_asd.data.dcase.loading import load_attribute_truth, load_dcase
+from hf_asd.data.dcase.attributes import load_attribute_truth
+from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.data.schema import attribute_label, read_table, write_table
 from hf_asd.detection.config import DetectorConfig
 from hf_asd.evaluation.scores import evaluate_scores

@@ -21,7 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 from transformers import set_seed
 
 from hf_asd import SpectralStatistics, TransformerEncoder, embed
-from hf_asd.data.dcase.loading import load_attribute_truth
+from hf_asd.data.dcase.attributes import load_attribute_truth
 from hf_asd.data.schema import attribute_label, read_table
 from hf_asd.embedding.embed import get_embeddings
 from hf_asd.models.eat.configuration_eat import EatConfig

@@ -28,7 +28,8 @@ from hf_asd.clustering.config import ClusteringConfig
 from hf_asd.clustering.dendrogram import Dendrogram, build_dendrogram
 from hf_asd.clustering.num_clusters import choose_num_clusters, leading_components
 from hf_asd.clustering.pseudo_attributes import cluster_machine, clustered_space
-from hf_asd.data.dcase.loading import load_attribute_truth, load_dcase
+from hf_asd.data.dcase.attributes import load_attribute_truth
+from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.data.schema import attribute_label
 from hf_asd.embedding.embed import get_embeddings
 from hf_asd.simulation.config import FactoryConfig

@@ -20,7 +20,7 @@ from transformers import AutoModel
 
 from hf_asd import AnomalyDetector, EatConfig, EatFeatureExtractor, TransformerEncoder
 from hf_asd.audio.reading import SAMPLING_RATE
-from hf_asd.hub.transfer import checksums
+from hf_asd.hub.manifest import checksums
 
 
 def timed(function) -> float:

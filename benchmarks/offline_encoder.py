@@ -21,7 +21,7 @@ from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.detection.backends.composite import STATISTICS_SIZE, make_scorer
 from hf_asd.embedding.embed import get_embeddings
 from hf_asd.metrics.bootstrap import confidence_interval
-from hf_asd.metrics.functional import score_table
+from hf_asd.metrics.official_score import score_table
 from hf_asd.models.bundled_encoder import BUNDLED_ENCODER
 from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory

@@ -17,7 +17,7 @@ import soundfile
 
 from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
-from hf_asd.metrics.functional import score_table
+from hf_asd.metrics.official_score import score_table
 
 
 MACHINES = ("AutoTrash", "BandSealer", "CoffeeGrinder", "HomeCamera", "Polisher", "ScrewFeeder", "ToyPet", "ToyRCCar")

@@ -21,7 +21,8 @@ from tqdm.auto import tqdm
 from hf_asd.detection.backends.composite import make_scorer
 from hf_asd.detection.config import ScoringConfig
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
-from hf_asd.metrics.functional import harmonic_mean, score_table
+from hf_asd.metrics.functional import harmonic_mean
+from hf_asd.metrics.official_score import score_table
 
 
 SIZES = (10, 30, 100, 990)

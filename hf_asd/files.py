@@ -28,8 +28,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process in the name keeps two that write the same file apart.
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # Hidden, so that what a killed process leaves is not taken for a recording; the number keeps processes apart.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, path)

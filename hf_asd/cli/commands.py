@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from ..hub.transfer import MANIFEST, resolve_detector
+from ..hub.manifest import MANIFEST
+from ..hub.transfer import resolve_detector
 
 
 SCORE_COLUMNS = (

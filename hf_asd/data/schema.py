@@ -1,12 +1,13 @@
-"""The one schema of every dataset in the package: a row is one recording."""
+"""The schema of all datasets in the package: one row per recording."""
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Audio, Dataset, Features, List, Value, concatenate_datasets
 from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+from ..files import whole_file
 
 
 DOMAINS = ("source", "target", "unknown")
@@ -30,23 +31,23 @@ FEATURES = Features(
 
 def attribute_label(attributes: dict[str, str]) -> str | None:
     """
-    The canonical text of a clip's attributes, for example `"load=2,speed=28V"`.
+    The attributes of a clip as one text, for example `"load=2,speed=28V"`.
 
     Args:
         attributes (`dict[str, str]`): the published attributes; empty where they are hidden.
 
     Returns:
-        `str` or `None`: keys in alphabetical order, so that equal attributes give equal text; `None` where hidden.
+        `str` or `None`: keys in alphabetical order, so that equal attributes give equal texts; `None` where hidden.
     """
     return ",".join(f"{key}={attributes[key]}" for key in sorted(attributes)) or None
 
 
 def dataset_from_rows(rows: list[dict]) -> Dataset:
     """
-    A dataset of the schema from plain rows.
+    Makes a dataset of the schema from plain rows.
 
     Args:
-        rows (`list[dict]`): one dictionary a recording with `path`, `machine`, `clip_id`, `split`, and optionally
+        rows (`list[dict]`): one dictionary per recording with `path`, `machine`, `clip_id`, `split`, and optionally
             `section` (defaults to `"00"`), `domain` and `condition` (default to `"unknown"`) and `attributes` (a
             `dict`, defaults to empty).
 
@@ -54,7 +55,7 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
         `datasets.Dataset` with `FEATURES`; `audio` holds the path, undecoded.
     """
     columns = {
-        # A plain struct, cast afterwards: encoding through `Audio` would import a decoder that nobody needs here.
+        # A plain struct that is cast afterwards: encoding through `Audio` would import a decoder.
         "audio": [{"bytes": None, "path": str(row["path"])} for row in rows],
         "machine": [row["machine"] for row in rows],
         "section": [row.get("section", "00") for row in rows],
@@ -71,25 +72,26 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
 
 def reveal_attributes(dataset: Dataset, truth: dict[str, dict[str, str]]) -> Dataset:
     """
-    Gives rows their true attributes where they are hidden.
+    Fills in the true attributes where they are hidden.
 
     Args:
         dataset (`datasets.Dataset`): rows of the schema.
-        truth (`dict[str, dict[str, str]]`): `clip_id` -> attributes (see [`~hf_asd.data.dcase.loading.load_attribute_truth`]).
+        truth (`dict[str, dict[str, str]]`): `clip_id` -> attributes (see
+            [`~hf_asd.data.dcase.attributes.load_attribute_truth`]).
 
     Returns:
         `datasets.Dataset`: the same rows; those whose `clip_id` is in `truth` have its `attributes` and
         `attribute_label`.
 
     Raises:
-        ValueError: the truth is of no clip whose attributes are hidden.
+        ValueError: none of the clips with hidden attributes is in `truth`.
     """
     hidden = [label is None for label in dataset["attribute_label"][:]]
     found = [clip_id if none else None for clip_id, none in zip(dataset["clip_id"], hidden, strict=True)]
     if not any(clip_id in truth for clip_id in found):
         raise ValueError(
-            f"the true attributes are of {len(truth)} clips such as {next(iter(truth))}, and of none of the "
-            f"{sum(hidden)} clips whose attributes are hidden."
+            f"the true attributes are those of {len(truth)} clips such as {next(iter(truth))}, but of none of the "
+            f"{sum(hidden)} clips with hidden attributes."
         )
 
     columns = {"attributes": dataset["attributes"][:], "attribute_label": dataset["attribute_label"][:]}
@@ -106,8 +108,8 @@ def reveal_attributes(dataset: Dataset, truth: dict[str, dict[str, str]]) -> Dat
 
 def side_by_side(rows: Dataset, columns: Dataset) -> Dataset:
     """
-    Rows with further columns, a row of `columns` each. `datasets` copies selected rows for that and shows a progress
-    bar, which takes longer than the copy.
+    Adds columns to rows. `datasets` copies selected rows for that and shows a progress bar, which takes longer than
+    the copy and is switched off here.
     """
     shown = not are_progress_bars_disabled()
     disable_progress_bars()
@@ -119,8 +121,7 @@ def side_by_side(rows: Dataset, columns: Dataset) -> Dataset:
 
 def write_table(dataset: Dataset, path: str | Path) -> Path:
     """
-    Writes a dataset's rows as parquet, whole or not at all; recordings stay where they are, only their paths are
-    written.
+    Writes the rows of a dataset as a parquet file, completely or not at all; of recordings only the paths are written.
 
     Args:
         dataset (`datasets.Dataset`): any rows of the schema, with the columns that stages added.
@@ -129,22 +130,19 @@ def write_table(dataset: Dataset, path: str | Path) -> Path:
     Returns:
         `Path`: the file.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    # Not `Dataset.to_parquet`: it looks up every recording on disk.
+    # Not `Dataset.to_parquet`: it opens every recording.
     table = dataset.with_format("arrow")[:]
-    pq.write_table(table.replace_schema_metadata(dataset.features.arrow_schema.metadata), partial)
-    os.replace(partial, path)
-    return path
+    with whole_file(path) as partial:
+        pq.write_table(table.replace_schema_metadata(dataset.features.arrow_schema.metadata), partial)
+    return Path(path)
 
 
 def read_table(*paths: str | Path) -> Dataset:
     """
-    Reads rows that [`write_table`] wrote.
+    Reads rows written by [`write_table`].
 
     Args:
-        paths (`str` or `Path`): parquet files of the same columns; their rows follow each other.
+        paths (`str` or `Path`): parquet files with the same columns; their rows are concatenated.
 
     Returns:
         `datasets.Dataset`, in memory.

@@ -1,4 +1,4 @@
-"""A scored dataset or submission files -> the official table of their year."""
+"""Official scores of scored datasets and of submission files, and comparisons of two systems."""
 
 from pathlib import Path
 
@@ -6,29 +6,18 @@ import numpy as np
 from datasets import Dataset
 
 from ..data.dcase.ground_truth import load_ground_truth
+from ..data.dcase.years import DEFAULT_YEAR, YEAR_WITHOUT_DOMAINS, year_rules
 from ..metrics.bootstrap import bootstrap_official_scores, confidence_interval, two_sided_p_value
-from ..metrics.functional import official_score, score_table, section_rows, term_names
-from .submission import check_same_clips, read_submission, write_submission
+from ..metrics.official_score import official_score, score_table, section_rows
+from .submission import check_same_clips, read_submission
 
 
-__all__ = [
-    "compare_scores",
-    "compare_systems",
-    "evaluate_scores",
-    "evaluate_submission",
-    "format_comparison",
-    "format_table",
-    "labeled_subset",
-    "read_submission",
-    "write_submission",
-]
-
-NEEDED = ("machine", "section", "domain", "condition", "anomaly_score")
+SCORING_COLUMNS = ("machine", "section", "domain", "condition", "anomaly_score")
 
 
 def evaluate_scores(
     dataset: Dataset,
-    year: int = 2025,
+    year: int = DEFAULT_YEAR,
     *,
     max_fpr: float = 0.1,
     resamples: int = 0,
@@ -41,16 +30,18 @@ def evaluate_scores(
     Args:
         dataset (`datasets.Dataset`): test rows with the columns `machine`, `section`, `domain`, `condition`,
             `anomaly_score` and, where precision, recall and F1 are wanted, `is_anomaly`.
-        year (`int`, *optional*, defaults to 2025): whose definition is used, 2020 to 2026 (see
-            [`~hf_asd.metrics.functional.section_terms`]). 2020 needs no domains.
+        year (`int`, *optional*, defaults to 2025): challenge year that defines the score (see
+            [`~hf_asd.metrics.official_score.section_terms`]). 2020 needs no domains.
         max_fpr (`float`, *optional*, defaults to 0.1): largest false-positive rate of the partial AUC.
-        resamples (`int`, *optional*, defaults to 0): bootstrap resamples for a confidence interval; 0 for none.
-        confidence (`float`, *optional*, defaults to 0.95): how often the interval should cover the score.
-        seed (`int`, *optional*, defaults to 0): of the bootstrap.
+        resamples (`int`, *optional*, defaults to 0): number of bootstrap resamples for a confidence interval;
+            0 for none.
+        confidence (`float`, *optional*, defaults to 0.95): probability that the interval covers the score.
+        seed (`int`, *optional*, defaults to 0): seed of the bootstrap.
 
     Returns:
-        `dict`: as of [`~hf_asd.metrics.functional.score_table`] (`official_score`, means of the terms, `machines`,
-        `sections`), with resamples also `confidence_interval` (low, high) of the official score and `confidence`.
+        `dict`: the result of [`~hf_asd.metrics.official_score.score_table`] (`official_score`, means of the terms,
+        `machines`, `sections`); with resamples also `confidence_interval` (low, high) of the official score,
+        `confidence` and `resamples`.
 
     Raises:
         ValueError: a column or a class is missing, a condition is unknown, a score is NaN; names machine and section.
@@ -66,15 +57,15 @@ def evaluate_scores(
 
 def labeled_subset(scored: Dataset) -> tuple[Dataset, int]:
     """
-    What can be measured on own recordings, which may lack labels.
+    The rows that can be evaluated. Own recordings may lack labels.
 
     Args:
-        scored (`datasets.Dataset`): rows as for [`evaluate_scores`], whatever their condition and domain.
+        scored (`datasets.Dataset`): rows as for [`evaluate_scores`], with any condition and domain.
 
     Returns:
         `tuple[Dataset, int]`: the rows of known condition of those machines (and sections) that have normal and
-        anomalous ones, perhaps none; and the year whose official score they allow: 2025 where all of their domains
-        are known and have normal clips, else 2020, whose score (the mean of AUC and partial AUC) needs no domains.
+        anomalous clips, perhaps no rows; and the challenge year whose official score can be computed: 2025 where all
+        domains are known and have normal clips, else 2020, whose score (the mean of AUC and pAUC) needs no domains.
     """
     conditions, domains = np.array(scored["condition"][:]), np.array(scored["domain"][:])
     kept, has_domains = [], True
@@ -83,13 +74,13 @@ def labeled_subset(scored: Dataset) -> tuple[Dataset, int]:
         if len(normal) and len(anomalous):
             kept += sorted([*normal, *anomalous])
             has_domains &= set(domains[normal]) == {"source", "target"} >= set(domains[anomalous])
-    return scored.select(kept), 2025 if has_domains else 2020
+    return scored.select(kept), DEFAULT_YEAR if has_domains else YEAR_WITHOUT_DOMAINS
 
 
 def evaluate_submission(
     folder: str | Path,
     truth: str | Path,
-    year: int = 2025,
+    year: int = DEFAULT_YEAR,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -99,17 +90,17 @@ def evaluate_submission(
     The official scores of a folder of submission files.
 
     Args:
-        folder (`str` or `Path`): the result files (see [`~hf_asd.evaluation.submission.read_submission`]).
+        folder (`str` or `Path`): folder of the result files (see [`~hf_asd.evaluation.submission.read_submission`]).
         truth (`str` or `Path`): the ground truth (see [`~hf_asd.data.dcase.ground_truth.load_ground_truth`]).
-        year (`int`, *optional*, defaults to 2025): 2020 to 2026.
+        year (`int`, *optional*, defaults to 2025): challenge year that defines the score.
         resamples (`int`, *optional*, defaults to 1000), confidence (`float`, *optional*, defaults to 0.95), seed
-            (`int`, *optional*, defaults to 0): of the bootstrap, as for [`evaluate_scores`].
+            (`int`, *optional*, defaults to 0): for the bootstrap, as for [`evaluate_scores`].
 
     Returns:
-        `dict`: as of [`evaluate_scores`].
+        `dict`: as for [`evaluate_scores`].
 
     Raises:
-        FileNotFoundError, ValueError: as for reading the two folders, or they are not of the same clips.
+        FileNotFoundError, ValueError: the folders cannot be read, or they are not of the same clips.
     """
     dataset = _with_truth(folder, truth, year)
     return evaluate_scores(dataset, year, resamples=resamples, confidence=confidence, seed=seed)
@@ -118,14 +109,14 @@ def evaluate_submission(
 def compare_scores(
     a: Dataset,
     b: Dataset,
-    year: int = 2025,
+    year: int = DEFAULT_YEAR,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict:
     """
-    Two systems on the same clips, by a paired bootstrap: every resample draws the same clips for both.
+    Compares two systems on the same clips by a paired bootstrap: every resample has the same clips for both.
 
     Args:
         a (`datasets.Dataset`), b (`datasets.Dataset`): scored rows as for [`evaluate_scores`], with `clip_id`; the
@@ -136,7 +127,7 @@ def compare_scores(
 
     Returns:
         `dict`: `a` and `b` (their results), `difference` (b minus a) of the official scores, its
-        `confidence_interval`, `p_value` (two-sided: how often a resample's difference has the other sign) and
+        `confidence_interval`, `p_value` (two-sided: how often the difference has the other sign in a resample) and
         `machines`, machine -> difference.
 
     Raises:
@@ -174,14 +165,14 @@ def compare_systems(
     a: str | Path,
     b: str | Path,
     truth: str | Path,
-    year: int = 2025,
+    year: int = DEFAULT_YEAR,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict:
     """
-    [`compare_scores`] of two folders of submission files against a ground truth.
+    Compares two folders of submission files by [`compare_scores`].
 
     Args:
         a (`str` or `Path`), b (`str` or `Path`): folders of result files.
@@ -189,7 +180,7 @@ def compare_systems(
         year, resamples, confidence, seed: as for [`compare_scores`].
 
     Returns:
-        `dict`: as of [`compare_scores`].
+        `dict`: as for [`compare_scores`].
     """
     systems = [_with_truth(folder, truth, year) for folder in (a, b)]
     return compare_scores(*systems, year, resamples=resamples, confidence=confidence, seed=seed)
@@ -200,12 +191,14 @@ def format_table(result: dict) -> str:
     A result as a text table, in percent.
 
     Args:
-        result (`dict`): of [`evaluate_scores`] or [`evaluate_submission`].
+        result (`dict`): the result of [`evaluate_scores`] or [`evaluate_submission`].
 
     Returns:
-        `str`: one line a section, the mean over all of them (harmonic; arithmetic for 2020), and the official score.
+        `str`: one line per section, the mean over all sections (harmonic or, for 2020, arithmetic), and the official
+        score.
     """
-    names = term_names(result["year"])
+    rules = year_rules(result["year"])
+    names = rules.terms
     decided = [name for name in result["sections"][0] if name.startswith("f1")]
     columns = [*names, "official", *decided]
     machines = [f"{section['machine']} {section['section']}" for section in result["sections"]]
@@ -215,7 +208,7 @@ def format_table(result: dict) -> str:
         values = [section[name] for name in names]
         values += [official_score([section], result["year"]), *(section[name] for name in decided)]
         lines.append("".join([f"{machine:<{width}}", *(f"{100 * value:13.2f}" for value in values)]))
-    label = "mean" if result["year"] == 2020 else "harmonic mean"
+    label = "mean" if rules.mean == "arithmetic" else "harmonic mean"
     totals = [result[name] for name in names] + [result["official_score"]]
     lines.append("".join([f"{label:<{width}}", *(f"{100 * value:13.2f}" for value in totals)]))
     score = f"official score {result['year']}: {100 * result['official_score']:.2f} %"
@@ -230,11 +223,11 @@ def format_comparison(result: dict, a: str = "a", b: str = "b") -> str:
     A comparison as a text table, in percent.
 
     Args:
-        result (`dict`): of [`compare_scores`] or [`compare_systems`].
-        a (`str`, *optional*, defaults to `"a"`), b (`str`, *optional*, defaults to `"b"`): the systems' names.
+        result (`dict`): the result of [`compare_scores`] or [`compare_systems`].
+        a (`str`, *optional*, defaults to `"a"`), b (`str`, *optional*, defaults to `"b"`): names of the systems.
 
     Returns:
-        `str`: one line a machine, one for the official score, and the verdict.
+        `str`: one line per machine, one for the official score, and the conclusion.
     """
     width = max(len("official score"), *map(len, result["machines"])) + 2
     shown = [name if len(name) <= 20 else f"...{name[-17:]}" for name in (a, b)]
@@ -259,16 +252,16 @@ def format_comparison(result: dict, a: str = "a", b: str = "b") -> str:
 
 
 def _columns(dataset: Dataset) -> dict[str, np.ndarray]:
-    """The columns that scoring needs, as arrays named as in [`~hf_asd.metrics.functional.score_table`]."""
-    missing = [name for name in NEEDED if name not in dataset.column_names]
+    """The columns that scoring needs, as arrays named as in [`~hf_asd.metrics.official_score.score_table`]."""
+    missing = [name for name in SCORING_COLUMNS if name not in dataset.column_names]
     if missing:
         raise ValueError(f"the dataset lacks {', '.join(missing)}; it has {', '.join(dataset.column_names)}.")
-    machines, sections, domains, conditions, scores = (np.array(dataset[name][:]) for name in NEEDED)
-    strange = sorted(set(conditions.tolist()) - {"normal", "anomaly"})
-    if strange:
+    machines, sections, domains, conditions, scores = (np.array(dataset[name][:]) for name in SCORING_COLUMNS)
+    unknown = sorted(set(conditions.tolist()) - {"normal", "anomaly"})
+    if unknown:
         raise ValueError(
-            f"{np.isin(conditions, strange).sum()} of {len(conditions)} clips have the condition "
-            f"{', '.join(strange)}; scoring needs normal or anomaly. For evaluation data give the ground truth."
+            f"{np.isin(conditions, unknown).sum()} of {len(conditions)} clips have the condition "
+            f"{', '.join(unknown)}; scoring needs normal or anomaly. For evaluation data give the ground truth."
         )
     labels = (conditions == "anomaly").astype(int)
     return {"labels": labels, "scores": scores, "machines": machines, "sections": sections, "domains": domains}
@@ -281,7 +274,7 @@ def _decisions(dataset: Dataset) -> np.ndarray | None:
 
 
 def _with_truth(folder: str | Path, truth: str | Path, year: int) -> Dataset:
-    """Submitted scores beside the true conditions and domains, matched by machine and file name."""
+    """Submitted scores with the true conditions and domains, matched by machine and file name."""
     submitted = read_submission(folder, year)
     known = load_ground_truth(truth, year)
     keys = list(zip(submitted["machine"][:], submitted["file_name"][:], strict=True))

@@ -1,4 +1,4 @@
-"""Publishes recordings on the Hugging Face Hub: one config per machine, a card, playable in the viewer."""
+"""Publishes recordings on the Hugging Face Hub: one config per machine, a card, and a viewer that plays them."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,14 +10,14 @@ from huggingface_hub.utils import validate_repo_id
 
 TAGS = ["anomaly-detection", "anomalous-sound-detection", "machine-condition-monitoring", "audio"]
 SPLITS = ("train", "test", "supplemental")
-COLUMNS = {
+COLUMN_MEANINGS = {
     "audio": "the recording",
-    "machine": "the machine's name; also the config",
-    "section": "a part of the machine's recordings, `00` where there is one; a machine id in DCASE 2020",
-    "domain": "`source` (many normal recordings), `target` (few, under other conditions) or `unknown`",
+    "machine": "name of the machine; also name of the config",
+    "section": "a part of the recordings of a machine, `00` if there is only one; a machine id in DCASE 2020",
+    "domain": "`source` (many normal recordings), `target` (few normal recordings, other conditions) or `unknown`",
     "condition": "`normal`, `anomaly` or `unknown`; training recordings are normal",
-    "attributes": "operating condition as pairs of `key` and `value`, empty where it is hidden",
-    "attribute_label": "the same as one text, null where it is hidden",
+    "attributes": "operating condition as pairs of `key` and `value`; empty where it is hidden",
+    "attribute_label": "the attributes as one text; null where they are hidden",
     "clip_id": "unique and stable: `<machine>/<split>/<name>`",
     "split": "`train`, `test` or `supplemental`",
 }
@@ -35,38 +35,40 @@ def push_dataset_to_hub(
     token: str | None = None,
 ) -> str:
     """
-    Uploads a dataset of the schema, recordings included, with one config per machine.
+    Uploads a dataset of the schema with its recordings, one config per machine.
 
-    Mind the license of the recordings: those of DCASE may be shared for non-commercial use under the same terms
-    (`cc-by-nc-sa-4.0`), the evaluation's ground truth may not be shared at all.
+    Check the license of the recordings first: those of DCASE may be shared for non-commercial use under the same
+    license (`cc-by-nc-sa-4.0`); the ground truth of the evaluation data must not be shared.
 
     Args:
-        dataset (`datasets.DatasetDict`): as of [`~hf_asd.data.dcase.loading.load_dcase`] or
+        dataset (`datasets.DatasetDict`): the result of [`~hf_asd.data.dcase.loading.load_dcase`] or
             [`~hf_asd.data.folder.load_folder`].
-        repo_id (`str`): `"<user>/<name>"`; made where it is not there. Configs of the same name are replaced.
-        title (`str`): of the card.
-        license (`str`): an identifier of the Hub, such as `"cc-by-nc-sa-4.0"`, or `"other"`.
+        repo_id (`str`): `"<user>/<name>"`; created if it does not exist. Configs of the same name are replaced.
+        title (`str`): title of the card.
+        license (`str`): a license as the Hub names it, such as `"cc-by-nc-sa-4.0"`, or `"other"`.
         description (`str`, *optional*): a paragraph for the card.
-        private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now.
-        sampling_rate (`int`, *optional*): in Hz, what the recordings are decoded to; as recorded by default.
-        token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
+        private (`bool`, *optional*, defaults to `True`): whether a repository that is created now is visible
+            only to you.
+        sampling_rate (`int`, *optional*): rate in Hz that readers decode to; defaults to the rate of the recordings.
+        token (`str`, *optional*): access token of the Hub; defaults to the token of your login.
 
     Returns:
-        `str`: the repository's address.
+        `str`: address of the repository.
 
     Raises:
-        ValueError: the dataset is empty, a column of the schema is missing, or a machine's name cannot be a config.
-        FileNotFoundError: a recording is not there; nothing is uploaded.
+        ValueError: the dataset is empty, a column of the schema is missing, or a machine's name is not allowed as a
+            config.
+        FileNotFoundError: a recording does not exist; nothing is uploaded.
     """
     validate_repo_id(repo_id)
     machines = _machines(dataset)
     api = HfApi(token=token)
     address = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
     for machine in machines:
-        of_machine(dataset, machine, sampling_rate).push_to_hub(
+        rows_of_machine(dataset, machine, sampling_rate).push_to_hub(
             repo_id, config_name=machine, commit_message=f"{machine}: recordings", token=token
         )
-    # Uploading wrote the configs and features into the card's header; they stay, text and labels are added.
+    # The upload wrote configs and features into the header of the card: keep them, add the text and the tags.
     written = DatasetCard.load(repo_id, token=token)
     card = dataset_card(dataset, repo_id, title=title, license=license, description=description)
     card.data = DatasetCardData(**(written.data.to_dict() | card.data.to_dict()))
@@ -80,23 +82,23 @@ def push_dataset_to_hub(
     return str(address)
 
 
-def of_machine(dataset: DatasetDict, machine: str, sampling_rate: int | None = None) -> DatasetDict:
+def rows_of_machine(dataset: DatasetDict, machine: str, sampling_rate: int | None = None) -> DatasetDict:
     """
-    One machine's recordings, typed so that the Hub's viewer plays them.
+    The recordings of one machine, with a column type that the Hub's viewer can play.
 
     Args:
         dataset (`datasets.DatasetDict`): rows of the schema.
-        machine (`str`): whose rows are taken.
-        sampling_rate (`int`, *optional*): in Hz, what the recordings are decoded to; as recorded by default.
+        machine (`str`): name of the machine.
+        sampling_rate (`int`, *optional*): rate in Hz that readers decode to; defaults to the rate of the recordings.
 
     Returns:
-        `datasets.DatasetDict`: the splits that the machine has.
+        `datasets.DatasetDict`: the splits of the machine.
     """
     splits = {}
     for split in sorted(dataset, key=SPLITS.index):
         places = [place for place, name in enumerate(dataset[split]["machine"]) if name == machine]
         if places:
-            rows = dataset[split].select_columns(list(COLUMNS)).select(places)
+            rows = dataset[split].select_columns(list(COLUMN_MEANINGS)).select(places)
             splits[split] = rows.cast_column("audio", Audio(sampling_rate=sampling_rate))
     return DatasetDict(splits)
 
@@ -105,11 +107,11 @@ def dataset_card(
     dataset: DatasetDict, repo_id: str, *, title: str, license: str, description: str = ""
 ) -> DatasetCard:
     """
-    The card of a dataset: what is in it, how it is loaded, what the columns mean.
+    The card of a dataset: contents, how to load it, meaning of the columns.
 
     Args:
         dataset (`datasets.DatasetDict`): rows of the schema.
-        repo_id (`str`): where it lies.
+        repo_id (`str`): id of the repository.
         title (`str`), license (`str`), description (`str`, *optional*): as for [`push_dataset_to_hub`].
 
     Returns:
@@ -130,13 +132,13 @@ def dataset_card(
         "",
         *([description, ""] if description else []),
         f"{count} recordings of {len(machines)} machines for anomalous sound detection: training recordings are of "
-        "the healthy machine only, test recordings may be of a machine at fault.",
+        "normal operation only, test recordings may contain faults.",
         "",
         "```python",
         "from datasets import Audio, load_dataset",
         "",
         f'dataset = load_dataset("{repo_id}", "{next(iter(machines))}")',
-        'dataset = dataset.cast_column("audio", Audio(decode=False))  # bytes, for hf_asd or a decoder of your own',
+        'dataset = dataset.cast_column("audio", Audio(decode=False))  # bytes, for hf_asd or another decoder',
         "```",
         "",
         _line("machine (config)", *dataset, "different operating conditions"),
@@ -148,11 +150,10 @@ def dataset_card(
         "",
         "| column | |",
         "|---|---|",
-        *(_line(f"`{name}`", meaning) for name, meaning in COLUMNS.items()),
+        *(_line(f"`{name}`", meaning) for name, meaning in COLUMN_MEANINGS.items()),
         "",
-        "Normal recordings of the source domain are many, those of the target domain few: a detector has to serve "
-        "both with one threshold."
-        + (f" The operating conditions of {', '.join(hidden)} are hidden." if hidden else ""),
+        "There are many normal recordings of the source domain and few of the target domain; a detector uses one "
+        "threshold for both." + (f" The operating conditions of {', '.join(hidden)} are hidden." if hidden else ""),
         "",
     ]
     return DatasetCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(lines))
@@ -162,7 +163,7 @@ def _machines(dataset: DatasetDict) -> dict[str, Counter]:
     """Machine -> recordings of each split, and how many different `attributes` there are."""
     found, labels = {}, {}
     for split, rows in dataset.items():
-        missing = [name for name in COLUMNS if name not in rows.column_names]
+        missing = [name for name in COLUMN_MEANINGS if name not in rows.column_names]
         if missing:
             raise ValueError(f"the split {split} lacks {', '.join(missing)}; it has {', '.join(rows.column_names)}.")
         for machine, label, audio in zip(
@@ -171,13 +172,13 @@ def _machines(dataset: DatasetDict) -> dict[str, Counter]:
             found.setdefault(machine, Counter())[split] += 1
             labels.setdefault(machine, set()).update([label] if label else [])
             if audio["bytes"] is None and not Path(audio["path"]).is_file():
-                raise FileNotFoundError(f"{audio['path']}: is not there (any more). Load the dataset again.")
+                raise FileNotFoundError(f"{audio['path']}: does not exist. Load the dataset again.")
     if not found:
-        raise ValueError("the dataset has no rows, nothing to publish.")
+        raise ValueError("the dataset has no rows.")
     for machine in found:
-        # What `datasets` allows in the name of a config.
+        # Characters that `datasets` does not allow in the name of a config.
         if any(character in '<>:/\\|?*"' for character in machine) or not machine.strip():
-            raise ValueError(f'machine {machine!r} cannot be a config: its name must not hold any of <>:/\\|?*".')
+            raise ValueError(f'machine {machine!r} cannot be a config: its name must not contain any of <>:/\\|?*".')
         found[machine]["attributes"] = len(labels[machine])
     return dict(sorted(found.items()))
 

@@ -1,4 +1,4 @@
-"""An encoder that pre-training or fine-tuning made, published with its card."""
+"""Publishes a pre-trained or fine-tuned encoder with its card."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,34 +7,35 @@ from huggingface_hub import ModelCard, ModelCardData
 from transformers import Trainer
 
 from ..distributed import hardware
-from .transfer import ENCODER_MARK, hub_id, publishable_files, push_files
+from .manifest import publishable_files
+from .transfer import ENCODER, hub_id, push_files
 
 
 TEMPLATE = Path(__file__).parent / "encoder_card_template.md"
-STAGES = {
-    "pretrain": "domain-adaptive pre-training: a student that sees a part of the patches predicts a slow teacher's "
-    "view of all, without any label",
-    "finetune": "attribute classification: it learned to tell machines and their (true or pseudo) attributes apart",
+TRAINING_TEXTS = {
+    "pretrain": "Domain-adaptive pre-training without labels: a student that gets a part of the patches predicts the "
+    "output of an averaged teacher for all patches.",
+    "finetune": "Fine-tuned to classify machines and their attributes or pseudo-attributes.",
 }
 
 
 def push_encoder(folder: str | Path, trainer: Trainer, stage: str, encoder: str | Path | None) -> str:
     """
-    Publishes an encoder's folder where `TrainingArguments` ask for it (`push_to_hub`, `hub_model_id`, `hub_token`,
-    `hub_private_repo`, `hub_revision`), in one commit: weights, configuration, feature extractor and card. The
-    pickle `training_args.bin` is not among them.
+    Publishes an encoder's folder in one commit, with the options `hub_model_id`, `hub_token`, `hub_private_repo` and
+    `hub_revision` of `TrainingArguments`: weights, configuration, feature extractor and card. The pickle
+    `training_args.bin` is left out.
 
     Args:
-        folder (`str` or `Path`): the encoder and its feature extractor.
-        trainer (`Trainer`): that trained it; its `config` holds the stage's options.
-        stage (`"pretrain"` or `"finetune"`): how it was trained.
-        encoder (`str` or `Path`, *optional*): what training went on with.
+        folder (`str` or `Path`): folder of the encoder and its feature extractor.
+        trainer (`Trainer`): the trainer that trained the encoder; its `config` holds the options of the stage.
+        stage (`"pretrain"` or `"finetune"`): the training stage.
+        encoder (`str` or `Path`, *optional*): the encoder that training started from.
 
     Returns:
         `str`: the repository's full id.
 
     Raises:
-        HubError: the Hub refuses or cannot be reached, or the repository holds something else.
+        HubError: the Hub refuses the request or cannot be reached, or the repository holds something else.
     """
     arguments = trainer.args
 
@@ -44,7 +45,7 @@ def push_encoder(folder: str | Path, trainer: Trainer, stage: str, encoder: str 
     return push_files(
         trainer.hub_model_id,
         files,
-        mark=ENCODER_MARK,
+        ENCODER,
         commit_message="Upload encoder",
         private=arguments.hub_private_repo,
         revision=arguments.hub_revision,
@@ -75,13 +76,13 @@ def encoder_card(trainer: Trainer, stage: str, encoder: str | Path | None, name:
         data,
         template_path=str(TEMPLATE),
         name=name,
-        how=STAGES[stage],
+        training=TRAINING_TEXTS[stage],
         base_model=base_model,
         recordings=len(trainer.train_dataset),
         labels=sorted(model.config.id2label.values()) if stage == "finetune" else [],
         steps=trainer.state.global_step,
         loss=losses[-1] if losses else None,
-        # Of a training that was interrupted the Trainer knows the last part only.
+        # After an interruption the Trainer knows only the time of the last part.
         seconds=None if trainer.resumed else trainer.state.log_history[-1].get("train_runtime"),
         device=hardware(),
         options={option: value for option, value in asdict(trainer.config).items() if option != "training"},

@@ -1,7 +1,7 @@
-"""The card of a detector, from the project's template: every number in it is read from the detector's own files."""
+"""The card of a detector, made from the project's template and the files in the detector's folder."""
 
 import json
-import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -10,78 +10,109 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from huggingface_hub.utils import validate_repo_id
 
 from ..audio.reading import SAMPLING_RATE
+from ..data.dcase.years import DEFAULT_YEAR, year_rules
 from ..data.schema import write_table
-from ..detection.detector import AnomalyDetector
-from ..embedding.statistics import SpectralStatistics
 from ..evaluation.scores import evaluate_scores
-from ..metrics.functional import term_names
-from .transfer import MANIFEST, detector_files, hub_errors, hub_id, push_files
+from ..files import read_json, write_json, write_text
+from .manifest import MANIFEST, detector_files
+from .transfer import DETECTOR, hub_errors, hub_id, push_files
 
 
 TEMPLATE = Path(__file__).parent / "model_card_template.md"
-SCORE_COLUMNS = ("clip_id", "machine", "section", "domain", "condition", "anomaly_score", "is_anomaly")
-STATISTICS = {
-    "quantiles": "spectral statistics, the 10, 50 and 90 % quantiles over time of 128 log-mel bands; no weights",
-    "mean": "spectral statistics, the mean over time of 128 log-mel bands; no weights",
-    "acoustic_features": "levels, tones, swells, knocks and rhythms of the recording; no weights",
-}
-BACKENDS = {
-    "cosine": "cosine distance to the nearest normal recordings",
-    "euclidean": "Euclidean distance to the nearest normal recordings",
-    "standardized_knn": "distance to the nearest normal recordings over standardized dimensions",
-    "max_deviation": "largest standardized deviation from the normal recordings",
-    "mahalanobis": "Mahalanobis distance from the mean of the normal recordings",
-    "gmm": "likelihood under a Gaussian mixture of the normal recordings",
-    "lof": "local outlier factor among the normal recordings",
-}
-FUSIONS = {"mean": "mean", "min": "lowest", "max": "highest"}
-THRESHOLDS = {
-    "conformal": "at the rank among them that a new normal recording exceeds at the stated rate on average",
-    "quantile": "their quantile, which new normal recordings exceed more often where there are few",
-    "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",
-}
-CHANNELS = {
-    "mean": "the mean of all channels",
-    "near-minus-far": "channel 0, near the machine, less what channel 1, far from it, explains by one filter",
-    "spectral-subtraction": "channel 0, near the machine, less the power that channel 1, far from it, explains",
-}
+PUBLISHED_SCORE_COLUMNS = ("clip_id", "machine", "section", "domain", "condition", "anomaly_score", "is_anomaly")
+
+
+@dataclass(frozen=True)
+class DetectorFacts:
+    """
+    What the files in a detector's folder say about it.
+
+    Args:
+        manifest (`dict`): `detector.json`.
+        evaluation, compute, compact (`dict`, *optional*): the JSON files of these names; `None` where there is none.
+        recipe (`dict`, *optional*): `recipe.yaml`.
+    """
+
+    manifest: dict
+    evaluation: dict | None
+    compute: dict | None
+    compact: dict | None
+    recipe: dict | None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "DetectorFacts":
+        """Reads them from a detector's folder."""
+        folder = Path(folder)
+        recipe = folder / "recipe.yaml"
+        return cls(
+            read_json(folder / MANIFEST),
+            *(_read_if_present(folder / f"{name}.json") for name in ("evaluation", "compute", "compact")),
+            yaml.safe_load(recipe.read_text(encoding="utf-8")) if recipe.is_file() else None,
+        )
+
+    @property
+    def title(self) -> str:
+        return f"Anomalous sound detector: {', '.join(self.manifest['machines'])}"
+
+    @property
+    def base_model(self) -> str | None:
+        """Id on the Hub of the encoder that training started from."""
+        return self.manifest["base_model"] or (self.recipe and hub_id(self.recipe["pretrain"]["encoder"]))
+
+    @property
+    def machines(self) -> list[dict]:
+        """One dictionary per machine: its threshold, training recordings and, where there are some, measurements."""
+        return [
+            {
+                "name": name,
+                "threshold": bank["threshold"],
+                "false_alarm_rate": bank["false_alarm_rate"],
+                "training_summary": self.manifest["training_summary"][name],
+                "evaluation": None if self.evaluation is None else self.evaluation["machines"].get(name),
+            }
+            for name, bank in self.manifest["machines"].items()
+        ]
+
+    def found_in_training(self, name: str) -> list:
+        """The different values of an entry of the training summaries, over all machines, sorted."""
+        return sorted({value for summary in self.manifest["training_summary"].values() for value in summary[name]})
 
 
 def record_evaluation(
     folder: str | Path,
     scored: Dataset,
-    year: int = 2025,
+    year: int = DEFAULT_YEAR,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
     baselines: dict[str, dict] | None = None,
 ) -> dict:
     """
-    Puts what was measured beside a detector: `scores.parquet`, each test clip's score and truth, and
-    `evaluation.json`, the official scores with intervals that follow from it.
+    Evaluates a detector and writes the results into its folder: `scores.parquet` holds score and true condition of
+    each test clip, `evaluation.json` the official scores computed from it.
 
     Args:
-        folder (`str` or `Path`): where [`~hf_asd.AnomalyDetector.save_pretrained`] wrote the detector.
-        scored (`datasets.Dataset`): what [`~hf_asd.AnomalyDetector.score`] made of labeled test clips.
-        year (`int`, *optional*, defaults to 2025): whose official score, 2020 to 2026.
-        resamples (`int`, *optional*, defaults to 1000): of the bootstrap; 0 for no intervals.
-        confidence (`float`, *optional*, defaults to 0.95): how often an interval should cover the score.
-        baselines (`dict[str, dict]`, *optional*): name -> evaluation of other detectors on the same clips.
+        folder (`str` or `Path`): the detector's folder.
+        scored (`datasets.Dataset`): labeled test clips with the columns of [`~hf_asd.AnomalyDetector.score`].
+        year (`int`, *optional*, defaults to 2025): challenge year that defines the score.
+        resamples (`int`, *optional*, defaults to 1000): number of bootstrap resamples; 0 for no confidence intervals.
+        confidence (`float`, *optional*, defaults to 0.95): probability that an interval covers the score.
+        baselines (`dict[str, dict]`, *optional*): name -> evaluation of another detector on the same clips.
 
     Returns:
-        `dict`: of [`~hf_asd.evaluate_scores`], where each of `machines` has its own `confidence_interval` and
-        `false_alarms` (alarms, normal clips).
+        `dict`: the result of [`~hf_asd.evaluate_scores`]; each of `machines` also has a `confidence_interval` and
+        `false_alarms` (number of alarms, number of normal clips).
 
     Raises:
         ValueError: a test clip lacks its condition or domain.
     """
-    folder, options = Path(folder), {"year": year, "resamples": resamples, "confidence": confidence}
-    evaluation = evaluate_scores(scored, **options)
+    folder, options = Path(folder), {"resamples": resamples, "confidence": confidence}
+    evaluation = evaluate_scores(scored, year, **options)
     machines, conditions = scored["machine"][:], scored["condition"][:]
     for machine, means in evaluation["machines"].items():
         rows = scored.select([row for row, name in enumerate(machines) if name == machine])
         if resamples:
-            means["confidence_interval"] = evaluate_scores(rows, **options)["confidence_interval"]
+            means["confidence_interval"] = evaluate_scores(rows, year, **options)["confidence_interval"]
         alarms = [
             alarm is True  # None: no decision
             for alarm, condition in zip(rows["is_anomaly"], rows["condition"], strict=True)
@@ -90,14 +121,15 @@ def record_evaluation(
         means["false_alarms"] = [sum(alarms), len(alarms)]
     evaluation["clips"] = {condition: conditions.count(condition) for condition in ("normal", "anomaly")}
     evaluation["baselines"] = baselines or {}
-    write_table(scored.select_columns(list(SCORE_COLUMNS)), folder / "scores.parquet")
-    _write(folder / "evaluation.json", evaluation)
+    write_table(scored.select_columns(list(PUBLISHED_SCORE_COLUMNS)), folder / "scores.parquet")
+    write_json(folder / "evaluation.json", evaluation)
     return evaluation
 
 
 def record_recipe(folder: str | Path, recipe: dict) -> None:
     """
-    Puts how a detector was made beside it: `recipe.yaml`, without the names of folders and tokens.
+    Writes the recipe of a detector into its folder as `recipe.yaml`, without the names of local folders and without
+    tokens.
 
     Args:
         folder (`str` or `Path`): the detector's folder.
@@ -110,39 +142,36 @@ def record_recipe(folder: str | Path, recipe: dict) -> None:
     for stage in ("pretrain", "finetune"):
         training = {name: value for name, value in recipe[stage]["training"].items() if name != "hub_token"}
         recipe[stage] = recipe[stage] | {"training": training}
-    partial = Path(folder) / "recipe.yaml.partial"
-    partial.write_text(yaml.safe_dump(json.loads(json.dumps(recipe)), sort_keys=False), encoding="utf-8")
-    os.replace(partial, Path(folder) / "recipe.yaml")
+    plain = json.loads(json.dumps(recipe))
+    write_text(Path(folder) / "recipe.yaml", yaml.safe_dump(plain, sort_keys=False))
 
 
 def record_compute(folder: str | Path, compute: dict[str, dict]) -> None:
     """
-    Puts what a detector took to make beside it: `compute.json`.
+    Writes the computing time of a detector's stages into its folder as `compute.json`.
 
     Args:
         folder (`str` or `Path`): the detector's folder.
-        compute (`dict[str, dict]`): stage -> `seconds`, `device` (of [`~hf_asd.distributed.hardware`]) and `resumed`,
-            whether the seconds are those since an interruption.
+        compute (`dict[str, dict]`): stage -> `seconds`, `device` (see [`~hf_asd.distributed.hardware`]) and `resumed`,
+            whether the seconds cover only the time since an interruption.
     """
-    _write(Path(folder) / "compute.json", compute)
+    write_json(Path(folder) / "compute.json", compute)
 
 
-def render_model_card(folder: str | Path, detector: AnomalyDetector) -> Path:
+def render_model_card(folder: str | Path) -> Path:
     """
-    Writes a detector's card into its folder, from what lies there.
+    Writes the card of a detector into its folder.
 
     Args:
-        folder (`str` or `Path`): where [`~hf_asd.AnomalyDetector.save_pretrained`] wrote the detector.
-        detector ([`~hf_asd.AnomalyDetector`]): the same.
+        folder (`str` or `Path`): the detector's folder.
 
     Returns:
         `Path`: `<folder>/README.md`.
     """
-    model_card(folder, detector, Path(folder).as_posix()).save(Path(folder) / "README.md")
-    return Path(folder) / "README.md"
+    return write_text(Path(folder) / "README.md", str(model_card(folder, Path(folder).as_posix())))
 
 
-def push_detector(
+def push_detector_folder(
     folder: str | Path,
     repo_id: str,
     *,
@@ -153,47 +182,52 @@ def push_detector(
     token: str | None = None,
 ) -> str:
     """
-    Publishes a detector's folder, with its card, in one commit. It is loaded first: what does not load is not
-    published.
+    Publishes a detector's folder, with its card, in one commit. It is not checked here whether the detector can be
+    loaded; [`~hf_asd.detection.publishing.push_detector`] does that.
 
     Args:
-        folder (`str` or `Path`): where [`~hf_asd.AnomalyDetector.save_pretrained`] wrote the detector.
-        repo_id (`str`): `"ORG/NAME"`. Made where it is not there; an older version of a detector is replaced.
-        license (`str`, *optional*): of the recordings that it was fitted on, as the Hub calls it, such as
+        folder (`str` or `Path`): the detector's folder.
+        repo_id (`str`): `"ORG/NAME"`. Created if it does not exist; an older version of a detector is replaced.
+        license (`str`, *optional*): license of the training recordings as the Hub names it, such as
             `"cc-by-nc-sa-4.0"`.
-        dataset (`str`, *optional*): id on the Hub of those recordings.
-        private (`bool`, *optional*, defaults to `True`): whether only you see a repository that is made now. The
-            memory bank and the clips' names tell something about the machines.
-        revision (`str`, *optional*): branch to push to; `main` by default.
-        token (`str`, *optional*): of the Hub; defaults to the one you are logged in with.
+        dataset (`str`, *optional*): id on the Hub of the training recordings.
+        private (`bool`, *optional*, defaults to `True`): whether a repository that is created now is visible only to
+            you. The memory bank and the names of clips reveal something about the machines.
+        revision (`str`, *optional*): branch to push to; defaults to `main`.
+        token (`str`, *optional*): access token of the Hub; defaults to the token of your login.
 
     Returns:
         `str`: the repository's full id.
 
     Raises:
-        HubError: the Hub refuses or cannot be reached, or the repository holds something else.
-        FileNotFoundError, ValueError: the folder holds no whole detector.
+        HubError: the Hub refuses the request or cannot be reached, or the repository holds something else.
     """
     if dataset is not None:
         with hub_errors(dataset):
             validate_repo_id(dataset)
-    detector = AnomalyDetector.from_pretrained(Path(folder).resolve())
 
     def files(full_id: str) -> dict[str, Path | bytes]:
-        # The card's lines about its scores load the metric from the same account, where it was published.
+        # The example in the card loads the metric from the same account if it was published there.
         metric = f"{full_id.split('/')[0]}/dcase_score"
         has_metric = HfApi(token=token).repo_exists(metric, repo_type="space")
-        told = {"on_hub": True, "metric": metric if has_metric else None, "license": license, "dataset": dataset}
-        card = model_card(folder, detector, full_id, **told)
-        return detector_files(folder) | {"README.md": str(card).encode()}
+        card = model_card(
+            folder, full_id, on_hub=True, metric=metric if has_metric else None, license=license, dataset=dataset
+        )
+        return {**detector_files(folder), "README.md": str(card).encode()}
 
-    options = {"private": private, "revision": revision, "token": token}
-    return push_files(repo_id, files, mark=MANIFEST, commit_message="Upload detector", **options)
+    return push_files(
+        repo_id,
+        files,
+        DETECTOR,
+        commit_message="Upload detector",
+        private=private,
+        revision=revision,
+        token=token,
+    )
 
 
 def model_card(
     folder: str | Path,
-    detector: AnomalyDetector,
     name: str,
     *,
     on_hub: bool = False,
@@ -205,101 +239,60 @@ def model_card(
     The card of a detector.
 
     Args:
-        folder (`str` or `Path`): the detector's folder, with what [`record_evaluation`], [`record_recipe`]
-            and [`record_compute`] left.
-        detector ([`~hf_asd.AnomalyDetector`]): the same.
-        name (`str`): what it is loaded by, an id on the Hub or a folder.
-        on_hub (`bool`, *optional*, defaults to `False`): which of the two it is.
+        folder (`str` or `Path`): the detector's folder. Results of [`record_evaluation`], [`record_recipe`] and
+            [`record_compute`] are used where they exist.
+        name (`str`): the id on the Hub or the folder that readers load the detector from.
+        on_hub (`bool`, *optional*, defaults to `False`): whether the name is an id on the Hub.
         metric (`str`, *optional*): id of the Space that holds the metric.
-        license (`str`, *optional*): of the recordings that it was fitted on.
-        dataset (`str`, *optional*): id on the Hub of those recordings.
+        license (`str`, *optional*): license of the training recordings.
+        dataset (`str`, *optional*): id on the Hub of the training recordings.
 
     Returns:
         `huggingface_hub.ModelCard`.
     """
-    folder = Path(folder)
-    evaluation, compute, compact = (_read(folder / f"{part}.json") for part in ("evaluation", "compute", "compact"))
-    recipe = yaml.safe_load((folder / "recipe.yaml").read_text("utf-8")) if (folder / "recipe.yaml").exists() else None
-    machines = [
-        {
-            "name": machine,
-            "clips": len(bank.normal_scores),
-            "threshold": bank.threshold,
-            "false_alarm_rate": bank.false_alarm_rate,
-            "training_summary": detector.training_summary[machine],
-            "measured": None if evaluation is None else evaluation["machines"].get(machine),
-        }
-        for machine, bank in detector.machines.items()
-    ]
-    rates = sorted({rate for machine in machines for rate in machine["training_summary"]["sampling_rates"]})
-    domains = sorted(
-        {domain for machine in machines for domain in machine["training_summary"]["domains"]} - {"unknown"}
+    facts = DetectorFacts.read(folder)
+    rules = None if facts.evaluation is None else year_rules(facts.evaluation["year"])
+    return ModelCard.from_template(
+        _metadata(facts, license, dataset),
+        template_path=str(TEMPLATE),
+        title=facts.title,
+        name=name,
+        address=f"hf://{name}" if on_hub else name,
+        machines=facts.machines,
+        domains=[domain for domain in facts.found_in_training("domains") if domain != "unknown"],
+        sampling_rates=facts.found_in_training("sampling_rates"),
+        working_rate=SAMPLING_RATE,
+        descriptions=facts.manifest["descriptions"],
+        has_reasons=bool(facts.manifest["profiles"]),
+        evaluation=facts.evaluation,
+        terms=() if rules is None else rules.terms,
+        mean=None if rules is None else rules.mean,
+        metric=metric,
+        license=license,
+        dataset=dataset,
+        base_model=facts.base_model,
+        recipe=facts.recipe,
+        compute=facts.compute,
+        compact=facts.compact,
     )
-    title = f"Anomalous sound detector: {', '.join(detector.machines)}"
-    base_model = detector.base_model or (recipe and hub_id(recipe["pretrain"]["encoder"]))
-    card_data = ModelCardData(
+
+
+def _metadata(facts: DetectorFacts, license: str | None, dataset: str | None) -> ModelCardData:
+    """The header of the card, which the Hub reads."""
+    optional = {
+        "license": license,
+        "base_model": facts.base_model,
+        "datasets": None if dataset is None else [dataset],
+        "model_name": None if facts.evaluation is None else facts.title,
+        "eval_results": None if facts.evaluation is None else _results(facts.evaluation, dataset),
+    }
+    return ModelCardData(
         library_name="hf-asd",
         pipeline_tag="audio-classification",
         tags=["anomaly-detection", "anomalous-sound-detection", "dcase", "audio"],
         metrics=["roc_auc", "pauc"],
-        **({} if license is None else {"license": license}),
-        **({} if base_model is None else {"base_model": base_model}),
-        **({} if dataset is None else {"datasets": [dataset]}),
-        **({} if evaluation is None else {"model_name": title, "eval_results": _results(evaluation, dataset)}),
+        **{name: value for name, value in optional.items() if value is not None},
     )
-    return ModelCard.from_template(
-        card_data,
-        template_path=str(TEMPLATE),
-        title=title,
-        name=name,
-        address=f"hf://{name}" if on_hub else name,
-        machines=machines,
-        domains=domains,
-        rates=rates,
-        needed_rate=SAMPLING_RATE,
-        channel=CHANNELS.get(detector.config.channel, f"channel {detector.config.channel}"),
-        embedding=embedding_in_words(detector),
-        backend=_backend(detector),
-        threshold=THRESHOLDS[detector.config.threshold_method],
-        has_reasons=bool(detector.profiles),
-        evaluation=evaluation,
-        terms=[] if evaluation is None else list(term_names(evaluation["year"])),
-        metric=metric,
-        license=license,
-        dataset=dataset,
-        base_model=base_model,
-        recipe=recipe,
-        compute=compute,
-        compact=compact,
-    )
-
-
-def embedding_in_words(detector: AnomalyDetector) -> str:
-    """What turns a detector's recordings into embeddings, for cards and reports."""
-    if isinstance(detector.encoder, SpectralStatistics):
-        return STATISTICS[detector.encoder.statistics]
-    shape = detector.encoder.model.config
-    beside = "" if detector.encoder.statistics is None else ", beside spectral statistics"
-    if shape.model_type == "attribute_classifier":
-        return (
-            f"audio transformer in `encoder/` ({shape.encoder_config.model_type}), fine-tuned to tell "
-            f"{shape.num_labels} machine attributes apart, tokens pooled by {shape.pooling}{beside}"
-        )
-    tokens = "tokens" if detector.encoder.layer is None else f"tokens of block {detector.encoder.layer}"
-    pooled = f"{tokens} pooled by {detector.config.pooling}{beside}"
-    return f"audio transformer in `encoder/` ({shape.model_type}), {pooled}"
-
-
-def _backend(detector: AnomalyDetector) -> str:
-    config = detector.config
-    backend = " and ".join(BACKENDS[name] for name in config.backends)
-    if len(config.backends) > 1:
-        backend += f"; the {FUSIONS[config.fusion]} of their z-scores"
-    if not {"cosine", "euclidean"}.isdisjoint(config.backends):
-        backend += f"; neighbors averaged: {config.num_neighbors}"
-        if config.normalization in ("ratio", "difference", "varmin"):
-            backend += f", distances normalized by their local density ({config.normalization})"
-    return backend
 
 
 def _results(evaluation: dict, dataset: str | None) -> list[EvalResult]:
@@ -319,11 +312,5 @@ def _results(evaluation: dict, dataset: str | None) -> list[EvalResult]:
     ]
 
 
-def _read(path: Path) -> dict | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def _write(path: Path, content: dict):
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(partial, path)
+def _read_if_present(path: Path) -> dict | None:
+    return read_json(path) if path.is_file() else None

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from .functional import check, harmonic_mean, section_rows, term_names, weighted_terms
+from ..data.dcase.years import DEFAULT_YEAR, year_rules
+from .functional import check
+from .official_score import mean_of_terms, section_rows, weighted_terms
 
 
 def bootstrap_official_scores(
@@ -11,7 +13,7 @@ def bootstrap_official_scores(
     machines,
     sections,
     domains,
-    year: int = 2025,
+    year: int = DEFAULT_YEAR,
     *,
     resamples: int = 1000,
     seed: int = 0,
@@ -19,17 +21,17 @@ def bootstrap_official_scores(
 ) -> np.ndarray:
     """
     Official scores of resampled test sets. Clips are drawn with replacement within their stratum (machine, section,
-    domain, condition), so that every resample has the same make-up as the test set (Efron and Tibshirani, 1993).
+    domain, condition), so that every resample has as many clips of each as the test set (Efron and Tibshirani, 1993).
 
     Args:
         labels (array of `int`, shape `(clips,)`): 1 anomaly, 0 normal.
-        scores (array of `float`, shape `(clips,)` or `(systems, clips)`): systems are resampled together, which
-            makes their differences paired.
+        scores (array of `float`, shape `(clips,)` or `(systems, clips)`): all systems get the same
+            resamples, so that their differences are paired.
         machines, sections, domains (arrays of `str`, shape `(clips,)`): as for
-            [`~hf_asd.metrics.functional.score_table`].
-        year (`int`, *optional*, defaults to 2025): 2020 to 2026.
+            [`~hf_asd.metrics.official_score.score_table`].
+        year (`int`, *optional*, defaults to 2025): challenge year that defines the score.
         resamples (`int`, *optional*, defaults to 1000): how many test sets are drawn.
-        seed (`int`, *optional*, defaults to 0): of the draws.
+        seed (`int`, *optional*, defaults to 0): seed of the random draws.
         max_fpr (`float`, *optional*, defaults to 0.1): largest false-positive rate of the partial AUC.
 
     Returns:
@@ -48,8 +50,8 @@ def bootstrap_official_scores(
         values = [
             weighted_terms(labels[rows], system[rows], domains[rows], weights, year, max_fpr) for system in systems
         ]
-        terms += [[system[name] for system in values] for name in term_names(year)]
-    official = np.mean(terms, axis=0) if year == 2020 else harmonic_mean(terms, axis=0)
+        terms += [[system[name] for system in values] for name in year_rules(year).terms]
+    official = mean_of_terms(terms, year, axis=0)
     return official if scores.ndim == 2 else official[0]
 
 
@@ -71,7 +73,7 @@ def confidence_interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[
 
 
 def two_sided_p_value(differences: np.ndarray) -> float:
-    """How probable resampled differences on the other side of 0 are, twice; never 0, as resamples are finite."""
+    """Twice the share of resampled differences on the other side of 0; above 0, because resamples are finite."""
     above, below = (differences >= 0).sum(), (differences <= 0).sum()
     return float(min(1.0, 2 * (min(above, below) + 1) / (len(differences) + 1)))
 

@@ -84,7 +84,7 @@ class Recipe:
         seed (`int`, *optional*, defaults to 0): of pre-training and fine-tuning, where their sections give none. The
             factory keeps its own, so that another seed hears the same machines.
         attributes_file (`str`, *optional*): true attributes of training clips whose attributes are hidden, a table or
-            a folder of them as of [`~hf_asd.data.dcase.loading.load_attribute_truth`]: they are trained on as if they had
+            a folder of them as of [`~hf_asd.data.dcase.attributes.load_attribute_truth`]: they are trained on as if they had
             been published, and those clips get no pseudo-attributes.
         data, factory, pretrain, embed, cluster, finetune, fit, score, evaluate, report: the sections; `factory` is
             `None` where the recordings come from `data.path`.

@@ -15,7 +15,8 @@ from ..clustering.cluster_names import write_names
 from ..clustering.pseudo_attributes import assign_pseudo_attributes
 from ..clustering.quality import cluster_quality
 from ..clustering.summary import cluster_report, describe_clusters
-from ..data.dcase.loading import load_attribute_truth, load_dcase
+from ..data.dcase.attributes import load_attribute_truth
+from ..data.dcase.loading import load_dcase
 from ..data.folder import load_folder
 from ..data.schema import attribute_label, read_table, reveal_attributes, write_table
 from ..detection.config import DetectorConfig
@@ -24,7 +25,8 @@ from ..distributed import broadcast, hardware, partial_state
 from ..embedding.embed import embed
 from ..embedding.statistics import SpectralStatistics
 from ..embedding.transformer import TransformerEncoder
-from ..evaluation.scores import evaluate_scores, format_table, labeled_subset, write_submission
+from ..evaluation.scores import evaluate_scores, format_table, labeled_subset
+from ..evaluation.submission import write_submission
 from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
 from ..reporting.report import write_report
 from ..simulation.writer import write_factory

@@ -17,7 +17,7 @@ from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from ..distributed import broadcast, partial_state, use_cpu
 from ..hub.encoder_card import push_encoder
-from ..hub.transfer import ENCODER_MARK, check_same_kind, hub_errors
+from ..hub.transfer import ENCODER, check_same_kind, hub_errors
 from .config import LoraOptions
 from .lora import merge_lora, trainable_share
 from .sampling import ClipSampler, CroppedClips, crop_lengths, loader_workers
@@ -146,7 +146,7 @@ class SeededTrainer(Trainer):
         with hub_errors(self.args.hub_model_id):
             super().init_hf_repo(token, private)
             if self.is_world_process_zero():
-                check_same_kind(HfApi(token=self.args.hub_token), self.hub_model_id, ENCODER_MARK)
+                check_same_kind(HfApi(token=self.args.hub_token), self.hub_model_id, ENCODER)
 
     def resume_or_train(self) -> None:
         """Trains from the newest checkpoint, or from the start where there is none."""

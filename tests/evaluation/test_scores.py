@@ -11,9 +11,9 @@ from hf_asd.evaluation.scores import (
     evaluate_submission,
     format_comparison,
     format_table,
-    write_submission,
 )
-from hf_asd.metrics.functional import score_table
+from hf_asd.evaluation.submission import write_submission
+from hf_asd.metrics.official_score import score_table
 
 
 MACHINES = ("fan", "valve")
@@ -100,7 +100,7 @@ def test_without_decisions():
         (scored(condition=["unknown"] * 200), "200 of 200 clips have the condition unknown.*give the ground truth"),
         (scored(condition=["normal"] * 200), "fan, section 00: none of the 100 clips is anomalous"),
         (scored(anomaly_score=[float("nan")] * 200), "fan, section 00: 100 of 100 scores are NaN"),
-        (scored(domain=["unknown"] * 200), r"fan, section 00: .*unknown: \['unknown'\].*Scoring as in 2020"),
+        (scored(domain=["unknown"] * 200), r"fan, section 00: .*unknown: \['unknown'\].*The score of 2020"),
     ],
     ids=["columns", "conditions", "one class", "nan", "domains"],
 )

@@ -66,7 +66,7 @@ def test_names_of_the_organizers_baseline_are_read(tmp_path):
     assert found["machine"][:] == ["3DPrinter"] * 2 + ["ToyCar"] * 2
     assert found["is_anomaly"][:] == [False, True] * 2
     (tmp_path / "anomaly_score_ToyCar_section_00_test.csv").write_text(rows)
-    with pytest.raises(ValueError, match="is of the same clips as anomaly_score_DCASE2024T2ToyCar"):
+    with pytest.raises(ValueError, match="is about the same clips as anomaly_score_DCASE2024T2ToyCar"):
         read_submission(tmp_path, 2024)
 
 
@@ -75,7 +75,7 @@ def test_names_of_the_organizers_baseline_are_read(tmp_path):
     [
         ({"anomaly_score": [0.0, float("nan"), 1.0, 2.0]}, "fan/test/section_00_0001: its anomaly_score is nan"),
         ({"anomaly_score": [0.0, float("inf"), 1.0, 2.0]}, "its anomaly_score is inf; accepted are finite ones"),
-        ({"clip_id": ["fan/test/a"] * 4}, "fan/test/a: is there twice in the dataset"),
+        ({"clip_id": ["fan/test/a"] * 4}, "fan/test/a: occurs twice in the dataset"),
     ],
 )
 def test_what_is_not_written(tmp_path, change, message):
@@ -92,9 +92,9 @@ def test_missing_columns_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("anomaly_score_fan_section_00_test.csv", "a.wav,0.1\na.wav,0.2\n", "line 2: a.wav is there twice"),
-        ("anomaly_score_fan_section_00_test.csv", "a.wav,high\n", "line 1: 'high' is no number"),
-        ("anomaly_score_fan_section_00_test.csv", "a.wav,nan\n", "line 1: 'nan' is no finite anomaly score"),
+        ("anomaly_score_fan_section_00_test.csv", "a.wav,0.1\na.wav,0.2\n", "line 2: a.wav occurs twice"),
+        ("anomaly_score_fan_section_00_test.csv", "a.wav,high\n", "line 1: 'high' is not a number"),
+        ("anomaly_score_fan_section_00_test.csv", "a.wav,nan\n", "line 1: 'nan' is not a finite anomaly score"),
         ("anomaly_score_fan_section_00_test.csv", "a.wav 0.1\n", "line 1: has 1 values; accepted is <file name>"),
         ("anomaly_score_fan_section_00_test.csv", "", "is empty"),
         (
@@ -102,7 +102,7 @@ def test_missing_columns_are_named(tmp_path):
             "a.wav,0.1\n",
             "unknown name; accepted for 2025 are names like anomaly",
         ),
-        ("decision_result_fan_section_00_test.csv", "a.wav,2\n", "line 1: '2' is no decision; accepted are 0"),
+        ("decision_result_fan_section_00_test.csv", "a.wav,2\n", "line 1: '2' is not a decision; accepted are 0"),
         ("decision_result_fan_section_00_test.csv", "b.wav,1\n", r"1 missing \(b.wav\) and 1 surplus \(a.wav\)"),
         ("decision_result_valve_section_00_test.csv", "a.wav,1\n", "fan 00, valve 00 has scores or decisions only"),
     ],

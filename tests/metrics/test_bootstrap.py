@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hf_asd.metrics.bootstrap import _draw, bootstrap_official_scores, confidence_interval, two_sided_p_value
-from hf_asd.metrics.functional import score_table
+from hf_asd.metrics.official_score import score_table
 
 
 def columns(shift: float = 1.0, seed: int = 0, num_clips: int = 10, num_machines: int = 3):

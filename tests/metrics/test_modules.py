@@ -6,8 +6,9 @@ import evaluate
 import numpy as np
 import pytest
 
-from hf_asd.metrics import METRICS, load_metric
-from hf_asd.metrics.functional import pauc, score_table
+from hf_asd.metrics.functional import pauc
+from hf_asd.metrics.loading import METRICS, load_metric
+from hf_asd.metrics.official_score import score_table
 
 
 ROOT = Path(__file__).parents[2]

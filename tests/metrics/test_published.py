@@ -9,7 +9,8 @@ totals stand in arXiv 2305.07828, 2406.07250 and 2506.10097.
 
 import pytest
 
-from hf_asd.metrics.functional import harmonic_mean, official_score, summarize
+from hf_asd.metrics.functional import harmonic_mean
+from hf_asd.metrics.official_score import official_score, summarize
 
 
 # Machine id: AUC, pAUC; the last line is the published average. Rounded to six digits.

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from hf_asd import AnomalyDetector, ClusteringConfig, assign_pseudo_attributes, load_folder, write_report
 from hf_asd.clustering.summary import cluster_report
-from hf_asd.metrics.functional import score_table
+from hf_asd.metrics.official_score import score_table
 
 
 @pytest.fixture

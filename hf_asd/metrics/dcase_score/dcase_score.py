@@ -3,31 +3,33 @@
 import datasets
 import evaluate
 
+from hf_asd.data.dcase.years import ACCEPTED_YEARS, DEFAULT_YEAR
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
-from hf_asd.metrics.functional import score_table
+from hf_asd.metrics.functional import check  # noqa: F401, evaluate copies only what this file imports
+from hf_asd.metrics.official_score import score_table
 
 
-_DESCRIPTION = """
-Official scores of DCASE Challenge Task 2, anomalous sound detection for machine condition monitoring, 2020 to 2026:
-per machine and section, per machine, and in total.
+_DESCRIPTION = f"""
+Official scores of DCASE Challenge Task 2, anomalous sound detection for machine condition monitoring,
+{ACCEPTED_YEARS}: per machine and section, per machine, and in total.
 """
 
-_KWARGS_DESCRIPTION = """
+_KWARGS_DESCRIPTION = f"""
 Args:
     prediction_scores (`list[float]`): anomaly scores, higher is more anomalous.
     references (`list[int]`): 1 for an anomaly, 0 for a normal clip.
     machine (`list[str]`): each clip's machine.
     section (`list[str]`): each clip's section, such as "00"; the machine id for 2020.
-    domain (`list[str]`): "source" or "target"; not read for 2020.
-    year (`int`, *optional*, defaults to 2025): whose definition is used, 2020 to 2026.
-    decisions (`list[int]`, *optional*): 1 where an anomaly was detected; adds precision, recall and F1 a domain.
+    domain (`list[str]`): "source" or "target"; not used for years without domains.
+    year (`int`, *optional*, defaults to {DEFAULT_YEAR}): challenge year that defines the score, {ACCEPTED_YEARS}.
+    decisions (`list[int]`, *optional*): 1 where an anomaly was detected; adds precision, recall and F1 per domain.
     max_fpr (`float`, *optional*, defaults to 0.1): largest false-positive rate of the partial AUC.
-    resamples (`int`, *optional*, defaults to 0): of a stratified bootstrap; adds `confidence_interval`, 95 %.
+    resamples (`int`, *optional*, defaults to 0): number of bootstrap resamples; adds `confidence_interval`, 95 %.
 
 Returns:
     `dict` with `official_score`, `arithmetic_mean` and `harmonic_mean` (`float`), the means of the year's terms
     (`auc_source`, `auc_target`, `pauc` from 2022 on), `machines` (machine -> its scores) and `sections` (one
-    dictionary a section).
+    dictionary per section).
 
 Raises:
     ValueError: a score is NaN, a label is not 0 or 1, a class or a domain has no clip, the lengths differ, the year is
@@ -41,7 +43,7 @@ Examples:
     ...     machine=["fan"] * 4,
     ...     section=["00"] * 4,
     ...     domain=["source", "source", "target", "target"],
-    ...     year=2025,
+    ...     year={DEFAULT_YEAR},
     ... )["official_score"]
     1.0
 """
@@ -84,7 +86,7 @@ class DCASEScore(evaluate.Metric):
         machine,
         section,
         domain,
-        year=2025,
+        year=DEFAULT_YEAR,
         decisions=None,
         max_fpr=0.1,
         resamples=0,

@@ -8,7 +8,7 @@ from hf_asd.metrics.functional import pauc
 
 _DESCRIPTION = """
 Area under the ROC curve up to a false-positive rate, standardized after McClish (1989): 0.5 is chance, 1 is perfect.
-An alarm that is raised too often is switched off, so what a detector finds at few false alarms is what counts.
+A detector with many false alarms is switched off, so what it finds at a low false-alarm rate matters most.
 """
 
 _KWARGS_DESCRIPTION = """
@@ -19,7 +19,7 @@ Args:
         is the ordinary AUC.
 
 Returns:
-    `dict` with `pauc` (`float` in [0, 1]). Scores that tie count half, infinite scores rank first or last.
+    `dict` with `pauc` (`float` in [0, 1]). Tied scores count half; infinite scores rank first or last.
 
 Raises:
     ValueError: a score is NaN, a label is not 0 or 1, or one class has no clip.

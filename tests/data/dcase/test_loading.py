@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_asd.data.dcase.loading import is_noise_only, load_attribute_truth, load_dcase
+from hf_asd.data.dcase.attributes import load_attribute_truth
+from hf_asd.data.dcase.loading import load_dcase
+from hf_asd.data.dcase.names import is_noise_only
 from hf_asd.data.schema import attribute_label, reveal_attributes
 from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory
@@ -178,7 +180,7 @@ def test_supplemental_clips_of_2025(tree):
     told = {row["clip_id"].split("/")[-1]: row["attribute_label"] for row in rows.remove_columns("audio")}
     assert [told[name] for name in names] == ["car=A1,noise=1", None, None]
     assert [is_noise_only(f"fan/supplemental/{name}") for name in names] == [False, True, False]
-    with pytest.raises(ValueError, match="2025 brought supplemental clips"):
+    with pytest.raises(ValueError, match="there are supplemental clips since 2025"):
         load_dcase(root, 2024)
 
 
@@ -215,7 +217,7 @@ def test_the_factory_loads_and_its_truth_covers_the_hidden_machine(factory):
             assert after["attribute_label"] == attribute_label(truth[after["clip_id"]])
         else:
             assert after == before
-    with pytest.raises(ValueError, match=f"of none of the {TRAIN} clips whose attributes are hidden"):
+    with pytest.raises(ValueError, match=f"none of the {TRAIN} clips with hidden attributes"):
         reveal_attributes(dataset["train"], {"fan/train/x": {"speed": "3"}})
 
 
@@ -286,33 +288,33 @@ def test_rows_are_kept_until_a_file_changes(tree, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("tree_year", "year", "message"),
     [
-        (2020, 2025, "unknown file name for 2025.*It reads like 2020"),
-        (2025, 2020, "unknown file name for 2020.*It reads like 2021 or 2026"),
-        (2021, 2022, "unknown file name for 2022.*test clips lie in test/"),
-        (2022, 2021, "unknown file name for 2021.*test clips lie in source_test/ and target_test/"),
-        (2024, 2023, "attributes are hidden from 2024 on only, so this is no tree of 2023"),
-        (2025, 2026, r"has 1 channel\(s\), so this is no tree of 2026"),
-        (2026, 2025, r"has 2 channel\(s\), so this is no tree of 2025"),
+        (2020, 2025, "unknown file name for 2025.*It looks like 2020"),
+        (2025, 2020, "unknown file name for 2020.*It looks like 2021 or 2026"),
+        (2021, 2022, "unknown file name for 2022.*test clips are in test/"),
+        (2022, 2021, "unknown file name for 2021.*test clips are in source_test/ and target_test/"),
+        (2024, 2023, "in 2023 no attributes are hidden, so this is not a folder of 2023"),
+        (2025, 2026, r"has 1 channel\(s\), but recordings of 2026 have 2"),
+        (2026, 2025, r"has 2 channel\(s\), but recordings of 2025 have 1"),
     ],
 )
-def test_a_wrong_year_is_told(tree, tree_year, year, message):
+def test_a_wrong_year_is_an_error(tree, tree_year, year, message):
     with pytest.raises(ValueError, match=message):
         load_dcase(dev(tree(tree_year)), year)
 
 
-def test_sections_tell_2022_from_later_years(tree):
-    with pytest.raises(ValueError, match="machines have one section, 00, from 2023 on, so this is no tree of 2025"):
+def test_sections_distinguish_2022_from_later_years(tree):
+    with pytest.raises(ValueError, match="in 2025 each machine has one section, 00, so this is not a folder of 2025"):
         load_dcase(tree(2022) / "eval_data", 2025)
 
 
-def test_machines_tell_the_years_that_share_a_layout(tree):
+def test_machines_distinguish_years_of_the_same_layout(tree):
     root = tree(2024) / "eval_data"
     (root / "new_fan").rename(root / "Scanner")
     (root / "new_valve").rename(root / "ToothBrush")
     assert len(load_dcase(root, 2024)["test"]) == 2 * TEST
-    with pytest.raises(ValueError, match="Scanner is a machine of 2024, so this is no tree of 2025"):
+    with pytest.raises(ValueError, match="Scanner is a machine of 2024, not of 2025"):
         load_dcase(root, 2025)
-    with pytest.raises(ValueError, match="ToothBrush is a machine of 2024 and 2026, so this is no tree of 2025"):
+    with pytest.raises(ValueError, match="ToothBrush is a machine of 2024 and 2026, not of 2025"):
         load_dcase(root, 2025, machines="ToothBrush")
     assert len(load_dcase(root, 2025, strict=False)["test"]) == 2 * TEST
 
@@ -327,11 +329,11 @@ def test_half_unpacked_trees(tree, factory, tmp_path):
     clip = next((root / "fan" / "train").iterdir())
     content = clip.read_bytes()
     clip.write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match="has 0 bytes, the tree looks half unpacked"):
+    with pytest.raises(FileNotFoundError, match="has 0 bytes; it seems to be partly unpacked"):
         load_dcase(root)
     clip.write_bytes(content)
     shutil.rmtree(root / "valve" / "test")
-    with pytest.raises(FileNotFoundError, match=r"half unpacked, valve hold\(s\) no test clip"):
+    with pytest.raises(FileNotFoundError, match=r"seems to be partly unpacked, valve hold\(s\) no test clip"):
         load_dcase(root)
     assert len(load_dcase(root, machines="fan")["test"]) == TEST
     shutil.rmtree(root / "fan" / "train")
@@ -343,7 +345,7 @@ def test_half_unpacked_trees(tree, factory, tmp_path):
     lost = sorted((copy / "fan" / "train").iterdir())[2]
     lost.unlink()
     with pytest.raises(
-        FileNotFoundError, match=f"1 of the 19 files that its attributes table lists.*first is {lost.stem}"
+        FileNotFoundError, match=f"1 of the 19 files in its table of attributes are missing.*first is {lost.stem}"
     ):
         load_dcase(copy)
     assert len(load_dcase(copy, strict=False)["train"]) == 2 * TRAIN - 1
@@ -352,10 +354,10 @@ def test_half_unpacked_trees(tree, factory, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("readme.txt", "unknown file; a split's folder holds WAV files only"),
+        ("readme.txt", "unknown file; the folder of a split holds WAV files only"),
         ("fan.wav", "unknown file name for 2025, whose clips are named like section_00_source_train_normal"),
-        ("section_00_source_test_normal_0099_n_A.wav", "lies in train/ but is a test clip by its name"),
-        ("section_00_source_train_anomaly_0099_n_A.wav", "is an anomaly by its name; training clips are normal"),
+        ("section_00_source_test_normal_0099_n_A.wav", "is in train/ but its name is that of a test clip"),
+        ("section_00_source_train_anomaly_0099_n_A.wav", "is an anomaly by its name, but training clips are normal"),
         ("section_00_0099.wav", "unknown file name for 2025"),
         ("section_00_source_train_normal_0000_n_Z.wav", "_0000_unit_.*: is a duplicate, .*_0000_n_Z.wav has the same"),
     ],
@@ -373,7 +375,7 @@ def test_a_machine_in_both_halves_with_the_same_clips(tree):
     # Evaluation machines are other machines than those of development: the same name and clip twice is a mistake.
     shutil.rmtree(root / "eval_data")
     shutil.copytree(root / "dev_data" / "fan", root / "eval_data" / "fan")
-    with pytest.raises(ValueError, match="is there twice, also as .*dev_data/fan.*Keep one of the two"):
+    with pytest.raises(ValueError, match="occurs twice, also as .*dev_data/fan.*Keep one of the two"):
         load_dcase(root)
 
 
