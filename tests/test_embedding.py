@@ -72,6 +72,31 @@ def test_a_folder_of_other_recordings_is_refused(clips, tmp_path):
         embed(clips.select(range(3)), Counting(), tmp_path / "parts")
 
 
+def test_embeddings_of_another_encoder_channel_or_changed_recording_are_not_reused(clips, tmp_path):
+    embed(clips, Counting(), tmp_path / "parts")
+    other = Counting()
+    other.fingerprint = "another one"
+    with pytest.raises(ValueError, match="parts: holds embeddings of another encoder; give another folder"):
+        embed(clips, other, tmp_path / "parts")
+    with pytest.raises(ValueError, match="parts: holds embeddings of another channel"):
+        embed(clips, Counting(), tmp_path / "parts", channel="mean")
+    soundfile.write(clips[3]["audio"]["path"], 0.3 * np.ones(20_000), 16_000)
+    again = Counting()
+    assert embed(clips, again, tmp_path / "parts")["embedding"][3][0] == pytest.approx(0.3, abs=1e-3)
+    assert again.clips == len(clips)  # the clips of one file of embeddings
+
+
+def test_encoders_that_differ_have_different_fingerprints():
+    config, extractor, _ = ENCODERS["eat"]
+    encoders = [TransformerEncoder(random_model(config), extractor, **options) for options in OPTIONS]
+    encoders += [SpectralStatistics(), SpectralStatistics("mean")]
+    assert len({encoder.fingerprint for encoder in encoders}) == len(encoders)
+    assert TransformerEncoder(random_model(config), extractor).fingerprint == encoders[0].fingerprint
+    with torch.no_grad():
+        next(encoders[0].model.parameters()).add_(1e-6)
+    assert TransformerEncoder(random_model(config), extractor).fingerprint != encoders[0].fingerprint
+
+
 def test_a_bad_recording_does_not_cost_finished_parts(clips, tmp_path, monkeypatch):
     monkeypatch.setattr("hf_asd.embedding.embed.SHARD_ROWS", 4)
     path = clips[9]["audio"]["path"]
@@ -117,6 +142,8 @@ ENCODERS = {
     "hubert": (HubertConfig(**WAVES), Wav2Vec2FeatureExtractor(), None),
     "wavlm": (WavLMConfig(**WAVES), Wav2Vec2FeatureExtractor(), None),
 }
+
+OPTIONS = ({}, {"pooling": "bands"}, {"layer": 2}, {"with_statistics": True}, {"clamp_outlier_channels": True})
 
 
 def random_model(config):

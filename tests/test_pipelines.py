@@ -112,7 +112,9 @@ def test_addresses_are_fetched_only_when_asked(listen, detector, clips):
         with pytest.raises(ValueError, match="nothing is fetched without being asked"):
             listen(given, machine="fan")
     assert asked == []
-    assert listen(address, machine="fan", allow_urls=True) == detector(clips / "fan" / "0.wav", machine="fan").to_dict()
+    assert (
+        listen(address, machine="fan", allow_urls=True) == detector(clips / "fan" / "0.wav", machine="fan").to_dict()
+    )
     server.shutdown()
     server.server_close()
 

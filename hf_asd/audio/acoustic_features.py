@@ -1,9 +1,8 @@
-"""What a recording sounds like in the terms of a maintenance engineer: levels, tones, swells, knocks, rhythms."""
+"""Acoustic features in the terms of a maintenance engineer: levels, tones, swells, knocks, rhythms."""
 
 import numpy as np
-from scipy import fft
+import scipy.fft
 from scipy.ndimage import median_filter
-from scipy.signal.windows import hann
 
 from .reading import SAMPLING_RATE
 
@@ -32,7 +31,7 @@ RHYTHM_SECONDS = 2  # of a window: 0.5 Hz apart
 
 def extract_features(samples: np.ndarray) -> dict[str, np.ndarray]:
     """
-    What a clip sounds like.
+    The acoustic features of a clip.
 
     Args:
         samples (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz, full scale at 1; at least 0.5 s.
@@ -75,11 +74,12 @@ def _power(samples: np.ndarray, window: int) -> np.ndarray:
     """Power spectra of windows half a window apart, `(frames, window / 2 + 1)`: a sine of full scale gives 0.5."""
     if len(samples) < window:
         samples = np.pad(samples, (0, window - len(samples)))
-    taper = hann(window, sym=False).astype(np.float32)
+    # The periodic Hann window of scipy.signal, whose import takes a second.
+    taper = (0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, window + 1)[:-1])).astype(np.float32)
     scale = np.float32(2 / (window * np.square(taper).sum()))
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[:: window // 2]
-    spectra = fft.rfft(frames * taper, axis=1)
-    return (np.square(spectra.real) + np.square(spectra.imag)) * scale
+    spectra = np.asarray(scipy.fft.rfft(frames * taper, axis=1))
+    return (np.square(np.real(spectra)) + np.square(np.imag(spectra))) * scale
 
 
 def _decibels(power: np.ndarray) -> np.ndarray:
@@ -96,13 +96,13 @@ def _bands(power: np.ndarray, window: int, edges: np.ndarray) -> np.ndarray:
 
 
 def _rhythm(samples: np.ndarray) -> np.ndarray:
-    spectrum = fft.rfft(samples)
+    spectrum = np.asarray(scipy.fft.rfft(samples))
     seconds = len(samples) / SAMPLING_RATE
     result = np.zeros((len(OCTAVE_EDGES) - 1, len(RATE_EDGES) - 1), dtype=np.float32)
     for row, low in enumerate(OCTAVE_EDGES[:-1]):
-        # The octave alone, moved down to 0 Hz and sampled as often as it is wide: its analytic signal.
-        band = fft.ifft(spectrum[int(low * seconds) : int(2 * low * seconds)])
-        envelope = np.square(band.real) + np.square(band.imag)
+        # Only this octave, shifted down to 0 Hz and sampled at its bandwidth: its analytic signal.
+        band = np.asarray(scipy.fft.ifft(spectrum[int(low * seconds) : int(2 * low * seconds)]))
+        envelope = np.square(np.real(band)) + np.square(np.imag(band))
         window = round(min(RHYTHM_SECONDS, seconds) * low)
         lines = _decibels(_power(envelope / (envelope.mean() + np.float32(1e-20)) - 1, window).mean(0))
         hertz = RATE_EDGES * (window / low)
@@ -118,24 +118,24 @@ def tone_hertz(cell: int) -> float:
     return float(first + max(after - 1, first)) / 2 * SAMPLING_RATE / LONG
 
 
-def summarize_features(told: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def summarize_features(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
-    One clip in figures that can be compared with other clips.
+    The acoustic features of a clip as values that can be compared with those of other clips.
 
     Args:
-        told (`dict[str, np.ndarray]`): of [`extract_features`].
+        features (`dict[str, np.ndarray]`): of [`extract_features`].
 
     Returns:
         `dict[str, np.ndarray]`, in dB: `level` and `tone` as they are, `rhythm` in one row, `burst` and `knock` (both
         `(19,)`: how far a band swells for 0.5 s or longer, and for less), `dropout` and `loudness` (both `(1,)`).
     """
-    loudness = np.median(told["loudness"], keepdims=True)
+    loudness = np.median(features["loudness"], keepdims=True)
     return {
-        "level": told["level"],
-        "tone": told["tone"],
-        "rhythm": told["rhythm"].ravel(),
-        "burst": told["steady"].max(1) - np.quantile(told["steady"], QUIET_SHARE, axis=1),
-        "knock": (told["event"] - told["steady"]).max(1),
-        "dropout": loudness - told["loudness"].min(keepdims=True),
+        "level": features["level"],
+        "tone": features["tone"],
+        "rhythm": features["rhythm"].ravel(),
+        "burst": features["steady"].max(1) - np.quantile(features["steady"], QUIET_SHARE, axis=1),
+        "knock": (features["event"] - features["steady"]).max(1),
+        "dropout": loudness - features["loudness"].min(keepdims=True),
         "loudness": loudness,
     }

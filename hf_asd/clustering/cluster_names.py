@@ -8,7 +8,7 @@ from ..files import write_text
 
 
 NAME = "cluster={}"
-HEADER = ("machine", "cluster", "name", "clips", "source", "target", "confidence", "listen_to")
+HEADER: list[str] = ["machine", "cluster", "name", "clips", "source", "target", "confidence", "listen_to"]
 
 
 def write_names(clusters: list[dict], path: str | Path) -> Path:

@@ -87,7 +87,7 @@ def build_dendrogram(points: np.ndarray, method: str = "ward", exact_clips: int 
     # Micro-clusters are small in any case: leading components and few iterations are enough to find them.
     components = min(MICRO_COMPONENTS, points.shape[1])
     plane = PCA(components, svd_solver="covariance_eigh").fit_transform(points.astype(np.float32, copy=False))
-    kmeans = MiniBatchKMeans(micro, init="random", batch_size=4096, n_init=1, max_iter=5, random_state=0)
+    kmeans = MiniBatchKMeans(micro, init="random", batch_size=4096, n_init=1, max_iter=5, random_state=0)  # pyright: ignore[reportArgumentType]
     leaves = kmeans.fit_predict(plane)
     used, leaves = np.unique(leaves, return_inverse=True)
     weights = np.bincount(leaves).astype(np.float64)

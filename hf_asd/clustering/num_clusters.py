@@ -40,8 +40,8 @@ def choose_num_clusters(dendrogram: Dendrogram, max_clusters: int) -> int:
 def leading_components(points: np.ndarray, weights: np.ndarray, components: int = 50) -> np.ndarray:
     """Weighted principal components, of shape `(leaves, components)` or fewer."""
     mean = weights @ points / weights.sum()
-    centerd = points - mean
-    scaled = np.sqrt(weights)[:, None] * centerd
+    centered = points - mean
+    scaled = np.sqrt(weights)[:, None] * centered
     count, dimensions = points.shape
     products = scaled.T @ scaled if dimensions <= count else scaled @ scaled.T
     most = len(products) - 1
@@ -49,7 +49,7 @@ def leading_components(points: np.ndarray, weights: np.ndarray, components: int 
     if dimensions > count:
         axes = scaled.T @ axes
         axes /= np.linalg.norm(axes, axis=0).clip(1e-12)
-    return centerd @ axes
+    return centered @ axes
 
 
 def information_criterion(points: np.ndarray, weights: np.ndarray, labels: np.ndarray) -> float:

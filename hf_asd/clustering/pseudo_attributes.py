@@ -19,7 +19,9 @@ from .num_clusters import choose_num_clusters
 
 # Raise it whenever the same rows would get other clusters: `datasets` does not notice that code has changed.
 CLUSTERING_VERSION = 1
-PSEUDO_ATTRIBUTE_FEATURES = Features({"pseudo_attribute": Value("string"), "pseudo_attribute_confidence": Value("float32")})
+PSEUDO_ATTRIBUTE_FEATURES = Features(
+    {"pseudo_attribute": Value("string"), "pseudo_attribute_confidence": Value("float32")}
+)
 
 
 def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None = None) -> Dataset:
@@ -140,19 +142,17 @@ def cluster_points(points: np.ndarray, config: ClusteringConfig, machine: str = 
             Ward's dendrogram.
         machine (`str`, *optional*): its name, for warnings.
     """
-    linked = config.method in LINKAGES
-    dendrogram = None
-    if linked or config.num_clusters is None:
-        dendrogram = build_dendrogram(points, config.method if linked else "ward")
-    if config.distance_threshold is not None:
-        labels = dendrogram.cut_at(config.distance_threshold)[dendrogram.leaves]
-        wanted = None
-    else:
-        wanted = config.num_clusters or choose_num_clusters(dendrogram, config.max_clusters)
-        if linked:
-            labels = dendrogram.cut(min(wanted, len(points)))[dendrogram.leaves]
+    wanted = config.num_clusters
+    if config.method in LINKAGES:
+        dendrogram = build_dendrogram(points, config.method)
+        if config.distance_threshold is not None:
+            labels = dendrogram.cut_at(config.distance_threshold)[dendrogram.leaves]
         else:
-            labels = _other_method(points, min(wanted, len(np.unique(points, axis=0))), config)
+            wanted = wanted or choose_num_clusters(dendrogram, config.max_clusters)
+            labels = dendrogram.cut(min(wanted, len(points)))[dendrogram.leaves]
+    else:
+        wanted = wanted or choose_num_clusters(build_dendrogram(points), config.max_clusters)
+        labels = _other_method(points, min(wanted, len(np.unique(points, axis=0))), config)
     found = len(np.unique(labels))
     if wanted is not None and found < wanted:
         warnings.warn(
@@ -167,7 +167,7 @@ def cluster_points(points: np.ndarray, config: ClusteringConfig, machine: str = 
 
 def _other_method(points: np.ndarray, num_clusters: int, config: ClusteringConfig) -> np.ndarray:
     if config.method == "kmeans":
-        model = KMeans(num_clusters, n_init=4, random_state=config.seed)
+        model = KMeans(num_clusters, n_init=4, random_state=config.seed)  # pyright: ignore[reportArgumentType]
     else:
         # Diagonal, because a machine has fewer clips than a full covariance has entries.
         model = GaussianMixture(num_clusters, covariance_type="diag", reg_covar=1e-6, random_state=config.seed)

@@ -4,7 +4,7 @@ import numpy as np
 from datasets import Dataset
 
 from .config import ClusteringConfig
-from .pseudo_attributes import get_centers, prepare_points, distances_to_centers
+from .pseudo_attributes import distances_to_centers, get_centers, prepare_points
 
 
 MEDOIDS = 3

@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 from ..audio.channels import Channel
 from ..audio.reading import BadAudioError, OnBadAudio, read_audio
 from ..options import check_word
+from .schema import undecoded_audio
 
 
 def drop_bad_audio(
@@ -35,10 +36,10 @@ def drop_bad_audio(
     usable, messages = {}, []
     for split, rows in dataset.items():
         good = []
-        audios = tqdm(rows.select_columns("audio"), desc=f"checking {split} recordings", unit="clip", delay=2)
-        for row, columns in enumerate(audios):
+        audios = tqdm(undecoded_audio(rows), desc=f"checking {split} recordings", unit="clip", delay=2)
+        for row, audio in enumerate(audios):
             try:
-                read_audio(columns["audio"], channel=channel)
+                read_audio(audio, channel=channel)
                 good.append(row)
             except BadAudioError as error:
                 messages.append(str(error))

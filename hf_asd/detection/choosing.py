@@ -48,11 +48,14 @@ def choose_encoder(
             raise ValueError(
                 f"statistics is {config.statistics!r}, which is for detectors without an encoder; encoder is auto."
             )
-        statistics = encoder if isinstance(encoder, SpectralStatistics) else None
-        kind = statistics.statistics if statistics else config.statistics or "quantiles"
-        if config.statistics not in (None, kind):
-            raise ValueError(f"statistics is {config.statistics!r}, but the encoder gives {kind!r}.")
-        return statistics or SpectralStatistics(kind), replace(config, statistics=kind), None
+        statistics = (
+            encoder
+            if isinstance(encoder, SpectralStatistics)
+            else SpectralStatistics(config.statistics or "quantiles")
+        )
+        if config.statistics not in (None, statistics.statistics):
+            raise ValueError(f"statistics is {config.statistics!r}, but the encoder gives {statistics.statistics!r}.")
+        return statistics, replace(config, statistics=statistics.statistics), None
     if config.statistics is not None:
         raise ValueError(
             f"statistics is {config.statistics!r}, which is for detectors without an encoder; leave it out, or set "

@@ -57,10 +57,7 @@ DECISION_FEATURES = Features(
         "nearest_clip_id": Value("string"),
         "nearest_clip_ids": List(Value("string")),
         "reasons": List(
-            {
-                field.name: Value("string" if field.name in ("kind", "text") else "float64")
-                for field in fields(Reason)
-            }
+            {field.name: Value("string" if field.name in ("kind", "text") else "float64") for field in fields(Reason)}
         ),
     }
 )

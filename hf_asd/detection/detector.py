@@ -61,6 +61,7 @@ class AnomalyDetector:
 
     def __init__(self, encoder: Encoder | str | Path | None = AUTO, config: DetectorConfig | None = None):
         self._auto = encoder == AUTO
+        self.encoder: Encoder
         self.encoder, self.config, self.base_model = choose_encoder(encoder, config or DetectorConfig())
         self._given_config = self.config
         self.machines: dict[str, MemoryBank] = {}
@@ -224,7 +225,11 @@ class AnomalyDetector:
         if "embedding" not in dataset.column_names:
             wanted = check_input or explain or visit is not None
             embedded = self._embed(
-                dataset, output_dir, allow_silence=check_input, on_bad_audio=on_bad_audio, visit=look_at if wanted else None
+                dataset,
+                output_dir,
+                allow_silence=check_input,
+                on_bad_audio=on_bad_audio,
+                visit=look_at if wanted else None,
             )
             findings = dict(gather_object(list(findings.items())))
         elif explain:
@@ -298,9 +303,9 @@ class AnomalyDetector:
         """Decisions in the order of the rows; those of one machine are made together."""
         names, decisions = np.array(machines, dtype=object), np.empty(len(machines), dtype=object)
         for machine in dict.fromkeys(machines):
-            rows = np.flatnonzero(names == machine)
+            rows = np.flatnonzero(names == machine).tolist()
             own = [findings[row] for row in rows]
-            made = make_decisions(machine, self.machines[machine], embeddings[torch.from_numpy(rows)], own)
+            made = make_decisions(machine, self.machines[machine], embeddings[rows], own)
             for row, decision in zip(rows, made, strict=True):
                 decisions[row] = decision
         return decisions.tolist()

@@ -9,8 +9,8 @@ from datasets import Dataset
 
 from ..embedding.embed import get_embeddings
 from .backends.composite import make_scorer
-from .backends.protocol import Scorer
 from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, NearestNeighbors
+from .backends.protocol import Scorer
 from .backends.standardized import StandardizedNeighbors
 from .config import ScoringConfig
 from .threshold import p_values, threshold_from

@@ -9,6 +9,8 @@ import numpy as np
 import soundfile
 from datasets import Dataset
 
+from ..data.schema import undecoded_audio
+
 
 class RecordingFacts(NamedTuple):
     """Length in seconds, sampling rate in Hz and number of channels of a recording as it was stored."""
@@ -32,7 +34,7 @@ def summarize_training(rows: Dataset, facts: Mapping[int, RecordingFacts]) -> di
         ones), `hidden` (clips whose attributes are hidden), `pseudo_attributes` (`clip_id` -> its pseudo-attribute),
         `seconds` (of all recordings), `sampling_rates` (in Hz) and `channels` of the recordings.
     """
-    columns = {
+    columns: dict[str, list] = {
         name: rows[name][:] if name in rows.column_names else [None] * len(rows)
         for name in ("machine", "domain", "attribute_label", "pseudo_attribute", "clip_id")
     }
@@ -65,7 +67,7 @@ def facts_from_headers(rows: Dataset) -> dict[int, RecordingFacts]:
     if "audio" not in rows.column_names:
         return {}
     facts = {}
-    for row, audio in enumerate(rows.with_format("arrow")["audio"].to_pylist()):
+    for row, audio in enumerate(undecoded_audio(rows)):
         if audio["bytes"] or Path(audio["path"]).is_file():
             header = soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"])
             facts[row] = RecordingFacts(header.frames / header.samplerate, header.samplerate, header.channels)

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..audio.channels import Channel
 from ..audio.reading import BadAudioError, DecodedClip, OnBadAudio, read_clip
 from ..data.checking import all_bad_audio
-from ..data.schema import read_table, side_by_side, write_table
+from ..data.schema import read_table, side_by_side, undecoded_audio, write_table
 from ..distributed import partial_state
 from ..files import read_json, write_json
 from ..options import check_word
@@ -31,7 +31,8 @@ Visit = Callable[[int, DecodedClip], None]
 class Encoder(Protocol):
     """Turns clips into embeddings: [`~hf_asd.SpectralStatistics`] or [`~hf_asd.TransformerEncoder`]."""
 
-    dimensions: int
+    @property
+    def dimensions(self) -> int: ...
 
     @property
     def description(self) -> str: ...
@@ -57,7 +58,8 @@ def embed(
         dataset (`datasets.Dataset`): rows of the schema; only `audio` and `clip_id` are read.
         encoder ([`SpectralStatistics`] or [`TransformerEncoder`]): makes an embedding of a clip.
         output_dir (`str` or `Path`, *optional*): where finished embeddings are kept, 256 rows a file; a later call with
-            the same folder, recordings, encoder and channel continues after them.
+            the same folder, clips, encoder and channel continues after them. Recordings that have changed are embedded
+            again.
         channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
             as for [`~hf_asd.audio.reading.read_audio`].
 
@@ -121,7 +123,10 @@ def embed_recordings(
     with tqdm(total=total, desc="embedding", unit="clip", disable=not state.is_local_main_process) as progress:
         for start in own:
             rows = dataset.select(range(start, min(start + SHARD_ROWS, len(dataset))))
-            file = None if output_dir is None else Path(output_dir) / f"embeddings-{start:08d}.parquet"
+            file = None
+            if output_dir is not None:
+                # A changed recording has another fingerprint, so that its shard is embedded again.
+                file = Path(output_dir) / f"embeddings-{start:08d}-{_fingerprint(rows)[:12]}.parquet"
             shards[start] = _shard(rows, start, encoder, decoding, file, progress)
     # Every process gets the shards and messages of all.
     shards = dict(gather_object(list(shards.items())))
@@ -173,7 +178,7 @@ def _shard(
         return kept
     embeddings = np.full((len(rows), encoder.dimensions), np.nan, dtype=np.float32)
     for start in range(0, len(rows), BATCH_CLIPS):
-        audios = rows[start : start + BATCH_CLIPS]["audio"]
+        audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
         clips = dict(decoding.clips(audios, first + start))
         if clips and kept is None and not decoding.stopped:
             embeddings[[start + place for place in clips]] = encoder([clip.samples for clip in clips.values()])
@@ -192,7 +197,8 @@ def _column(embeddings: np.ndarray) -> Dataset:
 
 def _claim(output_dir: Path, dataset: Dataset, encoder: Encoder, channel: Channel) -> None:
     """Marks a folder as holding the embeddings of these recordings, or refuses one that holds others."""
-    made_from = {"recordings": _fingerprint(dataset), "encoder": encoder.fingerprint, "channel": channel}
+    clip_ids = hashlib.sha256("\n".join(dataset["clip_id"][:]).encode()).hexdigest()
+    made_from = {"recordings": clip_ids, "encoder": encoder.fingerprint, "channel": channel}
     file = output_dir / "made_from.json"
     if not file.exists():
         write_json(file, made_from)
@@ -207,10 +213,9 @@ def _claim(output_dir: Path, dataset: Dataset, encoder: Encoder, channel: Channe
 
 
 def _fingerprint(dataset: Dataset) -> str:
-    """Of names, sizes and times of all recordings; of their content where they are not files."""
+    """Of names, sizes and times of recordings; of their content where they are not files."""
     digest = hashlib.sha256()
-    audios = dataset.with_format("arrow")["audio"].to_pylist()
-    for clip_id, audio in zip(dataset["clip_id"][:], audios, strict=True):
+    for clip_id, audio in zip(dataset["clip_id"][:], undecoded_audio(dataset), strict=True):
         digest.update(f"{clip_id}\n".encode())
         if audio["bytes"]:
             digest.update(audio["bytes"])

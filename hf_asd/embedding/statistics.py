@@ -1,7 +1,5 @@
 """Spectral statistics: embeddings without weights."""
 
-from functools import cached_property
-
 import numpy as np
 import torch
 
@@ -36,10 +34,12 @@ class SpectralStatistics:
         self.statistics: StatisticsName = statistics
         self.feature_extractor = EatFeatureExtractor(do_normalize=False)
 
-    @cached_property
+    @property
     def dimensions(self) -> int:
         """Length of an embedding."""
-        return self([np.zeros(SAMPLING_RATE, dtype=np.float32)]).shape[1]
+        if self.statistics == "acoustic_features":
+            return self([np.zeros(SAMPLING_RATE, dtype=np.float32)]).shape[1]
+        return STATISTICS_SIZE if self.statistics == "quantiles" else MEL_BANDS
 
     @property
     def description(self) -> str:

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_samples
 from hf_asd import ClusteringConfig, assign_pseudo_attributes
 from hf_asd.clustering.cluster_names import read_names, write_names
 from hf_asd.clustering.dendrogram import build_dendrogram, distances, weighted_ward
-from hf_asd.clustering.pseudo_attributes import cluster_machine, prepare_points, confidence_of
+from hf_asd.clustering.pseudo_attributes import cluster_machine, confidence_of, prepare_points
 from hf_asd.clustering.quality import cluster_quality, label_free_quality, stability
 from hf_asd.clustering.summary import describe_clusters
 from hf_asd.options import choices
@@ -118,7 +118,9 @@ def test_few_or_identical_clips_are_one_cluster_and_it_is_said(count):
 @pytest.mark.parametrize("method", choices(get_type_hints(ClusteringConfig)["method"]))
 def test_more_clusters_than_places_are_refused_softly(method):
     vectors = np.repeat(np.eye(3), 4, axis=0)
-    with pytest.warns(UserWarning, match="5 clusters were asked for, but its 12 clips lie in 3 places only"):
+    with pytest.warns(
+        UserWarning, match="5 clusters were asked for, but its 12 clips have only 3 different embeddings"
+    ):
         assert np.bincount(clusters_of(vectors, num_clusters=5, method=method)).tolist() == [4, 4, 4]
 
 

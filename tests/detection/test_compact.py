@@ -88,10 +88,10 @@ def test_what_it_costs_is_measured_and_told(detector, tmp_path, capsys):
     assert told["references"] == [60, 10] and told["bytes"][1] < told["bytes"][0] / 5
     assert told["difference"] == pytest.approx(told["official_score"][1] - told["official_score"][0])
     card = (tmp_path / "small" / "README.md").read_text()
-    for words in ("60 normal recordings were reduced to 10", "in float16", f"went from {before} to {after} %"):
+    for words in ("60 normal recordings were reduced to 10", "in float16", f"changed from {before} to {after} %"):
         assert words in card, words
     compact_folder(folder, tmp_path / "unmeasured", dtype="float16")
-    assert "What that costs in score was not measured." in (tmp_path / "unmeasured" / "README.md").read_text()
+    assert "The effect on the official score was not measured." in (tmp_path / "unmeasured" / "README.md").read_text()
 
 
 def test_refusals(detector, tmp_path):

@@ -124,7 +124,15 @@ def test_a_file_put_into_a_watched_folder_is_found(detector, tmp_path, monkeypat
 def test_the_command(detector, tmp_path, capsys):
     detector.save_pretrained(tmp_path / "detector")
     soundfile.write(tmp_path / "new.wav", stream([100, 170, 170]), RATE)
-    command = ["monitor", str(tmp_path / "detector"), str(tmp_path / "new.wav"), "--window-seconds", "1", "--raise-at", "2"]
+    command = [
+        "monitor",
+        str(tmp_path / "detector"),
+        str(tmp_path / "new.wav"),
+        "--window-seconds",
+        "1",
+        "--raise-at",
+        "2",
+    ]
     assert main(command) == 0
     told = capsys.readouterr()
     assert [json.loads(line)["event"] for line in told.out.splitlines()] == [None, None, "raised"]

@@ -48,7 +48,8 @@ class FusedScorer:
     """
 
     def __init__(self, parts: list[Scorer], how: Fusion = "mean"):
-        self.parts, self.how = parts, how
+        self.parts = parts
+        self.how: Fusion = how
         self.leave_one_out_scores = torch.stack([part.leave_one_out() for part in parts])
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:

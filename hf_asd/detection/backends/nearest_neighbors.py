@@ -62,7 +62,7 @@ class NearestNeighbors:
         self.num_neighbors = min(num_neighbors, len(bank))
         self.center = self._directions(bank[:CHUNK_REFERENCES]).mean(0)
         self.slope = 1.0
-        self.density = None
+        self.density: torch.Tensor | None = None
         density_neighbors = min(density_neighbors, len(bank) - 1)
         if normalization != "none" and density_neighbors > 0:
             self._measure_density(density_neighbors)
@@ -124,7 +124,7 @@ class NearestNeighbors:
         return distances - self.slope * density.log()
 
     def _density_without(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Left-out clips, references that counted them among their neighbors, and these references' density then."""
+        """Left-out clips, the references that have them as neighbors, and the density of these references without them."""
         count = self.neighbors.shape[1]
         references = torch.arange(len(self.bank), device=self.bank.device).repeat_interleave(count)
         total = self.distances.sum(1, keepdim=True) - self.distances
@@ -132,7 +132,7 @@ class NearestNeighbors:
             density = (total + self.next[:, None]) / count
         elif count > 1:  # every other clip is a neighbor: one fewer remains
             density = total / (count - 1)
-        else:  # alone in its bank: nothing to normalize by
+        else:  # a single reference cannot be normalized
             density = torch.full_like(total, 0.0 if self.normalization == "difference" else 1.0)
         return self.neighbors.flatten(), references, density.clamp_min(EPSILON).flatten()
 
@@ -140,28 +140,26 @@ class NearestNeighbors:
         queries = queries.to(self.bank.device)
         size = min(len(self.bank), CHUNK_REFERENCES)
         parts = max(1, CHUNK_ENTRIES // (size if self.density is None or own is None else len(self.bank)))
-        leave_one_out_scores = None if self.density is None or own is None else self._density_without()
+        without = None if self.density is None or own is None else self._density_without()
         found = [
-            self._search_part(
-                part, count, None if own is None else own[start : start + len(part)], leave_one_out_scores
-            )
+            self._search_part(part, count, None if own is None else own[start : start + len(part)], without)
             for start, part in zip(range(0, len(queries), parts), queries.split(parts), strict=True)
         ]
         return torch.cat([values for values, _ in found]), torch.cat([rows for _, rows in found])
 
-    def _search_part(self, queries: torch.Tensor, count: int, own: torch.Tensor | None, leave_one_out_scores):
+    def _search_part(self, queries: torch.Tensor, count: int, own: torch.Tensor | None, without: tuple | None):
         density = self.density
-        if leave_one_out_scores is not None:
-            clips, references, changed = leave_one_out_scores
+        if without is not None and density is not None and own is not None:
+            clips, references, changed = without
             density = density.expand(len(queries), -1).clone()
             inside = (clips >= own[0]) & (clips <= own[-1])
             density[clips[inside] - own[0], references[inside]] = changed[inside]
-        centerd = self._directions(queries) - self.center
-        squares = centerd.square().sum(1, keepdim=True)
-        best = None
+        centered = self._directions(queries) - self.center
+        squares = centered.square().sum(1, keepdim=True)
+        best: tuple[torch.Tensor, torch.Tensor] = (torch.empty(0), torch.empty(0, dtype=torch.int64))
         for start in range(0, len(self.bank), CHUNK_REFERENCES):
             references = self._directions(self.bank[start : start + CHUNK_REFERENCES]) - self.center
-            distances = torch.addmm(squares + references.square().sum(1), centerd, references.T, alpha=-2).clamp_min_(
+            distances = torch.addmm(squares + references.square().sum(1), centered, references.T, alpha=-2).clamp_min_(
                 0
             )
             distances = distances.div_(2) if self.metric == "cosine" else distances.sqrt_()
@@ -172,7 +170,7 @@ class NearestNeighbors:
                 distances[inside, own[inside] - start] = torch.inf
             values, rows = distances.topk(min(count, len(references)), dim=1, largest=False)
             rows += start
-            if best is not None:
+            if start:
                 values, rows = torch.cat([best[0], values], 1), torch.cat([best[1], rows], 1)
                 values, order = values.topk(min(count, values.shape[1]), dim=1, largest=False)
                 rows = rows.gather(1, order)

@@ -28,7 +28,7 @@ def k_means(bank: torch.Tensor, count: int) -> torch.Tensor:
 
     # Distinct clips may be fewer than centers asked for.
     count = min(count, len(torch.unique(bank, dim=0)))
-    centers = KMeans(count, n_init=1, random_state=0).fit(bank.double().cpu().numpy()).cluster_centers_
+    centers = KMeans(count, n_init=1, random_state=0).fit(bank.double().cpu().numpy()).cluster_centers_  # pyright: ignore[reportArgumentType]
     return torch.from_numpy(centers).to(bank)
 
 

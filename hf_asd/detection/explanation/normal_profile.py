@@ -6,9 +6,10 @@ from scipy.ndimage import uniform_filter1d
 from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
-from ...audio.channels import Channel
 from ...audio.acoustic_features import extract_features, summarize_features
+from ...audio.channels import Channel
 from ...audio.reading import DecodedClip, read_clip
+from ...data.schema import undecoded_audio
 
 
 MINIMUM_CLIPS = 4
@@ -196,7 +197,7 @@ def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProf
     """
     chosen, summaries = choose_profile_rows(dataset), {}
     rows = np.concatenate(list(chosen.values())).tolist()
-    audios = dataset.select(rows).select_columns("audio")
-    for row, columns in zip(tqdm(rows, desc="profiles of normal clips", unit="clip", delay=2), audios, strict=True):
-        summaries[row] = summarize_clip(read_clip(columns["audio"], channel=channel, allow_silence=False))
+    audios = undecoded_audio(dataset.select(rows))
+    for row, audio in zip(tqdm(rows, desc="profiles of normal clips", unit="clip", delay=2), audios, strict=True):
+        summaries[row] = summarize_clip(read_clip(audio, channel=channel, allow_silence=False))
     return make_profiles(chosen, summaries)

@@ -1,4 +1,4 @@
-"""What stands between an encoder's features and a head: they are centerd and scaled."""
+"""What stands between an encoder's features and a head: they are centered and scaled."""
 
 import torch
 from torch import nn

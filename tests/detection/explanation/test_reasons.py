@@ -8,10 +8,10 @@ from scipy.signal import butter, sosfilt
 
 from hf_asd import AnomalyDetector
 from hf_asd.audio.acoustic_features import extract_features, summarize_features
-from hf_asd.detection.explanation.normal_profile import FLOORS, NormalProfile
 from hf_asd.audio.reading import DecodedClip
 from hf_asd.detection.config import ScoringConfig
 from hf_asd.detection.decision import make_decisions
+from hf_asd.detection.explanation.normal_profile import FLOORS, NormalProfile
 from hf_asd.detection.explanation.reasons import check_and_explain, explain
 from hf_asd.detection.memory_bank import MemoryBank
 from hf_asd.simulation.recording import draw_clip, record_clip
@@ -110,7 +110,9 @@ def test_no_reasons_without_an_alarm(profile):
     assert reasons(samples, profile) and reasons(samples, profile, is_anomaly=True)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((8, 384)).astype(np.float32)
-    bank = MemoryBank({"source": torch.from_numpy(vectors)}, {"source": list("abcdefgh")}, np.zeros(8), 1e9, 0.2, ScoringConfig())
+    bank = MemoryBank(
+        {"source": torch.from_numpy(vectors)}, {"source": list("abcdefgh")}, np.zeros(8), 1e9, 0.2, ScoringConfig()
+    )
     found = check_and_explain(DecodedClip(samples.astype(np.float32), 0.0, SECONDS, RATE, 1), profile, explained=True)
     assert found.reasons
     (decision,) = make_decisions("m", bank, torch.from_numpy(vectors[:1]), [found])
