@@ -49,7 +49,7 @@ def test_a_refused_push_is_said_before_training_and_a_late_one_is_repeated(hub, 
     def run(**training):
         return pretrain(clips, PretrainConfig(**STEPS, **MODEL, **push("me/x", **training)), tmp_path / "run")
 
-    with pytest.raises(HubError, match="me/x: your token may not write there"):
+    with pytest.raises(HubError, match="me/x: your token has no write access"):
         run(hub_token="hf_read")
     with pytest.raises(ValueError, match="hub_strategy is 'every_save'; accepted is 'end'"):
         run(hub_strategy="every_save")
