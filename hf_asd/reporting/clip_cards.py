@@ -81,7 +81,7 @@ def _reasons(row: dict, samples: np.ndarray, profile: NormalProfile | None) -> l
         return [reason["text"] for reason in row["reasons"]]
     if profile is None:
         return []
-    return [reason["text"] for reason in explain(extract_features(samples), profile, True)]
+    return [reason.text for reason in explain(extract_features(samples), profile, is_anomaly=True)]
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ def embedding_maps(train: MapClips, test: MapClips | None = None) -> list[str]:
     """
     Draws clips in the plane of the first two principal components of the normal training clips.
 
-    Principal components are used and not t-SNE, because distances and directions have a meaning, nothing is random, and
-    added clips do not move the others.
+    Principal components are used and not t-SNE, because distances and directions have a meaning, nothing is random,
+    and added clips do not move the others.
 
     Args:
         train ([`MapClips`]): normal training clips.

@@ -53,8 +53,8 @@ class ReportContent:
         clusters (`dict[str, dict]`, *optional*): the result of [`~hf_asd.reporting.clusters.cluster_report`].
         profiles (`dict[str, NormalProfile]`, *optional*): machine -> profile of its normal clips, for the reasons.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
-        read_clip (`Callable[[dict], np.ndarray]`, *optional*): from a row to its samples of shape `(samples,)`, float32,
-            16 kHz; defaults to reading the file in `audio` with [`~hf_asd.audio.reading.read_audio`].
+        read_clip (`Callable[[dict], np.ndarray]`, *optional*): from a row to its samples of shape `(samples,)`,
+            float32, 16 kHz; defaults to reading the file in `audio` with [`~hf_asd.audio.reading.read_audio`].
     """
 
     title: str

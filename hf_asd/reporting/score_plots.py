@@ -57,7 +57,7 @@ def histogram(scores: dict[str, dict[str, np.ndarray]], threshold: float | None)
 
 
 def _score_range(scores: np.ndarray, threshold: float | None) -> tuple[float, float, int]:
-    """Ends of the axis, chosen so that a few very high scores do not squeeze all others into one bar; scores above it."""
+    """Lowest and highest score of the axis, without a few very high scores, and the number of scores above it."""
     low, high = float(scores.min()), float(scores.max())
     quartiles = np.percentile(scores, [25, 75])
     bound = max(quartiles[1] + 5 * (quartiles[1] - quartiles[0]), 0 if threshold is None else threshold * 1.2)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -11,7 +12,7 @@ NORMAL_COLOR, ANOMALY_COLOR, UNKNOWN_COLOR = "#0072B2", "#D55E00", "#6B6B6B"
 CATEGORY_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8C510A", "#B8B000", "#5E3C99")
 OTHER_COLOR, INK, GRID_COLOR = "#B5BCC2", "#1B2733", "#DFE4E8"
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's types accept no plain strings here
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
     "font.size": 9,

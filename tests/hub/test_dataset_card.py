@@ -7,7 +7,7 @@ from datasets import Audio, DatasetDict, get_dataset_config_names, load_dataset
 
 from hf_asd.audio.reading import read_audio
 from hf_asd.data.dcase.loading import load_dcase
-from hf_asd.hub.dataset_card import dataset_card, rows_of_machine, push_dataset_to_hub
+from hf_asd.hub.dataset_card import dataset_card, push_dataset_to_hub, rows_of_machine
 from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory
 
@@ -26,7 +26,9 @@ def test_a_machine_s_rows_are_typed_for_the_viewer(dataset):
     assert all(rows.features["audio"] == Audio() and set(rows["machine"]) == {"fan"} for rows in fan.values())
     assert rows_of_machine(dataset, "fan", 16000)["test"].features["audio"].sampling_rate == 16000
     scored = DatasetDict({"test": dataset["test"].add_column("anomaly_score", [0.5] * 8)})
-    assert rows_of_machine(scored, "fan")["test"].column_names == dataset["test"].column_names, "the schema's columns only"
+    assert rows_of_machine(scored, "fan")["test"].column_names == dataset["test"].column_names, (
+        "the schema's columns only"
+    )
 
 
 def test_the_card_says_what_is_in_it(dataset):
