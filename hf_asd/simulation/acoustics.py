@@ -36,7 +36,8 @@ VENTILATION = ((20, -6.0), (60, 0.0), (250, -6.0), (1000, -15.0), (4000, -27.0),
 def room(place: np.random.Generator, rng: np.random.Generator, samples: int) -> np.ndarray:
     """
     The path from a machine to a microphone nearby: direct sound, a few early reflections, and a tail of decaying noise
-    that loses high frequencies with time (Moorer, "About this reverberation business", Computer Music Journal 3, 1979).
+    that loses high frequencies with time (Moorer, "About this reverberation business", Computer Music Journal 3,
+    1979).
 
     Args:
         place (`np.random.Generator`): seeded by the position of the microphone, so that each position has the
@@ -113,7 +114,7 @@ def _clanks(rng: np.random.Generator, samples: int) -> np.ndarray:
         # Reverberation: decaying noise that loses high frequencies first.
         tail = rng.standard_normal(length, dtype=np.float32)
         bright = tail * np.exp(time / np.float32(-0.05))
-        dark = lfilter([0.15], [1, -0.85], tail).astype(np.float32) * np.exp(time / np.float32(-0.14))
+        dark = np.asarray(lfilter([0.15], [1, -0.85], tail)).astype(np.float32) * np.exp(time / np.float32(-0.14))
         loud = np.float32(rng.lognormal(0.6, 1.0))
         sound[moment : moment + length] += loud * (strike + np.float32(0.4) * bright + dark)
     return sound

@@ -36,9 +36,10 @@ class FactoryConfig:
         if not self.machines or len(set(self.machines)) < len(self.machines):
             raise ValueError(f"machines is {list(self.machines)}; give one or more machines, each once.")
         if not isinstance(self.snr_db, int | float):
-            self.snr_db = tuple(self.snr_db)
-            if len(self.snr_db) != 2 or self.snr_db[0] > self.snr_db[1]:
-                raise ValueError(f"snr_db is {list(self.snr_db)}; accepted are a value or lowest and highest, in dB.")
+            levels = list(self.snr_db)
+            if len(levels) != 2 or levels[0] > levels[1]:
+                raise ValueError(f"snr_db is {levels}; accepted are a value or lowest and highest, in dB.")
+            self.snr_db = (levels[0], levels[1])
         if self.hidden_machines is not None and self.hidden_machines > len(self.machines):
             raise ValueError(
                 f"hidden_machines is {self.hidden_machines}; accepted are 0 to {len(self.machines)}, the machines."

@@ -52,7 +52,7 @@ def slow(rng: np.random.Generator, samples: int, seconds: float, spread: float =
     keep = np.exp(-KNOT / RATE / seconds)
     draws = rng.standard_normal(steps + 1)
     draws[1:] *= np.sqrt(1 - keep**2)
-    knots = (spread * lfilter([1.0], [1.0, -keep], draws)).astype(np.float32)
+    knots = (spread * np.asarray(lfilter([1.0], [1.0, -keep], draws))).astype(np.float32)
     return along(knots, samples)
 
 
@@ -231,8 +231,8 @@ def passages(turns: np.ndarray, per_turn: float, rng: np.random.Generator, slip:
         per_turn (`float`): events per revolution.
         rng (`np.random.Generator`): random generator of the slip.
         slip (`float`, *optional*, defaults to 0.0): standard deviation of each interval relative to its mean.
-            Deviations add up, because rolling elements slip (Antoni and Randall, "A stochastic model for simulation and diagnostics
-            of rolling element bearings with localized faults", J. Vib. Acoust. 125, 2003).
+            Deviations add up, because rolling elements slip (Antoni and Randall, "A stochastic model for simulation
+            and diagnostics of rolling element bearings with localized faults", J. Vib. Acoust. 125, 2003).
     """
     first = turns[0] * per_turn
     count = int((turns[-1] - turns[0]) * per_turn) + 1

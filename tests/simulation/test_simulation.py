@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from hf_asd.data.dcase.ground_truth import load_ground_truth
 from hf_asd.data.dcase.attributes import load_attribute_truth
+from hf_asd.data.dcase.ground_truth import load_ground_truth
 from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.simulation.acoustics import background
 from hf_asd.simulation.config import FactoryConfig

@@ -82,7 +82,7 @@ class DCASEScore(evaluate.Metric):
             ),
         )
 
-    def _compute(
+    def _compute(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         prediction_scores,
         references,

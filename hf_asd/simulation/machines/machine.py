@@ -14,11 +14,11 @@ class Run:
     Args:
         samples (`int`): length of the sound with its lead-in.
         attributes (`dict[str, str]`): the attributes of this run, as published.
-        unit (`np.random.Generator`): seeded by machine and unit; the constants of a unit are drawn from it, in the same
-            order for every run.
+        unit (`np.random.Generator`): seeded by machine and unit; the constants of a unit are drawn from it, in the
+            same order for every run.
         rng (`np.random.Generator`): random generator of the normal sound.
-        fault_rng (`np.random.Generator`): random generator of the fault, separate, so that the same run can be simulated
-            with and without the fault.
+        fault_rng (`np.random.Generator`): separate random generator of the fault, so that the same run can be
+            simulated with and without it.
         fault (`str`, *optional*): one of the machine's faults; `None` for a normal run.
         severity (`float`, *optional*, defaults to 0.0): from 0 (about to begin) to 1 (severe).
     """
