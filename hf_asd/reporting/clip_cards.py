@@ -128,8 +128,9 @@ def make_cards(machine: MachineRows, reader: ClipReader, num_cards: int) -> list
         if reference is not None:
             card["reference"] = _picture(reference, reader(reference), style)
         if style.normal_levels is not None:
-            nearest = None if reference is None else reader(reference).spectrogram.mean(1)
-            card["profile"] = sound_plots.level_profile(clip.spectrogram.mean(1), nearest, style.normal_levels)
+            levels = None if reference is None else reader(reference).spectrogram.mean(1)
+            name = "nearest normal" if machine.test else "most typical"
+            card["profile"] = sound_plots.level_profile(clip.spectrogram.mean(1), levels, style.normal_levels, name)
         cards.append(card)
     return cards
 

@@ -47,7 +47,7 @@ def histogram(scores: dict[str, dict[str, np.ndarray]], threshold: float | None)
             panel.set_ylabel("clips" if domain == "unknown" else f"{domain} clips")
             panel.grid(axis="y", color=GRID_COLOR, linewidth=0.8)
             panel.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-            panel.legend(fontsize=8, loc="upper right")
+            panel.legend(fontsize=8, loc="best")
         panels[-1].set_xlim(low, high)
         if cut:
             panels[-1].set_xlabel(f"anomaly score (the last bar contains {cut} higher scores)", loc="right")

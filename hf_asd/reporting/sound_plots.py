@@ -79,14 +79,17 @@ def spectrogram(levels: np.ndarray, seconds: float, limits: tuple[float, float])
         return svg(figure)
 
 
-def level_profile(levels: np.ndarray, nearest: np.ndarray | None, normal: np.ndarray) -> str:
+def level_profile(
+    levels: np.ndarray, reference: np.ndarray | None, normal: np.ndarray, reference_name: str = "nearest normal"
+) -> str:
     """
     Draws the mean level of a clip in every mel band beside those of normal clips.
 
     Args:
         levels (`np.ndarray` of shape `(64,)`): levels of the clip in dB.
-        nearest (`np.ndarray` of shape `(64,)`, *optional*): levels of the nearest normal clip.
+        reference (`np.ndarray` of shape `(64,)`, *optional*): levels of the normal clip beside it.
         normal (`np.ndarray` of shape `(clips, 64)`): levels of normal clips; their range is shaded.
+        reference_name (`str`, *optional*, defaults to `"nearest normal"`): name of the reference in the legend.
 
     Returns:
         `str`: an SVG as a data URI.
@@ -97,8 +100,8 @@ def level_profile(levels: np.ndarray, nearest: np.ndarray | None, normal: np.nda
         axes = figure.subplots()
         axes.fill_between(bands, normal.min(0), normal.max(0), color=NORMAL_COLOR, alpha=0.25, linewidth=0)
         axes.fill_between([], [], color=NORMAL_COLOR, alpha=0.25, linewidth=0, label=f"range of {len(normal)} normal")
-        if nearest is not None:
-            axes.plot(bands, nearest, color=NORMAL_COLOR, linewidth=1.1, label="nearest normal")
+        if reference is not None:
+            axes.plot(bands, reference, color=NORMAL_COLOR, linewidth=1.1, label=reference_name)
         axes.plot(bands, levels, color=ANOMALY_COLOR, linewidth=1.6, label="this clip")
         axes.set_xticks([_mel_position(hertz) for hertz in FREQUENCY_TICKS], FREQUENCY_TICKS.values())
         axes.set_xlim(0, NUM_BANDS)
