@@ -121,7 +121,7 @@ def make_cards(machine: MachineRows, reader: ClipReader, num_cards: int) -> list
     for (row, reference), clip in zip(pairs, clips, strict=True):
         card = _picture(row, clip, style) | {"limits": style.limits}
         if machine.test:
-            if machine.profile is not None or clip.reasons:
+            if clip.reasons:
                 card["reasons"] = clip.reasons
         else:
             card["leave_one_out_score"] = machine.leave_one_out[row["clip_id"]]

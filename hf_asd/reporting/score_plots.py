@@ -40,7 +40,7 @@ def histogram(scores: dict[str, dict[str, np.ndarray]], threshold: float | None)
                     edgecolor=CONDITION_COLORS[condition],
                     hatch="////" if condition == "anomaly" else None,
                     linewidth=1.1,
-                    label=f"{condition} ({len(values)})",
+                    label=f"{'new' if condition == 'unknown' else condition} ({len(values)})",
                 )
             if threshold is not None:
                 panel.axvline(threshold, color=INK, linestyle="--", linewidth=1.2, label=f"threshold {threshold:.3g}")
