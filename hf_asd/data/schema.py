@@ -119,6 +119,13 @@ def side_by_side(rows: Dataset, columns: Dataset) -> Dataset:
     return joined
 
 
+def arrow_table(dataset: Dataset) -> pa.Table:
+    """The rows of a dataset as an Arrow table; recordings are not opened."""
+    table = dataset.with_format("arrow")[:]
+    assert isinstance(table, pa.Table)
+    return table
+
+
 def write_table(dataset: Dataset, path: str | Path) -> Path:
     """
     Writes the rows of a dataset as a parquet file, completely or not at all; of recordings only the paths are written.
@@ -131,7 +138,7 @@ def write_table(dataset: Dataset, path: str | Path) -> Path:
         `Path`: the file.
     """
     # Not `Dataset.to_parquet`: it opens every recording.
-    table = dataset.with_format("arrow")[:]
+    table = arrow_table(dataset)
     with whole_file(path) as partial:
         pq.write_table(table.replace_schema_metadata(dataset.features.arrow_schema.metadata), partial)
     return Path(path)

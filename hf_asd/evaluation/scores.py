@@ -1,6 +1,7 @@
 """Official scores of scored datasets and of submission files, and comparisons of two systems."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -47,9 +48,9 @@ def evaluate_scores(
         ValueError: a column or a class is missing, a condition is unknown, a score is NaN; names machine and section.
     """
     columns = _columns(dataset)
-    result = score_table(**columns, year=year, decisions=_decisions(dataset), max_fpr=max_fpr)
+    result = score_table(*columns, year, decisions=_decisions(dataset), max_fpr=max_fpr)
     if resamples:
-        samples = bootstrap_official_scores(**columns, year=year, resamples=resamples, seed=seed, max_fpr=max_fpr)
+        samples = bootstrap_official_scores(*columns, year, resamples=resamples, seed=seed, max_fpr=max_fpr)
         interval = confidence_interval(samples, confidence)
         result |= {"confidence_interval": interval, "confidence": confidence, "resamples": resamples}
     return result
@@ -138,13 +139,13 @@ def compare_scores(
     b = b.select([place[clip_id] for clip_id in a["clip_id"][:]])
     ours, theirs = _columns(a), _columns(b)
     for name in ("labels", "domains"):
-        differing = np.flatnonzero(ours[name] != theirs[name])
+        differing = np.flatnonzero(getattr(ours, name) != getattr(theirs, name))
         if len(differing):
             clip_id = a["clip_id"][int(differing[0])]
             raise ValueError(f"the two systems disagree on the {name} of {len(differing)} clips, such as {clip_id}.")
     result_a, result_b = evaluate_scores(a, year), evaluate_scores(b, year)
-    scores = np.stack([ours["scores"], theirs["scores"]])
-    samples = bootstrap_official_scores(**(ours | {"scores": scores}), year=year, resamples=resamples, seed=seed)
+    both = ours._replace(scores=np.stack([ours.scores, theirs.scores]))
+    samples = bootstrap_official_scores(*both, year, resamples=resamples, seed=seed)
     differences = samples[1] - samples[0]
     return {
         "a": result_a,
@@ -182,8 +183,8 @@ def compare_systems(
     Returns:
         `dict`: as for [`compare_scores`].
     """
-    systems = [_with_truth(folder, truth, year) for folder in (a, b)]
-    return compare_scores(*systems, year, resamples=resamples, confidence=confidence, seed=seed)
+    first, second = (_with_truth(folder, truth, year) for folder in (a, b))
+    return compare_scores(first, second, year, resamples=resamples, confidence=confidence, seed=seed)
 
 
 def format_table(result: dict) -> str:
@@ -251,7 +252,17 @@ def format_comparison(result: dict, a: str = "a", b: str = "b") -> str:
     )
 
 
-def _columns(dataset: Dataset) -> dict[str, np.ndarray]:
+class ScoredClips(NamedTuple):
+    """Arrays of shape `(clips,)` (`scores` also `(systems, clips)`), in the order of the arguments of scoring."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    machines: np.ndarray
+    sections: np.ndarray
+    domains: np.ndarray
+
+
+def _columns(dataset: Dataset) -> ScoredClips:
     """The columns that scoring needs, as arrays named as in [`~hf_asd.metrics.official_score.score_table`]."""
     missing = [name for name in SCORING_COLUMNS if name not in dataset.column_names]
     if missing:
@@ -264,7 +275,7 @@ def _columns(dataset: Dataset) -> dict[str, np.ndarray]:
             f"{', '.join(unknown)}; scoring needs normal or anomaly. For evaluation data give the ground truth."
         )
     labels = (conditions == "anomaly").astype(int)
-    return {"labels": labels, "scores": scores, "machines": machines, "sections": sections, "domains": domains}
+    return ScoredClips(labels, scores, machines, sections, domains)
 
 
 def _decisions(dataset: Dataset) -> np.ndarray | None:
@@ -279,7 +290,7 @@ def _with_truth(folder: str | Path, truth: str | Path, year: int) -> Dataset:
     known = load_ground_truth(truth, year)
     keys = list(zip(submitted["machine"][:], submitted["file_name"][:], strict=True))
     check_same_clips(keys, known, f"{folder}", f"{truth}")
-    columns = submitted.remove_columns("domain").to_dict()
+    columns = {name: submitted[name][:] for name in submitted.column_names}
     columns["domain"] = [known[key]["domain"] for key in keys]
     columns["condition"] = [known[key]["condition"] for key in keys]
     columns["clip_id"] = [f"{machine}/test/{name.rsplit('.', 1)[0]}" for machine, name in keys]

@@ -7,6 +7,8 @@ from datasets import Audio, DatasetDict
 from huggingface_hub import DatasetCard, DatasetCardData, HfApi
 from huggingface_hub.utils import validate_repo_id
 
+from ..data.schema import arrow_table
+
 
 TAGS = ["anomaly-detection", "anomalous-sound-detection", "machine-condition-monitoring", "audio"]
 SPLITS = ("train", "test", "supplemental")
@@ -167,7 +169,10 @@ def _machines(dataset: DatasetDict) -> dict[str, Counter]:
         if missing:
             raise ValueError(f"the split {split} lacks {', '.join(missing)}; it has {', '.join(rows.column_names)}.")
         for machine, label, audio in zip(
-            rows["machine"], rows["attribute_label"], rows.with_format("arrow")["audio"].to_pylist(), strict=True
+            rows["machine"],
+            rows["attribute_label"],
+            arrow_table(rows.select_columns("audio"))["audio"].to_pylist(),
+            strict=True,
         ):
             found.setdefault(machine, Counter())[split] += 1
             labels.setdefault(machine, set()).update([label] if label else [])

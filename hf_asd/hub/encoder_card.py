@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Protocol
 
 from huggingface_hub import ModelCard, ModelCardData
-from transformers import Trainer
 
 from ..distributed import hardware
 from .manifest import publishable_files
@@ -19,7 +19,23 @@ TRAINING_TEXTS = {
 }
 
 
-def push_encoder(folder: str | Path, trainer: Trainer, stage: str, encoder: str | Path | None) -> str:
+class TrainedEncoder(Protocol):
+    """
+    The attributes of a `transformers.Trainer` that the card needs, with `config` (a dataclass with the options of the
+    stage) and `resumed` (whether training continued from a checkpoint).
+    """
+
+    args: Any
+    model: Any
+    accelerator: Any
+    state: Any
+    train_dataset: Any
+    hub_model_id: str | None
+    config: Any
+    resumed: bool
+
+
+def push_encoder(folder: str | Path, trainer: TrainedEncoder, stage: str, encoder: str | Path | None) -> str:
     """
     Publishes an encoder's folder in one commit, with the options `hub_model_id`, `hub_token`, `hub_private_repo` and
     `hub_revision` of `TrainingArguments`: weights, configuration, feature extractor and card. The pickle
@@ -27,7 +43,7 @@ def push_encoder(folder: str | Path, trainer: Trainer, stage: str, encoder: str 
 
     Args:
         folder (`str` or `Path`): folder of the encoder and its feature extractor.
-        trainer (`Trainer`): the trainer that trained the encoder; its `config` holds the options of the stage.
+        trainer ([`TrainedEncoder`]): the trainer that trained the encoder.
         stage (`"pretrain"` or `"finetune"`): the training stage.
         encoder (`str` or `Path`, *optional*): the encoder that training started from.
 
@@ -37,13 +53,14 @@ def push_encoder(folder: str | Path, trainer: Trainer, stage: str, encoder: str 
     Raises:
         HubError: the Hub refuses the request or cannot be reached, or the repository holds something else.
     """
-    arguments = trainer.args
+    arguments, repo_id = trainer.args, trainer.hub_model_id
+    assert repo_id is not None  # set by transformers where `push_to_hub` is
 
     def files(full_id: str) -> dict[str, Path | bytes]:
         return publishable_files(folder) | {"README.md": str(encoder_card(trainer, stage, encoder, full_id)).encode()}
 
     return push_files(
-        trainer.hub_model_id,
+        repo_id,
         files,
         ENCODER,
         commit_message="Upload encoder",
@@ -53,7 +70,7 @@ def push_encoder(folder: str | Path, trainer: Trainer, stage: str, encoder: str 
     )
 
 
-def encoder_card(trainer: Trainer, stage: str, encoder: str | Path | None, name: str) -> ModelCard:
+def encoder_card(trainer: TrainedEncoder, stage: str, encoder: str | Path | None, name: str) -> ModelCard:
     """
     The card of an encoder.
 
@@ -70,7 +87,7 @@ def encoder_card(trainer: Trainer, stage: str, encoder: str | Path | None, name:
         library_name="hf-asd",
         pipeline_tag="feature-extraction" if stage == "pretrain" else "audio-classification",
         tags=["anomaly-detection", "anomalous-sound-detection", "audio"],
-        **({} if base_model is None else {"base_model": base_model}),
+        base_model=base_model,
     )
     return ModelCard.from_template(
         data,

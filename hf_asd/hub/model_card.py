@@ -45,9 +45,11 @@ class DetectorFacts:
         folder = Path(folder)
         recipe = folder / "recipe.yaml"
         return cls(
-            read_json(folder / MANIFEST),
-            *(_read_if_present(folder / f"{name}.json") for name in ("evaluation", "compute", "compact")),
-            yaml.safe_load(recipe.read_text(encoding="utf-8")) if recipe.is_file() else None,
+            manifest=read_json(folder / MANIFEST),
+            evaluation=_read_if_present(folder / "evaluation.json"),
+            compute=_read_if_present(folder / "compute.json"),
+            compact=_read_if_present(folder / "compact.json"),
+            recipe=yaml.safe_load(recipe.read_text(encoding="utf-8")) if recipe.is_file() else None,
         )
 
     @property
@@ -57,7 +59,9 @@ class DetectorFacts:
     @property
     def base_model(self) -> str | None:
         """Id on the Hub of the encoder that training started from."""
-        return self.manifest["base_model"] or (self.recipe and hub_id(self.recipe["pretrain"]["encoder"]))
+        if self.manifest["base_model"] is not None or self.recipe is None:
+            return self.manifest["base_model"]
+        return hub_id(self.recipe["pretrain"]["encoder"])
 
     @property
     def machines(self) -> list[dict]:
@@ -279,19 +283,16 @@ def model_card(
 
 def _metadata(facts: DetectorFacts, license: str | None, dataset: str | None) -> ModelCardData:
     """The header of the card, which the Hub reads."""
-    optional = {
-        "license": license,
-        "base_model": facts.base_model,
-        "datasets": None if dataset is None else [dataset],
-        "model_name": None if facts.evaluation is None else facts.title,
-        "eval_results": None if facts.evaluation is None else _results(facts.evaluation, dataset),
-    }
     return ModelCardData(
         library_name="hf-asd",
         pipeline_tag="audio-classification",
         tags=["anomaly-detection", "anomalous-sound-detection", "dcase", "audio"],
         metrics=["roc_auc", "pauc"],
-        **{name: value for name, value in optional.items() if value is not None},
+        license=license,
+        base_model=facts.base_model,
+        datasets=None if dataset is None else [dataset],
+        model_name=None if facts.evaluation is None else facts.title,
+        eval_results=None if facts.evaluation is None else _results(facts.evaluation, dataset),
     )
 
 

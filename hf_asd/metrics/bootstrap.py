@@ -51,7 +51,7 @@ def bootstrap_official_scores(
             weighted_terms(labels[rows], system[rows], domains[rows], weights, year, max_fpr) for system in systems
         ]
         terms += [[system[name] for system in values] for name in year_rules(year).terms]
-    official = mean_of_terms(terms, year, axis=0)
+    official = np.asarray(mean_of_terms(terms, year, axis=0))
     return official if scores.ndim == 2 else official[0]
 
 

@@ -14,7 +14,7 @@ from ..audio.reading import drop_bad_audio
 from ..clustering.cluster_names import write_names
 from ..clustering.pseudo_attributes import assign_pseudo_attributes
 from ..clustering.quality import cluster_quality
-from ..clustering.summary import cluster_report, describe_clusters
+from ..clustering.summary import describe_clusters
 from ..data.dcase.attributes import load_attribute_truth
 from ..data.dcase.loading import load_dcase
 from ..data.folder import load_folder
@@ -28,7 +28,8 @@ from ..embedding.transformer import TransformerEncoder
 from ..evaluation.scores import evaluate_scores, format_table, labeled_subset
 from ..evaluation.submission import write_submission
 from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
-from ..reporting.report import write_report
+from ..reporting.clusters import cluster_report
+from ..reporting.report import ReportContent, write_report
 from ..simulation.writer import write_factory
 from ..training.finetuning import finetune
 from ..training.pretraining import pretrain
@@ -271,20 +272,20 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     rows, year = _labeled(recipe, scored)
     evaluation = json.loads((folders["evaluate"] / "evaluation.json").read_text())
     baselines = evaluation.get("baselines", {})
-    write_report(
-        folder / "report.html",
+    content = ReportContent(
         title=recipe.report.title,
         train=read_table(folders["fit"] / "train.parquet"),
         test=read_table(scored) if scored.is_file() else None,
         evaluation=None if rows is None else evaluation,
         baselines=baselines,
         skipped=json.loads((folders["data"] / "skipped.json").read_text()),
-        threshold_by_machine={machine: bank.threshold for machine, bank in detector.machines.items()},
+        thresholds={machine: bank.threshold for machine, bank in detector.machines.items()},
         leave_one_out={machine: bank.leave_one_out_scores() for machine, bank in detector.machines.items()},
         clusters=json.loads((folders["cluster"] / "clusters.json").read_text()),
         profiles=detector.profiles,
         channel=recipe.data.channel,
     )
+    write_report(folder / "report.html", content)
     if rows is not None:
         record_evaluation(
             detector_folder,
@@ -302,7 +303,7 @@ def _report(recipe: Recipe, folder: Path, folders: dict[str, Path]):
     }
     record_recipe(detector_folder, asdict(recipe))
     record_compute(detector_folder, compute)
-    render_model_card(detector_folder, detector)
+    render_model_card(detector_folder)
 
 
 RUN = {

@@ -1,1 +1,1 @@
-"""A simulated factory: machines that run, wear and break, recorded by a microphone in a noisy hall."""
+"""A simulated factory: recordings of machines, normal and with faults, in a noisy hall."""

@@ -1,9 +1,9 @@
-"""What lies between a machine and the file: the hall, the factory around it, the microphone."""
+"""The path from a machine to the recording: room, background noise of the factory, microphone."""
 
 import numpy as np
-from scipy import fft
 from scipy.signal import lfilter
 
+from .fourier import irfft, rfft
 from .signals import (
     RATE,
     along,
@@ -28,19 +28,22 @@ from .signals import (
 # Long-term spectrum of speech at a distance, after Byrne et al., "An international comparison of long-term average
 # speech spectra", J. Acoust. Soc. Am. 96, 1994: octave levels relative to 500 Hz.
 SPEECH = ((63, -18.0), (125, -3.0), (250, 0.0), (500, 0.0), (1000, -9.0), (2000, -14.0), (4000, -18.0), (8000, -24.0))
-# Fans and ducts of a hall at a distance: noise that falls with frequency.
 CLANKS_PER_SECOND = 0.08
+# Distant fans and ducts of a hall: noise that falls with frequency.
 VENTILATION = ((20, -6.0), (60, 0.0), (250, -6.0), (1000, -15.0), (4000, -27.0), (8000, -38.0))
 
 
 def room(place: np.random.Generator, rng: np.random.Generator, samples: int) -> np.ndarray:
     """
     The path from a machine to a microphone nearby: direct sound, a few early reflections, and a tail of decaying noise
-    that is darker the later it arrives (Moorer, "About this reverberation business", Computer Music Journal 3, 1979).
+    that loses high frequencies with time (Moorer, "About this reverberation business", Computer Music Journal 3,
+    1979).
 
     Args:
-        place (`np.random.Generator`): seeded by the microphone's position, so that a position always sounds the same.
-        rng (`np.random.Generator`): small differences between clips: nobody puts a microphone twice at one point.
+        place (`np.random.Generator`): seeded by the position of the microphone, so that each position has the
+            same response in all clips.
+        rng (`np.random.Generator`): small differences between clips, because a microphone is never placed twice
+            at exactly the same point.
         samples (`int`): length of the signals to be filtered.
 
     Returns:
@@ -60,19 +63,19 @@ def room(place: np.random.Generator, rng: np.random.Generator, samples: int) -> 
     response[:length] = np.float32(0.02 * distance) * tail
     response += impulses(samples, delays, gains)
     response[0] += 1
-    return fft.rfft(response) * color(rng, samples, 0.8)
+    return rfft(response) * color(rng, samples, 0.8)
 
 
 def background(
     hall: np.random.Generator, corner: np.random.Generator, rng: np.random.Generator, samples: int
 ) -> np.ndarray:
     """
-    The factory around a machine: ventilation, two or three other machines, clanks, air that hisses, voices' spectrum.
+    Background noise of a factory: ventilation, two or three other machines, clanks, hissing air, speech-like noise.
 
     Args:
-        hall (`np.random.Generator`): seeded by the hall, which keeps its ventilation and its other machines.
-        corner (`np.random.Generator`): seeded by the part of the hall: the third of the machines stands there.
-        rng (`np.random.Generator`): what runs, passes and speaks in this clip.
+        hall (`np.random.Generator`): seeded by the hall: ventilation and two other machines.
+        corner (`np.random.Generator`): seeded by the part of the hall: a third other machine.
+        rng (`np.random.Generator`): random events of this clip.
         samples (`int`): length.
 
     Returns:
@@ -84,7 +87,7 @@ def background(
         rate, teeth, level = site.uniform(8, 50), int(site.integers(2, 12)), site.uniform(-16, -7)
         tones = phased(site, site.uniform(-12, 0, 8) - 4 * np.arange(8), teeth)
         hull = np.abs(structure(site, samples, 120, 3000, 5, 0.12))
-        if rng.random() < 0.6:  # the others come and go
+        if rng.random() < 0.6:  # other machines do not always run
             turns = shaft(rng, samples, rate * rng.normal(1, 0.02), 0.003)
             gust = np.exp(slow(rng, samples, 0.7, 0.2))
             other = at_level(periodic(turns, tones), 0) + shaped_noise(rng, samples, hull) * gust
@@ -99,7 +102,7 @@ def background(
 
 
 def _clanks(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Metal on metal somewhere in the hall: impacts that ring with modes of their own and with the hall."""
+    """Metal on metal somewhere in the hall: impacts with random modes and reverberation."""
     sound = np.zeros(samples, dtype=np.float32)
     for moment in sparse(rng, samples, CLANKS_PER_SECOND).astype(int):
         length = min(samples - moment, int(0.8 * RATE))
@@ -108,17 +111,17 @@ def _clanks(rng: np.random.Generator, samples: int) -> np.ndarray:
         strike = rng.standard_normal(length, dtype=np.float32) * np.exp(time / np.float32(-rng.uniform(0.003, 0.03)))
         for f, d in zip(hertz, decay, strict=True):
             strike += np.float32(0.5) * np.sin(np.float32(2 * np.pi * f) * time) * np.exp(time / np.float32(-d))
-        # The hall returns the impact as noise that loses its treble first.
+        # Reverberation: decaying noise that loses high frequencies first.
         tail = rng.standard_normal(length, dtype=np.float32)
         bright = tail * np.exp(time / np.float32(-0.05))
-        dark = lfilter([0.15], [1, -0.85], tail).astype(np.float32) * np.exp(time / np.float32(-0.14))
+        dark = np.asarray(lfilter([0.15], [1, -0.85], tail)).astype(np.float32) * np.exp(time / np.float32(-0.14))
         loud = np.float32(rng.lognormal(0.6, 1.0))
         sound[moment : moment + length] += loud * (strike + np.float32(0.4) * bright + dark)
     return sound
 
 
 def _hisses(rng: np.random.Generator, samples: int) -> np.ndarray:
-    """Compressed air that somebody blows or a cylinder lets out, again and again for a while."""
+    """Compressed air of a blow gun or a cylinder, repeated for some time."""
     strength = np.zeros(len(knot_times(samples)), dtype=np.float32)
     time, every = knot_times(samples), rng.uniform(0.7, 3.0)
     length, begin, end = rng.uniform(0.1, 0.6) * every, *np.sort(rng.uniform(-5, samples / RATE + 5, 2))
@@ -131,11 +134,11 @@ def _hisses(rng: np.random.Generator, samples: int) -> np.ndarray:
 
 def microphone(rng: np.random.Generator, sound: np.ndarray, level: float) -> np.ndarray:
     """
-    The recording chain: no bass below 30 Hz, a treble that differs from clip to clip, its own noise, its gain.
+    The recording chain: a high pass at 30 Hz, high frequencies that vary from clip to clip, noise and gain.
 
     Args:
-        rng (`np.random.Generator`): source of chance.
-        sound (`np.ndarray` of shape `(samples,)`): what reaches the microphone.
+        rng (`np.random.Generator`): random generator.
+        sound (`np.ndarray` of shape `(samples,)`): sound at the microphone.
         level (`float`): root mean square of the recording in dB of full scale.
 
     Returns:
@@ -144,6 +147,6 @@ def microphone(rng: np.random.Generator, sound: np.ndarray, level: float) -> np.
     samples = len(sound)
     f = frequencies(samples)
     response = f**2 / (f**2 + 30**2) * np.exp2(octaves(samples) * np.float32(rng.normal(0, 0.05)))
-    recorded = at_level(fft.irfft(fft.rfft(sound) * response, samples), level)
+    recorded = at_level(irfft(rfft(sound) * response, samples), level)
     recorded += np.float32(amplitude(-78)) * rng.standard_normal(samples, dtype=np.float32)
     return recorded * np.float32(min(1.0, 0.95 / np.abs(recorded).max()))

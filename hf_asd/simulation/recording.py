@@ -1,12 +1,12 @@
-"""One clip of the factory: which machine runs how, what breaks, and what the microphone hears."""
+"""One clip of the factory: operating condition, fault, and the recording."""
 
 from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
-from scipy import fft
 
 from .acoustics import background, microphone, room
+from .fourier import irfft, rfft
 from .machines import MACHINES
 from .machines.machine import Run
 from .signals import RATE, amplitude, at_level, padded_samples
@@ -15,16 +15,16 @@ from .signals import RATE, amplitude, at_level, padded_samples
 @dataclass(frozen=True)
 class Clip:
     """
-    What is recorded.
+    A planned clip.
 
     Args:
         machine (`str`): one of the factory's machines.
         split (`str`): `"train"` or `"test"`.
         domain (`str`): `"source"` or `"target"`.
         condition (`str`): `"normal"` or `"anomaly"`.
-        number (`int`): counted from 0 within the above.
-        attributes (`dict[str, str]`): how the machine runs.
-        fault (`str`, *optional*): what is broken.
+        number (`int`): counted from 0 for each combination of the above.
+        attributes (`dict[str, str]`): operating condition.
+        fault (`str`, *optional*): the fault of an anomalous clip.
         severity (`float`, *optional*, defaults to 0.0): from 0 (about to begin) to 1 (severe).
     """
 
@@ -39,15 +39,15 @@ class Clip:
 
 
 def generator(seed: int, *words: object) -> np.random.Generator:
-    """A random generator that depends on the factory's seed and on words, and on nothing else."""
+    """A random generator that depends only on the factory's seed and on words."""
     return np.random.default_rng((seed, crc32("/".join(map(str, words)).encode())))
 
 
 def draw_clip(seed: int, machine: str, split: str, domain: str, condition: str, number: int) -> Clip:
     """
-    Decides how a machine runs in one clip.
+    Draws operating condition and fault of a clip.
 
-    Attributes are drawn from those of the domain; faults take turns, their severity is uniform.
+    Attributes are drawn from those of the domain. Each fault is used in turn, with a uniform severity.
 
     Args:
         seed (`int`): the factory's seed.
@@ -66,16 +66,16 @@ def record_clip(
     clip: Clip, seed: int, seconds: float, snr_db: tuple[float, float], is_running: bool = True
 ) -> np.ndarray:
     """
-    What the microphone hears.
+    Simulates the recording of a clip.
 
     Args:
-        clip ([`Clip`]): what is recorded.
+        clip ([`Clip`]): the planned clip.
         seed (`int`): the factory's seed.
-        seconds (`float`): length.
-        snr_db (`tuple[float, float]`): lowest and highest level of the machine above the factory's background in dB
-            over the clip; each clip's is drawn between them.
-        is_running (`bool`, *optional*, defaults to `True`): `False` switches the machine off: the same moment at the
-            same gain with the factory alone.
+        seconds (`float`): duration.
+        snr_db (`tuple[float, float]`): lowest and highest signal-to-noise ratio, the level of the machine above
+            the background in dB over the clip; drawn for each clip.
+        is_running (`bool`, *optional*, defaults to `True`): `False` switches the machine off: only the background
+            remains, with the same gain.
 
     Returns:
         `np.ndarray` of shape `(seconds * 16000,)`, float32, full scale at 1.
@@ -96,10 +96,10 @@ def record_clip(
     place = generator(seed, "place", clip.machine, clip.attributes.get("mic", "1"))
     hall, corner = generator(seed, "hall", clip.machine), generator(seed, "corner", clip.machine, clip.domain)
     machine = MACHINES[clip.machine].sound(run)
-    machine = fft.irfft(fft.rfft(machine) * room(place, rng, samples), samples)
+    machine = irfft(rfft(machine) * room(place, rng, samples), samples)
     around = np.float32(amplitude(-snr)) * background(hall, corner, rng, samples)
-    heard = at_level(machine, 0) + around
+    recorded = at_level(machine, 0) + around
     if not is_running:
-        level += 20 * np.log10(np.sqrt(np.mean(np.square(around)) / np.mean(np.square(heard))))
-        heard = around
-    return microphone(rng, heard, level)[-round(seconds * RATE) :]
+        level += 20 * np.log10(np.sqrt(np.mean(np.square(around)) / np.mean(np.square(recorded))))
+        recorded = around
+    return microphone(rng, recorded, level)[-round(seconds * RATE) :]

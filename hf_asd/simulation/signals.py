@@ -1,9 +1,8 @@
 """
-The building blocks of machine sounds: shafts that do not turn evenly, periodic waves, shaped noise, impacts,
-resonances.
+The building blocks of machine sounds: shafts of varying speed, periodic waves, shaped noise, impacts, resonances.
 
-All signals are float32 arrays of one length at 16 kHz. Filters are products of spectra, so their start wraps around
-the end of the signal: every clip is made with a lead-in that is cut off (see [`padded_samples`]).
+All signals are float32 arrays of one length at 16 kHz. Filters are products of spectra, so the end of a signal wraps
+around to its start: every clip is made with a lead-in that is cut off (see [`padded_samples`]).
 """
 
 from functools import lru_cache
@@ -12,20 +11,22 @@ import numpy as np
 from scipy import fft
 from scipy.signal import lfilter
 
+from .fourier import fast_length, irfft, rfft
+
 
 RATE = 16_000
 LEAD_SECONDS = 0.5
-KNOT = 160  # slow variations are drawn every 10 ms
+KNOT = 160  # samples: slow variations are drawn every 10 ms
 
 
 def padded_samples(seconds: float) -> int:
-    """Samples of a clip with its lead-in, rounded up to a length of a fast Fourier transform."""
-    samples = fft.next_fast_len(round((seconds + LEAD_SECONDS) * RATE), real=True)
+    """Number of samples of a clip with its lead-in, rounded up to a length with a fast Fourier transform."""
+    samples = fast_length(round((seconds + LEAD_SECONDS) * RATE))
     return samples + samples % 2
 
 
 def amplitude(decibels: float) -> float:
-    """The factor that a level in dB stands for."""
+    """The factor of a level in dB."""
     return 10 ** (decibels / 20)
 
 
@@ -36,10 +37,10 @@ def at_level(signal: np.ndarray, decibels: float) -> np.ndarray:
 
 def slow(rng: np.random.Generator, samples: int, seconds: float, spread: float = 1.0) -> np.ndarray:
     """
-    A slow random variation (Ornstein-Uhlenbeck process): speed under a changing load, gusts, drifting levels.
+    A slow random variation (Ornstein-Uhlenbeck process), for speed under a changing load, gusts or drifting levels.
 
     Args:
-        rng (`np.random.Generator`): source of chance.
+        rng (`np.random.Generator`): random generator.
         samples (`int`): length.
         seconds (`float`): correlation time.
         spread (`float`, *optional*, defaults to 1.0): standard deviation.
@@ -51,31 +52,31 @@ def slow(rng: np.random.Generator, samples: int, seconds: float, spread: float =
     keep = np.exp(-KNOT / RATE / seconds)
     draws = rng.standard_normal(steps + 1)
     draws[1:] *= np.sqrt(1 - keep**2)
-    knots = (spread * lfilter([1.0], [1.0, -keep], draws)).astype(np.float32)
+    knots = (spread * np.asarray(lfilter([1.0], [1.0, -keep], draws))).astype(np.float32)
     return along(knots, samples)
 
 
 def along(knots: np.ndarray, samples: int) -> np.ndarray:
-    """Values every 10 ms, joined by straight lines."""
+    """Values every 10 ms, interpolated linearly."""
     ramp = np.arange(KNOT, dtype=np.float32) / KNOT
     return (knots[:-1, None] + np.diff(knots)[:, None] * ramp).reshape(-1)[:samples]
 
 
 def knot_times(samples: int) -> np.ndarray:
-    """Times in seconds at which [`along`] wants its values."""
+    """Times in seconds of the values that [`along`] interpolates."""
     return np.arange(-(-samples // KNOT) + 1) * (KNOT / RATE)
 
 
 def shaft(rng: np.random.Generator, samples: int, rate: float, wander: float = 0.002) -> np.ndarray:
     """
-    The angle of a shaft whose speed wanders.
+    The angle of a shaft whose speed varies slowly.
 
     Args:
-        rng (`np.random.Generator`): source of chance.
+        rng (`np.random.Generator`): random generator.
         samples (`int`): length.
         rate (`float`): mean speed in revolutions per second.
-        wander (`float`, *optional*, defaults to 0.002): standard deviation of the speed relative to its mean; it
-            wanders within about a second, and by a third as much within a tenth of a second (torque ripple).
+        wander (`float`, *optional*, defaults to 0.002): standard deviation of the speed relative to its mean, with
+            a correlation time of a second; a third as much with a tenth of a second (torque ripple).
 
     Returns:
         `np.ndarray` of shape `(samples,)`, float64, in revolutions.
@@ -86,7 +87,7 @@ def shaft(rng: np.random.Generator, samples: int, rate: float, wander: float = 0
 
 def periodic(turns: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
     """
-    A wave that repeats with every turn: the sum of cosines of whole multiples of an angle.
+    A wave that repeats with every turn: the sum of cosines of the integer multiples of an angle.
 
     Args:
         turns (`np.ndarray` of shape `(samples,)`): the angle in revolutions, float64.
@@ -95,8 +96,8 @@ def periodic(turns: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of shape `(samples,)`, float32.
     """
-    size = max(1024, fft.next_fast_len(32 * len(amplitudes)))
-    table = (fft.irfft(amplitudes, size) * (size / 2)).astype(np.float32)
+    size = max(1024, fast_length(32 * len(amplitudes), real=False))
+    table = (irfft(amplitudes, size) * (size / 2)).astype(np.float32)
     position = (turns - np.floor(turns)) * size
     cell = position.astype(np.int32)
     part = (position - cell).astype(np.float32)
@@ -109,8 +110,8 @@ def phased(rng: np.random.Generator, levels: list[float] | np.ndarray, every: in
     Complex amplitudes with random phases for [`periodic`].
 
     Args:
-        rng (`np.random.Generator`): source of the phases.
-        levels (`list[float]`): dB of each multiple's root mean square.
+        rng (`np.random.Generator`): random generator of the phases.
+        levels (`list[float]`): root mean square of each multiple in dB.
         every (`int`, *optional*, defaults to 1): the multiples are `every`, `2 every`, ... (blades, teeth).
     """
     amplitudes = np.zeros(every * len(levels) + 1, dtype=np.complex64)
@@ -134,7 +135,7 @@ def octaves(samples: int) -> np.ndarray:
 @lru_cache(maxsize=64)
 def band_gain(samples: int, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
     """
-    A smooth magnitude response through corners, straight in dB over the logarithm of frequency.
+    A magnitude response through given corners, linear in dB over the logarithm of frequency.
 
     Args:
         samples (`int`): length of the signals to be filtered.
@@ -156,29 +157,29 @@ def shaped_noise(rng: np.random.Generator, samples: int, gain: np.ndarray) -> np
     """Gaussian noise with the magnitude response `gain`, root mean square 1."""
     spectrum = rng.standard_normal(2 * (samples // 2 + 1), dtype=np.float32).view(np.complex64) * gain
     spectrum[0] = 0
-    return at_level(fft.irfft(spectrum, samples), 0)
+    return at_level(irfft(spectrum, samples), 0)
 
 
 def resonate(signal: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """The signal through a complex frequency response, such as of [`modes`]."""
-    return fft.irfft(fft.rfft(signal) * response, len(signal))
+    """Filters a signal with a complex frequency response, such as that of [`modes`]."""
+    return irfft(rfft(signal) * response, len(signal))
 
 
 def strike(hits: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """Impacts through a structure's response, scaled so that one of strength 1 rings with a peak of 1."""
-    ring = fft.irfft(response, len(hits))
+    """Filters impacts with the response of a structure, scaled so that strength 1 gives a peak of 1."""
+    ring = irfft(response, len(hits))
     return resonate(hits, response / np.abs(ring).max())
 
 
 @lru_cache(maxsize=64)
 def modes(samples: int, hertz: tuple[float, ...], damping: tuple[float, ...], gains: tuple[float, ...]) -> np.ndarray:
     """
-    How a structure with vibration modes answers a force, as acceleration: each mode rings at its frequency and decays.
+    Acceleration of a structure with vibration modes per force: each mode rings at its frequency and decays.
 
     Args:
         samples (`int`): length of the signals to be filtered.
-        hertz (`tuple[float, ...]`), damping (`tuple[float, ...]`), gains (`tuple[float, ...]`): of each mode its
-            frequency, its damping ratio and its peak gain in dB.
+        hertz (`tuple[float, ...]`), damping (`tuple[float, ...]`), gains (`tuple[float, ...]`): frequency, damping
+            ratio and peak gain in dB of each mode.
 
     Returns:
         `np.ndarray` of shape `(samples // 2 + 1,)`, complex64.
@@ -193,8 +194,8 @@ def modes(samples: int, hertz: tuple[float, ...], damping: tuple[float, ...], ga
 
 def structure(unit: np.random.Generator, samples: int, low: float, high: float, count: int, damping: float = 0.03):
     """
-    A structure of `count` modes between two frequencies in Hz, drawn for one unit (see [`modes`]); on the mean over
-    the band it neither amplifies nor damps.
+    The response of a structure with `count` random modes between two frequencies in Hz (see [`modes`]). Its mean power
+    over the band is 1.
     """
     hertz = np.sort(np.exp(unit.uniform(np.log(low), np.log(high), count)))
     ratios = damping * np.exp(unit.normal(0, 0.3, count))
@@ -206,12 +207,12 @@ def structure(unit: np.random.Generator, samples: int, low: float, high: float, 
 
 def impulses(samples: int, times: np.ndarray, strengths: np.ndarray) -> np.ndarray:
     """
-    Short forces at given moments.
+    Short forces at given times.
 
     Args:
         samples (`int`): length.
-        times (`np.ndarray`): of each impulse, in samples; fractions are kept, moments outside are dropped.
-        strengths (`np.ndarray`): of each impulse.
+        times (`np.ndarray`): time of each impulse in samples, with fractions; times outside the signal are dropped.
+        strengths (`np.ndarray`): strength of each impulse.
     """
     inside = (times >= 0) & (times < samples - 1)
     times, strengths = times[inside], strengths[inside]
@@ -223,15 +224,15 @@ def impulses(samples: int, times: np.ndarray, strengths: np.ndarray) -> np.ndarr
 
 def passages(turns: np.ndarray, per_turn: float, rng: np.random.Generator, slip: float = 0.0) -> np.ndarray:
     """
-    Moments, in samples, at which something passes that does so `per_turn` times a turn.
+    Times, in samples, of an event that happens `per_turn` times per turn.
 
     Args:
         turns (`np.ndarray` of shape `(samples,)`): angle of the shaft in revolutions.
-        per_turn (`float`): passages a revolution.
-        rng (`np.random.Generator`): source of the slip.
-        slip (`float`, *optional*, defaults to 0.0): standard deviation of each interval relative to its mean. Errors
-            add up as rolling elements slip (Antoni and Randall, "A stochastic model for simulation and diagnostics
-            of rolling element bearings with localized faults", J. Vib. Acoust. 125, 2003).
+        per_turn (`float`): events per revolution.
+        rng (`np.random.Generator`): random generator of the slip.
+        slip (`float`, *optional*, defaults to 0.0): standard deviation of each interval relative to its mean.
+            Deviations add up, because rolling elements slip (Antoni and Randall, "A stochastic model for simulation
+            and diagnostics of rolling element bearings with localized faults", J. Vib. Acoust. 125, 2003).
     """
     first = turns[0] * per_turn
     count = int((turns[-1] - turns[0]) * per_turn) + 1
@@ -241,5 +242,5 @@ def passages(turns: np.ndarray, per_turn: float, rng: np.random.Generator, slip:
 
 
 def sparse(rng: np.random.Generator, samples: int, per_second: float) -> np.ndarray:
-    """Moments of independent events (a Poisson process), in samples."""
+    """Times of independent events (a Poisson process), in samples."""
     return rng.uniform(0, samples, rng.poisson(per_second * samples / RATE))

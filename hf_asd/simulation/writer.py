@@ -1,4 +1,4 @@
-"""The factory on disk, in the layout of DCASE 2025 Task 2."""
+"""Writes the simulated factory, in the layout of DCASE 2025 Task 2."""
 
 import csv
 import io
@@ -11,12 +11,13 @@ from pathlib import Path
 import soundfile
 from tqdm.auto import tqdm
 
+from ..files import read_json, whole_file, write_json, write_text
 from .config import FactoryConfig
 from .recording import Clip, draw_clip, record_clip
 from .signals import RATE
 
 
-# Raised whenever the same config would give other recordings.
+# Increase it whenever the same config gives other recordings.
 FACTORY_VERSION = 1
 WAV_HEADER_BYTES = 44
 
@@ -25,17 +26,17 @@ def write_factory(config: FactoryConfig, path: str | Path) -> Path:
     """
     Writes the recordings of a simulated factory.
 
-    A second call with the same config goes on where the first was stopped; finished files are kept. Every clip depends
-    on the seed and its own name only, so a smaller factory of the same seed is a part of a larger one.
+    Repeat an interrupted call with the same config to continue it; finished files are kept. Every clip depends only on
+    the seed and its own name, so a smaller factory with the same seed is a part of a larger one.
 
     Args:
         config ([`FactoryConfig`]): what is simulated.
-        path (`str` or `Path`): the folder. It gets
+        path (`str` or `Path`): the folder, which gets
             - `<machine>/train/` and `<machine>/test/`: WAV files of 16 kHz, 16 bit, mono, named as in DCASE 2025, such
               as `section_00_source_train_normal_0000_unit_A_spd_900.wav` or, where attributes are hidden,
               `section_00_source_train_normal_0000_noAttribute.wav`;
-            - `<machine>/attributes_00.csv`: the attributes of every file, none where they are hidden;
-            - `ground_truth/`, for evaluation only: `<machine>_attributes_00.csv` with the attributes that are hidden,
+            - `<machine>/attributes_00.csv`: the attributes of every file, empty where they are hidden;
+            - `ground_truth/`, only for evaluation: `<machine>_attributes_00.csv` with the hidden attributes,
               `<machine>_faults_00.csv` with fault and severity of every anomalous clip;
             - `factory.json`: the config.
 
@@ -60,12 +61,11 @@ def write_factory(config: FactoryConfig, path: str | Path) -> Path:
 
     def write(job: tuple[Clip, Path]):
         clip, file = job
-        content = io.BytesIO()
         samples = record_clip(clip, config.seed, config.clip_seconds, snr_db)
-        soundfile.write(content, samples, RATE, subtype="PCM_16", format="WAV")
-        _write(file, content.getvalue())
+        with whole_file(file) as partial:
+            soundfile.write(partial, samples, RATE, subtype="PCM_16", format="WAV")
 
-    # Threads are enough: nearly all the time is spent in numpy and scipy, which let other threads run.
+    # Threads are enough: nearly all time is spent in numpy and scipy, which release the interpreter lock.
     pool = ThreadPoolExecutor(config.num_workers or os.cpu_count())
     try:
         for _ in tqdm(pool.map(write, missing), total=len(missing), desc="simulating the factory", unit="clip"):
@@ -76,21 +76,20 @@ def write_factory(config: FactoryConfig, path: str | Path) -> Path:
 
 
 def _claim(config: FactoryConfig, path: Path):
-    """Marks the folder as holding this factory, or refuses one that holds another."""
+    """Writes `factory.json`, or checks that the folder holds the factory of the same config."""
     wanted = json.loads(json.dumps({"version": FACTORY_VERSION, **asdict(config)}))
     del wanted["num_workers"]
-    mark = path / "factory.json"
-    if mark.is_file():
-        found = json.loads(mark.read_text(encoding="utf-8"))
+    file = path / "factory.json"
+    if file.is_file():
+        found = read_json(file)
         differing = [name for name in sorted(wanted.keys() | found.keys()) if wanted.get(name) != found.get(name)]
         if differing:
-            listed = ", ".join(f"{name} is {found.get(name)}, asked for {wanted.get(name)}" for name in differing)
-            raise ValueError(f"{mark}: holds another factory: {listed}. Give another folder, or remove this one.")
+            listed = ", ".join(f"{name} is {found.get(name)}, but {wanted.get(name)} is wanted" for name in differing)
+            raise ValueError(f"{file}: is of another factory: {listed}. Give another folder, or remove this one.")
     elif path.exists() and (not path.is_dir() or any(e.suffix != ".partial" for e in path.iterdir())):
-        raise ValueError(f"{path}: holds something else than a simulated factory. Give a new or an empty folder.")
+        raise ValueError(f"{path}: is not empty and holds no simulated factory. Give a new or an empty folder.")
     else:
-        path.mkdir(parents=True, exist_ok=True)
-        _write(mark, json.dumps(wanted, indent=1).encode())
+        write_json(file, wanted)
 
 
 def _plan(config: FactoryConfig, machine: str) -> list[Clip]:
@@ -109,12 +108,12 @@ def _plan(config: FactoryConfig, machine: str) -> list[Clip]:
 
 
 def _name(clip: Clip, hidden: bool) -> str:
-    told = "noAttribute" if hidden else "_".join(f"{key}_{value}" for key, value in clip.attributes.items())
-    return f"section_00_{clip.domain}_{clip.split}_{clip.condition}_{clip.number:04d}_{told}.wav"
+    attributes = "noAttribute" if hidden else "_".join(f"{key}_{value}" for key, value in clip.attributes.items())
+    return f"section_00_{clip.domain}_{clip.split}_{clip.condition}_{clip.number:04d}_{attributes}.wav"
 
 
 def _write_tables(config: FactoryConfig, clips: dict[str, list[Clip]], path: Path):
-    """All tables are there before the first recording: a reader sees from them what is still missing."""
+    """Writes all tables before the first recording: the loader reads from them which recordings are missing."""
     for machine, planned in clips.items():
         hidden, truth = machine in config.hidden, path / "ground_truth"
         for split in ("train", "test"):
@@ -123,11 +122,11 @@ def _write_tables(config: FactoryConfig, clips: dict[str, list[Clip]], path: Pat
         count = len(planned[0].attributes)
         header = ["file_name", *(f"d{number}{kind}" for number in range(1, count + 1) for kind in "pv")]
         pairs = [[word for pair in clip.attributes.items() for word in pair] for clip in planned]
-        told = [[name, *words] for name, words in zip(names, pairs, strict=True)]
+        attributes = [[name, *words] for name, words in zip(names, pairs, strict=True)]
         blank = [[name, "noAttribute", *[""] * (2 * count - 1)] for name in names]
-        _write_csv(path / machine / "attributes_00.csv", header, blank if hidden else told)
+        _write_csv(path / machine / "attributes_00.csv", header, blank if hidden else attributes)
         if hidden:
-            _write_csv(truth / f"{machine}_attributes_00.csv", header, told)
+            _write_csv(truth / f"{machine}_attributes_00.csv", header, attributes)
         faults = [
             [name, clip.fault, f"{clip.severity:.3f}"]
             for name, clip in zip(names, planned, strict=True)
@@ -136,16 +135,8 @@ def _write_tables(config: FactoryConfig, clips: dict[str, list[Clip]], path: Pat
         _write_csv(truth / f"{machine}_faults_00.csv", ["file_name", "fault", "severity"], faults)
 
 
-def _write_csv(file: Path, header: list[str], rows: list[list[str]]):
+def _write_csv(file: Path, header: list[str], rows: list[list[str]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([header, *rows])
-    _write(file, text.getvalue().encode())
-
-
-def _write(file: Path, content: bytes):
-    """Whole or not at all; the unfinished file is hidden, so that no reader takes it for a recording."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, file)
+    write_text(file, text.getvalue())

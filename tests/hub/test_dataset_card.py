@@ -7,7 +7,7 @@ from datasets import Audio, DatasetDict, get_dataset_config_names, load_dataset
 
 from hf_asd.audio.reading import read_audio
 from hf_asd.data.dcase.loading import load_dcase
-from hf_asd.hub.dataset_card import dataset_card, of_machine, push_dataset_to_hub
+from hf_asd.hub.dataset_card import dataset_card, push_dataset_to_hub, rows_of_machine
 from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory
 
@@ -21,12 +21,14 @@ def dataset(tmp_path_factory):
 
 
 def test_a_machine_s_rows_are_typed_for_the_viewer(dataset):
-    fan = of_machine(dataset, "fan")
+    fan = rows_of_machine(dataset, "fan")
     assert [(split, len(rows)) for split, rows in fan.items()] == [("train", 4), ("test", 4)]
     assert all(rows.features["audio"] == Audio() and set(rows["machine"]) == {"fan"} for rows in fan.values())
-    assert of_machine(dataset, "fan", 16000)["test"].features["audio"].sampling_rate == 16000
+    assert rows_of_machine(dataset, "fan", 16000)["test"].features["audio"].sampling_rate == 16000
     scored = DatasetDict({"test": dataset["test"].add_column("anomaly_score", [0.5] * 8)})
-    assert of_machine(scored, "fan")["test"].column_names == dataset["test"].column_names, "the schema's columns only"
+    assert rows_of_machine(scored, "fan")["test"].column_names == dataset["test"].column_names, (
+        "the schema's columns only"
+    )
 
 
 def test_the_card_says_what_is_in_it(dataset):
@@ -54,7 +56,7 @@ def test_what_cannot_be_published(dataset, tmp_path):
         push_dataset_to_hub(DatasetDict(test=renamed), "me/x", **options)
     gone = [{"path": str(tmp_path / "gone.wav"), "bytes": None}] * 8
     lost = dataset["test"].remove_columns("audio").add_column("audio", gone).cast_column("audio", Audio(decode=False))
-    with pytest.raises(FileNotFoundError, match="gone.wav: is not there"):
+    with pytest.raises(FileNotFoundError, match="gone.wav: does not exist"):
         push_dataset_to_hub(DatasetDict(test=lost), "me/x", **options)
 
 

@@ -81,5 +81,5 @@ def test_publishing_again_replaces_and_names_are_checked(hub):
     assert hub.repo("org/pauc", "spaces").private and ("spaces", "org/dcase_score") not in hub.repos
     with pytest.raises(ValueError, match="name is 'f1'"):
         push_metrics(["f1"])
-    with pytest.raises(HubError, match="may not write there"):
+    with pytest.raises(HubError, match="has no write access"):
         push_metrics(["pauc"], token="hf_read")

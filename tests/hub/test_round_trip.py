@@ -52,7 +52,7 @@ assert main(["push-metric"]) == 0
 assert main(["run", sys.argv[1], "--output_dir", sys.argv[2]]) == 0
 (folder,) = __import__("pathlib").Path(sys.argv[2]).glob("fit-*/detector")
 assert main(["push", str(folder), "me/asd-factory", "--public", "--license", "apache-2.0"]) == 0
-print(json.dumps(AnomalyDetector.from_pretrained(folder)(sys.argv[3], machine="fan")))
+print(json.dumps(AnomalyDetector.from_pretrained(folder)(sys.argv[3], machine="fan").to_dict()))
 """
 
 

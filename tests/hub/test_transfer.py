@@ -13,8 +13,9 @@ from transformers import AutoModel
 
 from hf_asd import AnomalyDetector, EatConfig, EatFeatureExtractor, TransformerEncoder, load_folder
 from hf_asd.cli import main
-from hf_asd.hub.model_card import push_detector
-from hf_asd.hub.transfer import HubError, checksums
+from hf_asd.detection.publishing import push_detector
+from hf_asd.hub.manifest import checksums
+from hf_asd.hub.transfer import HubError
 
 
 RATE = 16_000
@@ -63,7 +64,7 @@ def test_one_commit_holds_everything_and_no_pickle(hub, detector, clips, cache):
         "encoder/model.safetensors",
         "encoder/preprocessor_config.json",
         "memory_bank.safetensors",
-        "normal_sounds.safetensors",
+        "normal_profiles.safetensors",
     ]
     assert b'AnomalyDetector.from_pretrained("me/asd")' in repo.files["README.md"]
     loaded = AnomalyDetector.from_pretrained("me/asd", cache_dir=cache)
@@ -108,7 +109,7 @@ def test_an_interrupted_upload_publishes_nothing_and_goes_on(hub, folder):
         return None
 
     hub.refuse = refuse
-    with pytest.raises(HubError, match="did not answer as expected"):
+    with pytest.raises(HubError, match="unexpected answer of the Hub"):
         push_detector(folder, "me/asd")
     assert hub.repo("me/asd").files == {}, "nothing is half-published"
     hub.refuse = lambda method, path: None
@@ -120,25 +121,23 @@ def test_an_interrupted_upload_publishes_nothing_and_goes_on(hub, folder):
 
 
 def test_what_the_hub_refuses_is_said_plainly(hub, folder, monkeypatch):
-    for token, words in (("hf_wrong", "does not accept your token"), ("hf_read", "your token may not write there")):
+    for token, words in (("hf_wrong", "does not accept your token"), ("hf_read", "your token has no write access")):
         with pytest.raises(HubError, match=words):
             push_detector(folder, "me/asd", token=token)
-    with pytest.raises(HubError, match="may not write there"):
+    with pytest.raises(HubError, match="has no write access"):
         push_detector(folder, "others/asd")
-    with pytest.raises(HubError, match="is no id of the Hub"):
+    with pytest.raises(HubError, match="is not a valid id on the Hub"):
         push_detector(folder, "me/a/b")
     assert hub.repos == {}, "nothing was made"
     hub.repo("me/bert").commit({"config.json": b"{}", "model.safetensors": b"x"})
-    with pytest.raises(
-        HubError, match=r"is there already and holds something else \(config.json, model.safetensors\)"
-    ):
+    with pytest.raises(HubError, match=r"already exists and holds something else \(config.json, model.safetensors\)"):
         push_detector(folder, "me/bert")
     assert sorted(hub.repo("me/bert").files) == ["config.json", "model.safetensors"]
     with pytest.raises(HubError, match="me/nothing: there is no such repository on the Hub, or it is private"):
         AnomalyDetector.from_pretrained("me/nothing")
-    with pytest.raises(HubError, match="holds no detector.json, so it is no detector"):
+    with pytest.raises(HubError, match="holds no detector.json, so it is not a detector"):
         AnomalyDetector.from_pretrained("me/bert")
-    with pytest.raises(FileNotFoundError, match="no such folder, and it is no id on the Hub"):
+    with pytest.raises(FileNotFoundError, match="no such folder, and it is not an id on the Hub"):
         AnomalyDetector.from_pretrained("runs/factory/detector")
     push_detector(folder, "me/secret")
     with pytest.raises(HubError, match="does not accept your token"):
@@ -188,7 +187,7 @@ def test_damaged_files_are_named(hub, folder, cache, where):
         data = whole[name]
         for files, words in (
             ({n: d for n, d in whole.items() if n != name}, f"{name}: is missing"),
-            (whole | {name: data[:-10]}, f"{name}: is truncated, {len(data) - 10} of {len(data)} bytes"),
+            (whole | {name: data[:-10]}, f"{name}: is truncated, it has {len(data) - 10} of {len(data)} bytes"),
             (whole | {name: data[:-1] + bytes([data[-1] ^ 1])}, f"{name}: was changed after the detector was saved"),
         ):
             with pytest.raises(ValueError, match=words):
@@ -210,7 +209,7 @@ def test_a_memory_bank_of_other_dimensions(folder):
         other = {name: change(t).contiguous() if name == "fan/source" else t for name, t in tensors.items()}
         save_file(other, folder / "memory_bank.safetensors")
         (folder / "detector.json").write_text(json.dumps(manifest | {"files": checksums(folder)}))
-        with pytest.raises(ValueError, match=r"memory bank of fan, source domain, has the shape .* make \(8, 32\)"):
+        with pytest.raises(ValueError, match=r"memory bank of fan, source domain, has the shape .* need \(8, 32\)"):
             AnomalyDetector.from_pretrained(folder)
 
 
@@ -221,7 +220,7 @@ def test_the_command_line_pushes_and_takes_ids(hub, clips, folder, capsys, tmp_p
     assert main(["push", str(folder), "me/other", "--license", "whatever you like"]) == 2
     assert '"license" must be one of [apache-2.0' in capsys.readouterr().err and not hub.repo("me/other").files
     assert main(["push", str(folder), "me/other", "--dataset", "a/b/c"]) == 2
-    assert "a/b/c: is no id of the Hub" in capsys.readouterr().err
+    assert "a/b/c: is not a valid id on the Hub" in capsys.readouterr().err
     recording = str(clips / "fan" / "0.wav")
     assert main(["score", "me/asd", recording, "--machine", "fan"]) == 0
     assert "0 of 1 recordings are anomalous" in capsys.readouterr().out

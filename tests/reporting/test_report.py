@@ -5,9 +5,13 @@ import pytest
 import soundfile
 from datasets import Dataset
 
-from hf_asd import AnomalyDetector, ClusteringConfig, assign_pseudo_attributes, load_folder, write_report
-from hf_asd.clustering.summary import cluster_report
+from hf_asd import AnomalyDetector, ClusteringConfig, assign_pseudo_attributes, load_folder
+from hf_asd.audio.reading import read_audio
+from hf_asd.embedding.embed import embed
+from hf_asd.embedding.statistics import SpectralStatistics
 from hf_asd.metrics.official_score import score_table
+from hf_asd.reporting.clusters import cluster_report
+from hf_asd.reporting.report import ReportContent, write_report
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def assert_self_contained(path):
 def test_report_of_labeled_recordings(folder, tmp_path):
     dataset = load_folder(folder)
     detector = AnomalyDetector().fit(dataset)
-    train = detector._embedded(dataset["train"], None)
+    train = embed(dataset["train"], SpectralStatistics())
     test = detector.score(dataset["test"])
     evaluation = score_table(
         labels=[condition == "anomaly" for condition in test["condition"]],
@@ -48,27 +52,35 @@ def test_report_of_labeled_recordings(folder, tmp_path):
         sections=test["section"][:],
         domains=["source", "target"] * 4,
     )
-    path = write_report(
-        tmp_path / "report.html",
+    reads = []
+
+    def read_clip(row):
+        reads.append(row["clip_id"])
+        return read_audio(row["audio"])
+
+    content = ReportContent(
         title="Fan & co",
         train=train,
         test=test,
         evaluation=evaluation,
         baselines={"mean log-mel": evaluation},
         skipped=["broken.wav: is empty, it holds no samples."],
-        threshold_by_machine={"fan": detector.machines["fan"].threshold},
+        thresholds={"fan": detector.machines["fan"].threshold},
         profiles=detector.profiles,
+        read_clip=read_clip,
     )
+    path = write_report(tmp_path / "report.html", content)
+    assert reads and len(set(reads)) == len(reads), "each clip is read once"
     assert_self_contained(path)
     text = visible_text(path)
     most_anomalous = int(np.argmax(test["anomaly_score"][:]))
     reasons = detector.score(dataset["test"].select([most_anomalous]), explain=True)["reasons"][0]
-    assert reasons and all(reason in text for reason in reasons)
+    assert reasons and all(reason["text"] in text for reason in reasons)
     found = sum(
         flag for flag, condition in zip(test["is_anomaly"], test["condition"], strict=True) if condition == "anomaly"
     )
     for words in (
-        f"{found} of 4 faults were heard",
+        f"{found} of 4 faults were found",
         "Official score: mean log-mel",
         f"{100 * evaluation['official_score']:.1f}",
         "broken.wav: is empty",
@@ -86,16 +98,16 @@ def test_report_of_a_fit_without_new_recordings(folder, tmp_path):
     dataset = load_folder(folder / "train")
     detector = AnomalyDetector().fit(dataset)
     bank = detector.machines["fan"]
-    path = write_report(
-        tmp_path / "report.html",
+    content = ReportContent(
         title="fan",
         train=dataset["train"],
-        threshold_by_machine={"fan": bank.threshold},
+        thresholds={"fan": bank.threshold},
         leave_one_out={"fan": bank.leave_one_out_scores()},
     )
+    path = write_report(tmp_path / "report.html", content)
     assert_self_contained(path)
     text = visible_text(path)
-    assert "8 normal recordings of 1 machine learned; no new recordings yet" in text
+    assert "8 normal recordings of 1 machine; no new recordings yet" in text
     assert "Most unusual normal recordings" in text and "Official scores" not in text
 
 
@@ -103,29 +115,29 @@ def test_report_of_recordings_that_nobody_labeled(folder, tmp_path):
     detector = AnomalyDetector().fit(load_folder(folder / "train"))
     test = load_folder(folder)["test"].map(lambda row: {"condition": "unknown"})
     scored = detector.score(test)
-    path = write_report(tmp_path / "report.html", title="new", test=scored)
+    path = write_report(tmp_path / "report.html", ReportContent(title="new", test=scored))
     assert_self_contained(path)
     alarms = sum(scored["is_anomaly"])
     assert alarms >= 4
-    assert f"{alarms} of 8 recordings sound unlike the healthy machine" in visible_text(path)
+    assert f"{alarms} of 8 recordings are anomalies" in visible_text(path)
 
 
 def test_a_report_of_nothing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a report needs train"):
-        write_report(tmp_path / "report.html", title="")
+        write_report(tmp_path / "report.html", ReportContent(title=""))
 
 
 @pytest.mark.parametrize("num_clusters", [1, 3])
-def test_clusters_are_drawn_and_can_be_heard(folder, tmp_path, num_clusters):
+def test_clusters_are_drawn_and_can_be_played(folder, tmp_path, num_clusters):
     dataset = load_folder(folder)
-    train = AnomalyDetector()._embedded(dataset["train"], None)
+    train = embed(dataset["train"], SpectralStatistics())
     hidden = Dataset.from_list([row | {"attribute_label": None} for row in train.to_list()])
     config = ClusteringConfig(num_clusters=num_clusters)
     rows = assign_pseudo_attributes(hidden, config)
     found = cluster_report(rows, config)
     assert len(found["fan"]["clusters"]) == num_clusters and 0 <= found["fan"]["stability"] <= 1
     assert (found["fan"]["silhouette"] is None) == (num_clusters == 1)
-    path = write_report(tmp_path / "report.html", title="Fan", train=rows, clusters=found)
+    path = write_report(tmp_path / "report.html", ReportContent(title="Fan", train=rows, clusters=found))
     assert_self_contained(path)
     assert path.read_text().count("<audio") == num_clusters
     text = visible_text(path)

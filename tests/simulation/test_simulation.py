@@ -137,7 +137,7 @@ def test_it_goes_on_where_it_was_killed(factory, tmp_path):
     process.wait()
     kept = {file: file.stat().st_mtime_ns for file in train.glob("section*.wav")}
     assert 20 < len(kept) < 300
-    with pytest.raises(FileNotFoundError, match="half unpacked"):
+    with pytest.raises(FileNotFoundError, match="partly unpacked"):
         load_dcase(path, year=2025, cache_dir=tmp_path / "cache")
 
     names = sorted(kept)
@@ -152,12 +152,12 @@ def test_it_goes_on_where_it_was_killed(factory, tmp_path):
 
 
 def test_another_config_is_refused_and_more_workers_are_not(factory, tmp_path):
-    with pytest.raises(ValueError, match=r"factory.json: holds another factory: num_test is 2, asked for 3\."):
+    with pytest.raises(ValueError, match=r"factory.json: is of another factory: num_test is 2, but 3 is wanted\."):
         write_factory(replace(SMALL, num_test=3), factory)
     assert write_factory(replace(SMALL, num_workers=1), factory) == factory
     assert "num_workers" not in json.loads((factory / "factory.json").read_text())
     (tmp_path / "letter.txt").write_text("something else")
-    with pytest.raises(ValueError, match="holds something else than a simulated factory"):
+    with pytest.raises(ValueError, match="is not empty and holds no simulated factory"):
         write_factory(SMALL, tmp_path)
 
 

@@ -92,12 +92,12 @@ def download_dcase(
         OSError: there is too little free space.
     """
     year = _parse_year(year)
-    records, machines = _choose(year, parts, machines)
+    records, wanted = _choose(year, parts, machines)
     endpoint = (endpoint or os.environ.get("ZENODO_ENDPOINT") or ZENODO).rstrip("/")
     root = Path(folder).absolute() / f"dcase{year}"
     missing = []
     for record in records:
-        names = [name for machine, name in record.archives().items() if machine in machines]
+        names = [name for machine, name in record.archives().items() if machine in wanted]
         lacking = [name for name in names if not _is_unpacked(_marker(root, name), root / record.folder)]
         if lacking:
             missing += _read_record(record.number, lacking, root, root / record.folder, endpoint)
@@ -119,15 +119,13 @@ def _parse_year(year: int | str) -> int:
     return int(digits)
 
 
-def _choose(
-    year: int, parts: list[str] | None, machines: list[str] | None
-) -> tuple[list[ZenodoRecord], list[str] | set[str]]:
+def _choose(year: int, parts: list[str] | None, machines: list[str] | None) -> tuple[list[ZenodoRecord], set[str]]:
     """The records of the wanted parts, and the wanted machines."""
     _check_known("part", parts, PARTS)
     records = [record for record in year_rules(year).records if record.part in (parts or PARTS)]
     known = {machine for record in records for machine in record.machines}
     _check_known("machine", machines, sorted(known))
-    return records, machines or known
+    return records, set(machines or known)
 
 
 def _check_known(what: str, wanted: list[str] | None, known: Iterable[str]) -> None:
@@ -200,7 +198,7 @@ def _in_parallel(archives: list[Archive], num_workers: int, progress: tqdm):
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-    errors = [job.exception() for job in jobs if not job.cancelled() and job.exception()]
+    errors = [error for job in jobs if not job.cancelled() and (error := job.exception()) is not None]
     if errors:
         raise next((error for error in errors if not isinstance(error, _Stopped)), errors[0])
 

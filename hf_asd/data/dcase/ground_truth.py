@@ -146,7 +146,7 @@ def _from_tree(path: Path, year: int) -> dict:
             f"{path}: the names of its test clips do not contain their condition. Give the organizers' evaluator "
             "folder (ground_truth_data/, ground_truth_domain/) or eval_data_list_<year>.csv."
         )
-    rows = test.select_columns(["machine", "clip_id", "condition", "domain"])
+    rows = test.select_columns(["machine", "clip_id", "condition", "domain"]).to_list()
     return {
         (row["machine"], row["clip_id"].rsplit("/", 1)[-1] + ".wav"): {
             "condition": row["condition"],

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, overload
 
-import datasets
+import datasets.config
 import pyarrow as pa
 import soundfile
 from datasets import Dataset, DatasetDict, IterableDatasetDict
 from datasets.table import MemoryMappedTable
 
 from ...files import read_json, whole_file, write_json
-from ..schema import dataset_from_rows
+from ..schema import arrow_table, dataset_from_rows
 from .attributes import read_attributes
 from .names import make_clip_id, name_stem, parse_name, split_from_name
 from .years import DEFAULT_YEAR, YEARS, year_rules, years_of_machine
@@ -299,5 +299,5 @@ def _write_cache(cache: Path, splits: dict[str, Dataset]) -> None:
         schema = rows.features.arrow_schema
         with whole_file(cache / f"{split}.arrow") as partial:
             with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-                writer.write_table(rows.with_format("arrow")[:].cast(schema))
+                writer.write_table(arrow_table(rows).cast(schema))
     write_json(cache / "splits.json", list(splits))

@@ -1,11 +1,14 @@
 """Official scores of DCASE Task 2, as an `evaluate` module."""
 
+# evaluate downloads only modules that this file imports, so it also imports those that its modules need.
+# ruff: noqa: F401
+
 import datasets
 import evaluate
 
 from hf_asd.data.dcase.years import ACCEPTED_YEARS, DEFAULT_YEAR
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
-from hf_asd.metrics.functional import check  # noqa: F401, evaluate copies only what this file imports
+from hf_asd.metrics.functional import check
 from hf_asd.metrics.official_score import score_table
 
 
@@ -79,7 +82,7 @@ class DCASEScore(evaluate.Metric):
             ),
         )
 
-    def _compute(
+    def _compute(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         prediction_scores,
         references,

@@ -55,5 +55,5 @@ class PAUC(evaluate.Metric):
             ),
         )
 
-    def _compute(self, prediction_scores, references, max_fpr=0.1):
+    def _compute(self, prediction_scores, references, max_fpr=0.1):  # pyright: ignore[reportIncompatibleMethodOverride]
         return {"pauc": pauc(references, prediction_scores, max_fpr)}

@@ -20,7 +20,7 @@ from ..signals import (
 from .machine import Machine, Run
 
 
-# Level of a defect's blows relative to the sound bearing's noise in dB, from the mildest to the severest.
+# Level of the impacts of a defect relative to the noise of a normal bearing in dB, at lowest and highest severity.
 IMPACTS = {"outer_race": (-20, 2), "inner_race": (-20, 2), "ball": (-20, 2), "cage": (-24, -4), "dirt": (-18, 2)}
 
 
@@ -37,7 +37,7 @@ def bearing_sound(run: Run) -> np.ndarray:
     zone), `ball` (two impacts a spin, modulated by the cage): McFadden and Smith, "Model for the vibration produced by
     a single point defect in a rolling element bearing", J. Sound Vib. 96, 1984, with the slip of Antoni and Randall
     (2003); `cage` (rolling noise that swells with every turn of a broken cage), `dirt` (particles: impacts at random
-    moments), `dry` (loss of lubricant: more and rougher friction noise).
+    times), `dry` (loss of lubricant: more and rougher friction noise).
     """
     unit, rng, fault_rng, samples = run.unit, run.rng, run.fault_rng, run.samples
     balls, ratio = int(unit.integers(7, 13)), unit.uniform(0.18, 0.28)
@@ -51,7 +51,7 @@ def bearing_sound(run: Run) -> np.ndarray:
     shape = band_gain(samples, ((40, -16.0), (300, -4.0), (1000 * rate / 15, 0.0), (8000, -10.0)))
     rolling = shaped_noise(rng, samples, shape * (0.3 + np.abs(housing)) * color(rng, samples, 1.0))
     rolling *= np.exp(slow(rng, samples, 0.3, 0.12)) * (1 + 0.1 * periodic(turns, phased(unit, [0, -6])))
-    # Even a sound bearing ticks a little: every ball of a loaded bearing passes the load's direction.
+    # A normal bearing also ticks a little: every ball of a loaded bearing passes the direction of the load.
     moments = passages(turns, balls * cage, rng, slip=0.01)
     ticks = impulses(samples, moments, rng.lognormal(0, 0.6, len(moments)))
     drive = periodic(turns, drive_tones) + np.float32(0.6) * periodic(turns, whine)
@@ -60,19 +60,19 @@ def bearing_sound(run: Run) -> np.ndarray:
 
     sound = at_level(rolling, -2) + at_level(resonate(ticks, housing), -20 + rng.normal(0, 2))
     sound += at_level(drive, -5 + rng.normal(0, 1.5))
-    if run.fault in IMPACTS:
-        # A sharp blow holds more treble than rolling does.
+    if run.fault is not None and run.fault in IMPACTS:
+        # An impact contains more high frequencies than rolling noise.
         sharp = band_gain(samples, ((200, -18.0), (3000, 0.0)))
-        level = run.grade(run.fault, *IMPACTS[run.fault])
-        sound += at_level(resonate(_impacts(run, turns, balls, ratio), housing * sharp), level)
+        level = run.grade(run.fault, *IMPACTS[run.fault]) or 0.0
+        sound += at_level(resonate(_impacts(run, run.fault, turns, balls, ratio), housing * sharp), level)
     if (level := run.grade("dry", -16, 0)) is not None:
         friction = shaped_noise(fault_rng, samples, band_gain(samples, ((800, -24.0), (3000, 0.0), (8000, -3.0))))
         sound += at_level(friction * np.exp(slow(fault_rng, samples, 0.05, 0.5)), level)
     return sound * np.float32(rate / 15)
 
 
-def _impacts(run: Run, turns: np.ndarray, balls: int, ratio: float) -> np.ndarray:
-    """The blows of a defect, each as a force at its moment."""
+def _impacts(run: Run, fault: str, turns: np.ndarray, balls: int, ratio: float) -> np.ndarray:
+    """The impacts of a defect as forces over time."""
     rng, cage = run.fault_rng, (1 - ratio) / 2
     per_turn = {
         "outer_race": balls * cage,
@@ -80,10 +80,10 @@ def _impacts(run: Run, turns: np.ndarray, balls: int, ratio: float) -> np.ndarra
         "ball": (1 - ratio**2) / ratio,
         "cage": cage,
     }
-    if run.fault == "dirt":
+    if fault == "dirt":
         moments = sparse(rng, run.samples, rng.uniform(4, 15))
         return impulses(run.samples, moments, rng.lognormal(0, 1.0, len(moments)))
-    moments = passages(turns, per_turn[run.fault], rng, slip=0.05 if run.fault == "cage" else 0.01)
+    moments = passages(turns, per_turn[fault], rng, slip=0.05 if fault == "cage" else 0.01)
     angle = 2 * np.pi * np.interp(moments, np.arange(run.samples), turns)
     zone = {
         "outer_race": 1.0,
@@ -91,7 +91,7 @@ def _impacts(run: Run, turns: np.ndarray, balls: int, ratio: float) -> np.ndarra
         "ball": 1 + np.cos(cage * angle),
         "cage": 1.0,
     }
-    return impulses(run.samples, moments, rng.lognormal(0, 0.2, len(moments)) * zone[run.fault])
+    return impulses(run.samples, moments, rng.lognormal(0, 0.2, len(moments)) * zone[fault])
 
 
 BEARING = Machine(

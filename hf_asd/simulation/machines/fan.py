@@ -19,7 +19,7 @@ from ..signals import (
 from .machine import Machine, Run
 
 
-# Where the noise of the blades' boundary layers and wakes lies at 20 revolutions a second, after Brooks, Pope and
+# Spectrum of the noise of the blades' boundary layers and wakes at 20 revolutions per second, after Brooks, Pope and
 # Marcolini, "Airfoil self-noise and prediction", NASA RP 1218, 1989: a broad hump that moves up with speed.
 SELF_NOISE = ((20, -14.0), (100, -3.0), (400, 0.0), (1500, -5.0), (5000, -16.0), (8000, -24.0))
 STALL_NOISE = ((20, -10.0), (80, 0.0), (300, -6.0), (8000, -45.0))
@@ -37,7 +37,7 @@ def fan_sound(run: Run) -> np.ndarray:
     frequency.
 
     Faults: `imbalance` (a force that turns with the shaft, Jeffcott 1919, and modulates the clearance and with it the
-    noise), `blade_crack` (one blade that differs: the blade-pass tones get sidebands a shaft speed apart), `rub`
+    noise), `blade_crack` (one blade differs: the blade-pass tones get sidebands at the shaft frequency), `rub`
     (blade tips that touch the casing once a turn, Muszynska, "Rotor-to-stationary element rub-related vibration
     phenomena in rotating machinery", Shock Vib. Dig. 21, 1989), `stall` (cells of separated flow that turn at about
     half the shaft's speed, Emmons, Pearson and Grant, "Compressor surge and stall propagation", Trans. ASME 77, 1955),
@@ -64,7 +64,7 @@ def fan_sound(run: Run) -> np.ndarray:
         tones += at_level(periodic(turns, phased(fault_rng, [0, -8, -14])), level)
         swish += np.float32(10 ** ((level - 10) / 20)) * periodic(turns, phased(fault_rng, [0]))
     if (depth := run.grade("blade_crack", 0.2, 0.9)) is not None:
-        # Once a turn one blade sounds differently: a pulse as wide as a blade.
+        # One blade sounds different: a pulse per turn, as wide as a blade.
         width = np.exp(-0.5 * (np.arange(3 * blades) / blades) ** 2)
         pulse = periodic(turns, width * np.exp(-2j * np.pi * fault_rng.random() * np.arange(3 * blades)))
         pulse = np.float32(depth) * pulse / np.abs(pulse).max()

@@ -1,4 +1,4 @@
-"""What every machine of the factory is made of."""
+"""The common parts of all simulated machines."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ import numpy as np
 @dataclass(frozen=True)
 class Run:
     """
-    One machine running for the length of one clip.
+    One run of a machine, for the duration of one clip.
 
     Args:
-        samples (`int`): length of the sound, with its lead-in.
+        samples (`int`): length of the sound with its lead-in.
         attributes (`dict[str, str]`): the attributes of this run, as published.
-        unit (`np.random.Generator`): seeded by machine and unit: constants of the unit's build are drawn from it, in
-            the same order for every run.
-        rng (`np.random.Generator`): chance of this run while healthy. fault_rng (`np.random.Generator`): chance of the
-        fault, apart, so that the same run can be had with and without. fault (`str`, *optional*): one of the machine's
-        faults; `None` for a healthy machine. severity (`float`, *optional*, defaults to 0.0): from 0 (about to begin)
-        to 1 (severe).
+        unit (`np.random.Generator`): seeded by machine and unit; the constants of a unit are drawn from it, in the
+            same order for every run.
+        rng (`np.random.Generator`): random generator of the normal sound.
+        fault_rng (`np.random.Generator`): separate random generator of the fault, so that the same run can be
+            simulated with and without it.
+        fault (`str`, *optional*): one of the machine's faults; `None` for a normal run.
+        severity (`float`, *optional*, defaults to 0.0): from 0 (about to begin) to 1 (severe).
     """
 
     samples: int
@@ -41,12 +42,12 @@ class Machine:
     A type of machine.
 
     Args:
-        name (`str`): its folder.
-        source (`dict[str, tuple[str, ...]]`), target (`dict[str, tuple[str, ...]]`): by attribute the values that
-            occur in the two domains; every combination occurs. The attributes `unit` and `mic` tell which unit of
-            the machine and which microphone position was recorded.
-        faults (`tuple[str, ...]`): what breaks.
-        sound (`Callable[[Run], np.ndarray]`): the sound at the machine of one run, `(samples,)`, float32.
+        name (`str`): name of the machine and its folder.
+        source (`dict[str, tuple[str, ...]]`), target (`dict[str, tuple[str, ...]]`): attribute -> values that occur in
+            the domain, in every combination. The attributes `unit` and `mic` are the unit of the machine and the
+            position of the microphone.
+        faults (`tuple[str, ...]`): the faults of this machine.
+        sound (`Callable[[Run], np.ndarray]`): from a run to the sound at the machine, `(samples,)`, float32.
     """
 
     name: str

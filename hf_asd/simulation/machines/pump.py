@@ -23,7 +23,7 @@ from .machine import Machine, Run
 
 def pump_sound(run: Run) -> np.ndarray:
     """
-    Vane-pass tones, flow noise in the volute and pipes, a motor, a little cavitation.
+    Vane-pass tones, flow noise in the volute and pipes, a motor, some cavitation.
 
     After Brennen, "Hydrodynamics of Pumps" (1994): vanes that pass the cutwater give tones at multiples of vanes times
     speed, stronger the further the flow is from the design point (here the load, in percent); the flow's noise grows

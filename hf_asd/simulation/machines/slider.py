@@ -1,4 +1,4 @@
-"""A slide rail: a carriage on linear ball bearings, driven to and fro by a ball screw."""
+"""A slide rail: a carriage on linear ball bearings, driven back and forth by a ball screw."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ STROKE, LEAD, BALL_PITCH = 0.30, 0.010, 0.0065  # meters: travel, screw lead, di
 
 def slider_sound(run: Run) -> np.ndarray:
     """
-    Strokes to and fro: a motor and screw whose pitch follows the speed, balls that run in and out of the loaded zone,
+    Strokes back and forth: motor and screw tones that follow the speed, balls that run in and out of the loaded zone,
     rolling noise, a knock at every reversal.
 
     After Ohta and Hayashi, "Vibration of linear guideway type recirculating linear ball bearings" (J. Sound Vib. 235,
@@ -59,7 +59,7 @@ def slider_sound(run: Run) -> np.ndarray:
     signed = along((knots * forward).astype(np.float32), samples)
     speed *= 1 + slow(rng, samples, 0.2, 0.004)
     travel = np.cumsum(speed, dtype=np.float64) / RATE
-    # Between two marks of zero speed the carriage is at rest or turns round.
+    # Between two samples of zero speed the carriage is at rest or reverses.
     place = np.cumsum(signed, dtype=np.float64) / RATE
     place -= place.min()
     share = speed / np.float32(velocity)

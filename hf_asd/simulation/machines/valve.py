@@ -20,7 +20,7 @@ from ..signals import (
 from .machine import Machine, Run
 
 
-# Period of a pattern in seconds and the shares of it in which the valve is open.
+# Period of a pattern in seconds, and the fractions of the period between which the valve is open.
 PATTERNS = {
     "00": (1.6, ((0.0, 0.45),)),
     "01": (2.4, ((0.0, 0.2), (0.4, 0.6))),
@@ -110,7 +110,7 @@ def valve_sound(run: Run) -> np.ndarray:
 
 
 def _whistle(rng: np.random.Generator, samples: int, hertz: float) -> np.ndarray:
-    """An unsteady tone of a jet over an edge."""
+    """The unsteady tone of a jet at an edge."""
     wobble = 1 + slow(rng, samples, 0.1, 0.01) + slow(rng, samples, 1.0, 0.02)
     return periodic(np.cumsum(wobble, dtype=np.float64) * (1.3 * hertz / RATE), phased(rng, [0, -14]))
 

@@ -54,7 +54,7 @@ def test_faults_of_an_evaluator_are_named(tmp_path):
     with pytest.raises(ValueError, match="line 1: .*accepted is <file name>,<0 or 1>"):
         load_ground_truth(folder)
     table.unlink()
-    with pytest.raises(FileNotFoundError, match="there is no such file, it belongs to the ground truth"):
+    with pytest.raises(FileNotFoundError, match="there is no such file; the ground truth needs it"):
         load_ground_truth(folder)
     with pytest.raises(FileNotFoundError, match="there is no such file or folder"):
         load_ground_truth(tmp_path / "nowhere")

@@ -1,0 +1,25 @@
+"""The rows of one machine in a report."""
+
+from dataclasses import dataclass, field
+
+from ..detection.explanation.normal_profile import NormalProfile
+
+
+@dataclass(frozen=True)
+class MachineRows:
+    """
+    The content of a report that belongs to one machine; see [`~hf_asd.reporting.report.ReportContent`].
+
+    Args:
+        name (`str`): the machine.
+        train, test (`list[dict]`): plain rows; those of `test` are sorted by score, the highest first.
+        threshold, leave_one_out, profile, clusters: as for the report, of this machine.
+    """
+
+    name: str
+    train: list[dict]
+    test: list[dict]
+    threshold: float | None = None
+    leave_one_out: dict[str, float] = field(default_factory=dict)
+    profile: NormalProfile | None = None
+    clusters: dict | None = None
