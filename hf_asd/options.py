@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
@@ -59,6 +60,7 @@ def accepted(annotation: Any, metadata: Mapping[str, Any] = types.MappingProxyTy
     found += ["true", "false"] if bool in kinds else []
     found += [str(word) for word in choices(annotation) or ()]
     found += ["text"] if str in kinds else []
+    found += ["a path"] if Path in kinds else []
     if is_sequence(annotation):
         found.append("a list of these" if choices(annotation) else "a list")
     found += ["options by name"] if any(kind is dict or get_origin(kind) is dict for kind in kinds) else []

@@ -122,13 +122,12 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
 def assign_clusters(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: training clips with embeddings.
-    Out: `train.parquet`, with pseudo-attributes where attributes are hidden; `clusters.csv`, in which clusters can be
-    named; `clusters.json`, what the report shows about them.
+    Out: `train.parquet`, with pseudo-attributes where attributes are hidden, and `clusters.csv`, in which clusters can
+    be named.
     """
     rows = assign_pseudo_attributes(read_table(folders["embed"] / "train.parquet"), recipe.cluster)
     write_table(rows, folder / "train.parquet")
     write_names(describe_clusters(rows, recipe.cluster), folder / "clusters.csv")
-    write_json(folder / "clusters.json", cluster_report(rows, recipe.cluster))
 
 
 def finetune_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
@@ -189,15 +188,12 @@ def evaluate_scored(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> N
     the clusters; empty where nothing can be measured.
     """
     options = {"resamples": recipe.evaluate.resamples, "confidence": recipe.evaluate.confidence}
-    result, scored = {}, folders["score"]
-    rows, year = _labeled(recipe, scored / "test.parquet")
-    if rows is not None:
-        result = evaluate_scores(rows, year, **options)
-        result["baselines"] = {}
-        for name in BASELINES if recipe.score.baselines else ():
-            labeled, _ = _labeled(recipe, scored / name / "test.parquet")
-            assert labeled is not None  # the same clips
-            result["baselines"][name] = evaluate_scores(labeled, year, **options)
+    names = BASELINES if recipe.score.baselines else ()
+    result, labeled = {}, _labeled(recipe, folders["score"] / "test.parquet")
+    if labeled is not None:
+        result = evaluate_scores(*labeled, **options)
+        baselines = {name: _labeled(recipe, folders["score"] / name / "test.parquet") for name in names}
+        result["baselines"] = {name: evaluate_scores(*rows, **options) for name, rows in baselines.items() if rows}
     truth_file = recipe.evaluate.attributes_file
     if truth_file is not None or (recipe.factory is not None and recipe.factory.hidden):
         truth = load_attribute_truth(truth_file or folders["data"] / "factory" / "ground_truth")
@@ -206,13 +202,12 @@ def evaluate_scored(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> N
     write_json(folder / "evaluation.json", result)
 
 
-def _labeled(recipe: Recipe, table: Path) -> tuple[Dataset | None, int]:
+def _labeled(recipe: Recipe, table: Path) -> tuple[Dataset, int] | None:
     """The scored clips on which something can be measured, if there are any, and the year that defines the score."""
-    default_year = 2025
     if not table.is_file():
-        return None, default_year
+        return None
     rows, allowed = labeled_subset(read_table(table))
-    return (rows if len(rows) else None), recipe.data.year or allowed
+    return (rows, recipe.data.year or allowed) if len(rows) else None
 
 
 def write_results(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
@@ -222,7 +217,7 @@ def write_results(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> Non
     """
     detector_folder, scored = folders["fit"] / "detector", folders["score"] / "test.parquet"
     detector = AnomalyDetector.from_pretrained(detector_folder)
-    rows, year = _labeled(recipe, scored)
+    labeled = _labeled(recipe, scored)
     evaluation = read_json(folders["evaluate"] / "evaluation.json")
     baselines = evaluation.get("baselines", {})
     write_report(
@@ -231,19 +226,19 @@ def write_results(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> Non
             title=recipe.report.title,
             train=read_table(folders["fit"] / "train.parquet"),
             test=read_table(scored) if scored.is_file() else None,
-            evaluation=None if rows is None else evaluation,
+            evaluation=None if labeled is None else evaluation,
             skipped=read_json(folders["data"] / "skipped.json"),
             thresholds={machine: bank.threshold for machine, bank in detector.machines.items()},
             leave_one_out={machine: bank.leave_one_out_scores() for machine, bank in detector.machines.items()},
             baselines=baselines,
-            clusters=read_json(folders["cluster"] / "clusters.json"),
+            clusters=cluster_report(read_table(folders["cluster"] / "train.parquet"), recipe.cluster),
             profiles=detector.profiles,
             channel=recipe.data.channel,
         ),
     )
-    if rows is not None:
+    if labeled is not None:
         options = {"resamples": recipe.evaluate.resamples, "confidence": recipe.evaluate.confidence}
-        record_evaluation(detector_folder, rows, year, **options, baselines=baselines)
+        record_evaluation(detector_folder, *labeled, **options, baselines=baselines)
     record_recipe(detector_folder, asdict(recipe))
     record_compute(detector_folder, _compute(folders))
     render_model_card(detector_folder)
@@ -284,7 +279,7 @@ STAGES: dict[StageName, Stage] = {
     "data": Stage(load_data, ("audio", "data", "simulation")),
     "pretrain": Stage(pretrain_encoder, (*_ENCODER, "training"), ("data",), is_distributed=True),
     "embed": Stage(embed_clips, _ENCODER, ("data", "pretrain"), is_distributed=True),
-    "cluster": Stage(assign_clusters, ("clustering", "data", "reporting"), ("embed",)),
+    "cluster": Stage(assign_clusters, ("clustering", "data"), ("embed",)),
     "finetune": Stage(finetune_encoder, (*_ENCODER, "training"), ("pretrain", "cluster"), is_distributed=True),
     "fit": Stage(fit_detector, _DETECTOR, ("cluster", "finetune"), is_distributed=True),
     "score": Stage(score_clips, (*_DETECTOR, "evaluation", "metrics"), ("data", "fit"), is_distributed=True),

@@ -20,7 +20,9 @@ def summary(folders: dict[str, Path]) -> str:
     machines = {machine for table in folders["data"].glob("*.parquet") for machine in read_table(table)["machine"]}
     unmeasured = ", ".join(sorted(machines - set(result.get("machines", {}))))
     if unmeasured:
-        lines.append(f"not measured, because normal or anomalous test recordings with labels are missing: {unmeasured}")
+        lines.append(
+            f"not measured, because normal or anomalous test recordings with labels are missing: {unmeasured}"
+        )
     lines += _clusters(result.get("clusters", {}))
     if "report" in folders:
         lines += ["", f"detector: {folders['fit'] / 'detector'}", f"report:   {folders['report'] / 'report.html'}"]

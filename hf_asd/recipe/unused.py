@@ -69,9 +69,7 @@ RULES: dict[type, tuple[UsedWith, ...]] = {
             ("num_centers",),
             lambda c: c.loss in ("subcenter_arcface", "subcluster_adacos", "adaproj"),
         ),
-        UsedWith(
-            "early_stopping_patience above 0", ("validation_fraction",), lambda c: c.early_stopping_patience > 0
-        ),
+        UsedWith("early_stopping_patience above 0", ("validation_fraction",), lambda c: c.early_stopping_patience > 0),
         UsedWith("max_steps left out, which overrides it", ("epochs",), lambda c: c.max_steps <= 0),
         UsedWith(
             "num_trainable_layers other than 0 (0 trains the head alone, on features of the unchanged clips)",
