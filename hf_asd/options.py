@@ -42,8 +42,8 @@ def option(
 
 def choices(annotation: Any) -> tuple | None:
     """
-    The accepted words of a type: of a `Literal`, also inside `None | ...`, `list[...]` or `tuple[...]`; `None` for types
-    without any.
+    The accepted words of a type: of a `Literal`, also inside `None | ...`, `list[...]` or `tuple[...]`; `None` for
+    types without any.
     """
     if get_origin(annotation) is Literal:
         return get_args(annotation)
@@ -164,6 +164,16 @@ def check_options(config: Any) -> None:
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
         check_option(field.name, getattr(config, field.name), hints[field.name], field.metadata)
+
+
+def check_word(name: str, value: Any, annotation: Any) -> None:
+    """
+    Checks one argument against the words of a `Literal`.
+
+    Raises:
+        ValueError: names the argument, its value, what is accepted and the nearest word.
+    """
+    _check_words(name, value, annotation, {})
 
 
 def nearest(word: Any, words: Iterable[Any]) -> str:

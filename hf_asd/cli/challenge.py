@@ -25,14 +25,14 @@ def add_commands(commands) -> None:
         "--truth",
         Path,
         "the ground truth: for submission files those of the organizers or a labeled tree, for a detector a "
-        "folder of own recordings with test/normal and test/anomaly. The result for a detector is written to its folder "
-        "and its card",
+        "folder of own recordings with test/normal and test/anomaly. The result for a detector is written to its "
+        "folder and its card",
     )
     add_flag(
         command,
         "--year",
         int | None,
-        "challenge year that defines the score, 2020 to 2026; none: 2025, or for a detector 2020 where domains are unknown",
+        "challenge year that defines the score, 2020 to 2026; none: 2025, for a detector 2020 if domains are unknown",
         None,
     )
     _add_resamples(command)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..audio.reading import OnBadAudio
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import DetectorConfig, MonitorConfig
-from ..recipe.config import OnBadAudio
 from .columns import FILE, table_lines, write_rows_as_csv, write_rows_as_json
 from .flags import add_flag, add_options, build_config, flag_names, not_a_recipe
 
@@ -36,8 +36,8 @@ def add_commands(commands) -> None:
         command,
         "--encoder",
         str | None,
-        "Hub id or folder of a pretrained encoder; auto: with 30 normal recordings or more the encoder of the package, "
-        "beside spectral statistics, else spectral statistics alone; none: spectral statistics alone",
+        "Hub id or folder of a pretrained encoder; auto: with 30 normal recordings or more the encoder of the "
+        "package, beside spectral statistics, else spectral statistics alone; none: spectral statistics alone",
         "auto",
     )
     add_flag(command, "--machine", str | None, "name of the machine; none: the folder's name", None)
@@ -136,7 +136,7 @@ def _fit(
     train, skipped = detector.fit_recordings(
         dataset["train"],
         on_bad_audio=args.on_bad_audio,
-        visit=lambda row, clip: store.add(clip_ids[row], clip),
+        visit=lambda row, clip: store.add(clip_ids[row], clip.samples),
     )
     return detector, train, skipped
 
@@ -147,15 +147,12 @@ def _score_test(
     """Test recordings with scores, if there are any, and a message for each that was left out."""
     if not len(dataset.get("test", ())):
         return _Scored(), []
-    from .labeled import with_known_machines
-
-    test = with_known_machines(dataset["test"], detector)
-    clip_ids = test["clip_id"][:]
+    clip_ids = dataset["test"]["clip_id"][:]
     rows, skipped = detector.score_recordings(
-        test,
+        dataset["test"],
         check_input=False,  # an evaluation needs a decision about every recording
         on_bad_audio=args.on_bad_audio,
-        visit=lambda row, clip: store.add(clip_ids[row], clip),
+        visit=lambda row, clip: store.add(clip_ids[row], clip.samples),
     )
     return _Scored(rows if len(rows) else None), skipped
 
@@ -196,8 +193,8 @@ def _write_report(
     facts = {"Embedding": args.encoder if is_named else detector.embedding_description}
     for machine, bank in detector.machines.items():
         facts[f"Threshold of {machine}"] = (
-            f"{bank.threshold:.4g}, for at most {100 * bank.false_alarm_rate:.3g} % false alarms among recordings made "
-            "like these"
+            f"{bank.threshold:.4g}, for at most {100 * bank.false_alarm_rate:.3g} % false alarms among recordings "
+            "made like these"
         )
     return write_report(
         folder / "report.html",

@@ -25,8 +25,8 @@ def add_commands(commands) -> None:
         command,
         "--test",
         Path | None,
-        "scored test clips to measure what it costs: a recipe's score-*/test.parquet, or a folder of own recordings with "
-        "test/normal and test/anomaly",
+        "scored test clips to measure what it costs: a recipe's score-*/test.parquet, or a folder of own recordings "
+        "with test/normal and test/anomaly",
         None,
     )
     add_flag(

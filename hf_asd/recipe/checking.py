@@ -1,4 +1,4 @@
-"""Checks a recipe against what it names, before the first stage: files, training arguments, and the encoder's config."""
+"""Checks a recipe against what it names before the first stage: files, training arguments, the encoder's config."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +79,7 @@ def _encoder_config(recipe: Recipe) -> "PreTrainedConfig":
         config = AutoConfig.from_pretrained(recipe.pretrain.encoder)
         if config.model_type != "eat":
             raise ValueError(
-                f"pretrain.encoder is {recipe.pretrain.encoder}, of type {config.model_type}; accepted are EAT encoders."
+                f"pretrain.encoder is {recipe.pretrain.encoder}, a {config.model_type}; accepted are EAT encoders."
             )
         return config
     if "projection_size" in recipe.pretrain.model:
@@ -135,7 +135,7 @@ def _check_embedding_size(recipe: Recipe, encoder: "PreTrainedConfig") -> None:
         )
     if compared % recipe.fit.num_bands:
         raise ValueError(
-            f"fit.num_bands is {recipe.fit.num_bands}, which does not divide the {compared} dimensions of the embedding."
+            f"fit.num_bands is {recipe.fit.num_bands}, which does not divide the {compared} embedding dimensions."
         )
 
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from ..audio.channels import Channel
+from ..audio.reading import OnBadAudio
 from ..clustering.config import ClusteringConfig
+from ..data.dcase.years import YEARS
 from ..detection.config import DetectorConfig
 from ..models.choices import PoolingName
 from ..options import check_options, option
@@ -15,7 +17,6 @@ from ..training.config import FinetuneConfig, PretrainConfig
 # In the order in which they run; each is a function in `stages.py`.
 StageName = Literal["data", "pretrain", "embed", "cluster", "finetune", "fit", "score", "evaluate", "report"]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
-OnBadAudio = Literal["error", "skip"]
 # Options of `fit` that are for encoders without fine-tuning.
 NOT_FINETUNED = {
     "pooling": "the encoder is pooled as it was fine-tuned; set finetune.pooling",
@@ -41,6 +42,8 @@ class DataConfig:
 
     def __post_init__(self):
         check_options(self)
+        if self.year is not None and self.year not in YEARS:
+            raise ValueError(f"year is {self.year}; accepted are {', '.join(map(str, YEARS))}, none.")
 
 
 @dataclass
@@ -50,7 +53,7 @@ class EmbedConfig:
     pooling: PoolingName = option("mean", "how tokens become one embedding")
     layer: int | Literal["mean"] | None = option(
         None,
-        "transformer layer that is pooled, from 1, or from -1 backwards, or the mean of all; none: the encoder's output",
+        "transformer layer that is pooled, from 1, or from -1 backwards, or the mean of all; none: the last output",
     )
 
     def __post_init__(self):
@@ -74,8 +77,8 @@ class EvaluateConfig:
     confidence: float = option(0.95, "confidence level of the interval", above=0, below=1)
     attributes_file: str | None = option(
         None,
-        "table or folder with the true attributes of hidden machines, which clusters are compared with; none: those of "
-        "the factory, if there is one",
+        "table or folder with the true attributes of hidden machines, which clusters are compared with; none: those "
+        "of the factory, if there is one",
     )
 
     def __post_init__(self):
@@ -99,8 +102,8 @@ class Recipe:
         seed (`int`, *optional*, defaults to 0): random seed of pre-training and fine-tuning, where their sections give
             none. The factory has its own seed, so that another seed trains on the same machines.
         attributes_file (`str`, *optional*): true attributes of training clips whose attributes are hidden, a table or
-            a folder of tables as for [`~hf_asd.data.dcase.loading.load_attribute_truth`]: training uses them as if they
-            had been published, and those clips get no pseudo-attributes.
+            a folder of tables as for [`~hf_asd.data.dcase.loading.load_attribute_truth`]: training uses them as if
+            they had been published, and those clips get no pseudo-attributes.
         data, factory, pretrain, embed, cluster, finetune, fit, score, evaluate, report: the sections; `factory` is
             `None` where the recordings come from `data.path`.
 

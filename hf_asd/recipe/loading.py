@@ -77,7 +77,8 @@ def build(config_class: type[Config], values: dict, where: str = "") -> Config:
     try:
         config = config_class(**built)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}" if where else str(error)) from error
+        names_option = str(error).split()[0] in known
+        raise ValueError(f"{where}{'.' if names_option else ': '}{error}" if where else str(error)) from error
     given = [name for name, value in values.items() if not is_none(value)]
     check_used(config, given, lambda name: _dotted(where, name))
     return config

@@ -22,7 +22,8 @@ from ..data.schema import attribute_label, read_table, reveal_attributes, write_
 from ..detection.config import DetectorConfig
 from ..detection.detector import AnomalyDetector
 from ..distributed import partial_state
-from ..embedding import TransformerEncoder, embed
+from ..embedding.embed import embed
+from ..embedding.transformer import TransformerEncoder
 from ..evaluation.scores import evaluate_scores, labeled_subset, write_submission
 from ..files import read_json, write_json
 from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
@@ -156,8 +157,8 @@ def fit_detector(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None
 def score_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: test clips and the detector.
-    Out: `test.parquet`, the test clips with scores and decisions; `submission/` for a challenge year; a folder for each
-    baseline with its own `test.parquet`. Nothing where there are no test clips.
+    Out: `test.parquet`, the test clips with scores and decisions; `submission/` for a challenge year; a folder for
+    each baseline with its own `test.parquet`. Nothing where there are no test clips.
     """
     if not (folders["data"] / "test.parquet").is_file():
         return  # a folder of own recordings may hold only normal ones
@@ -184,8 +185,8 @@ def score_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
 def evaluate_scored(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: scored test clips, those of baselines included, and clusters.
-    Out: `evaluation.json` with official scores, those of baselines, and, where true attributes are known, the quality of
-    the clusters; empty where nothing can be measured.
+    Out: `evaluation.json` with official scores, those of baselines, and, where true attributes are known, the quality
+    of the clusters; empty where nothing can be measured.
     """
     options = {"resamples": recipe.evaluate.resamples, "confidence": recipe.evaluate.confidence}
     names = BASELINES if recipe.score.baselines else ()
