@@ -4,15 +4,16 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from .flags import add_flag, not_a_recipe
+from ..data.dcase.years import ACCEPTED_YEARS, DEFAULT_YEAR, YEAR_WITHOUT_DOMAINS, PartName
+from .flags import add_flag, add_year, not_a_recipe
 
 
 def add_commands(commands) -> None:
     """Adds the parsers of these commands."""
     command = commands.add_parser("download", help="download a year of DCASE Task 2 from Zenodo")
-    command.add_argument("year", type=int, help="2020 to 2026")
+    command.add_argument("year", type=int, help=f"challenge year, {ACCEPTED_YEARS}")
     add_flag(command, "--output", Path, "folder to download to; gets a folder for the year", Path("data"))
-    add_flag(command, "--parts", list[Literal["dev", "train", "eval"]] | None, "only these parts; none: all", None)
+    add_flag(command, "--parts", list[PartName] | None, "only these parts; none: all", None)
     add_flag(command, "--machines", list[str] | None, "only these machines; none: all", None)
     add_flag(command, "--num-workers", int, "archives downloaded at the same time", 4, at_least=1)
     add_flag(command, "--endpoint", str | None, "a mirror of Zenodo; none: ZENODO_ENDPOINT if set, else Zenodo", None)
@@ -28,13 +29,8 @@ def add_commands(commands) -> None:
         "folder of own recordings with test/normal and test/anomaly. The result for a detector is written to its "
         "folder and its card",
     )
-    add_flag(
-        command,
-        "--year",
-        int | None,
-        "challenge year that defines the score, 2020 to 2026; none: 2025, for a detector 2020 if domains are unknown",
-        None,
-    )
+    text = f"{DEFAULT_YEAR}, or for a detector {YEAR_WITHOUT_DOMAINS} if the recordings have no domains"
+    add_year(command, if_none=text)
     _add_resamples(command)
     command.set_defaults(run=evaluate)
 
@@ -42,7 +38,7 @@ def add_commands(commands) -> None:
     command.add_argument("a", type=Path, help="submission files of the first system")
     command.add_argument("b", type=Path, help="submission files of the second system")
     add_flag(command, "--truth", Path, "the ground truth: the organizers' files or a labeled tree")
-    add_flag(command, "--year", int, "challenge year that defines the score, 2020 to 2026", 2025)
+    add_year(command)
     _add_resamples(command)
     command.set_defaults(run=compare)
 
@@ -76,12 +72,12 @@ def download(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Official scores of a folder of submission files or of a detector."""
     from ..evaluation.scores import evaluate_submission, format_table
-    from ..hub.transfer import MANIFEST
+    from ..hub.manifest import MANIFEST
 
     if (args.folder / MANIFEST).is_file():
         result = _evaluate_detector(args)
     else:
-        result = evaluate_submission(args.folder, args.truth, args.year or 2025, resamples=args.resamples)
+        result = evaluate_submission(args.folder, args.truth, args.year or DEFAULT_YEAR, resamples=args.resamples)
     print(format_table(result))
 
 

@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from ..data.dcase.years import DEFAULT_YEAR, YEARS
 from ..options import accepted, default_text, is_none, is_sequence, option, parse_option
 from ..recipe.unused import check_used
 
@@ -53,6 +54,19 @@ def add_flag(
     field = option(default, help, **bounds)
     field.name = name.removeprefix("--").replace("-", "_")
     _add(command, field, annotation, default)
+
+
+def add_year(command: argparse.ArgumentParser, if_none: str | None = None) -> None:
+    """
+    Adds `--year`.
+
+    Args:
+        command (`argparse.ArgumentParser`): gets the flag.
+        if_none (`str`, *optional*): which year is used by default, in words; by default the default year.
+    """
+    annotation, default = (int, DEFAULT_YEAR) if if_none is None else (int | None, None)
+    text = "challenge year that defines the score" + ("" if if_none is None else f"; none: {if_none}")
+    add_flag(command, "--year", annotation, text, default, at_least=min(YEARS), at_most=max(YEARS))
 
 
 def add_options(command: argparse.ArgumentParser, config_class: type, only: tuple[str, ...] | None = None) -> None:

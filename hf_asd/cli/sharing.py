@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Literal
 
-from .flags import add_flag
+from ..data.dcase.years import DEFAULT_YEAR, YEAR_WITHOUT_DOMAINS
+from .flags import add_flag, add_year
 
 
 def add_commands(commands) -> None:
@@ -29,14 +30,8 @@ def add_commands(commands) -> None:
         "with test/normal and test/anomaly",
         None,
     )
-    add_flag(
-        command,
-        "--year",
-        int | None,
-        "challenge year that defines the score measured with --test; none: 2025, or 2020 for own recordings whose "
-        "domains are unknown",
-        None,
-    )
+    text = f"{DEFAULT_YEAR}, or {YEAR_WITHOUT_DOMAINS} for own recordings without domains; only with --test"
+    add_year(command, if_none=text)
     command.set_defaults(run=compact)
 
     command = commands.add_parser("push", help="publish a detector on the Hub")
@@ -69,7 +64,7 @@ def compact(args: argparse.Namespace) -> None:
     from ..hub.transfer import resolve_detector
     from .labeled import labeled_recordings
 
-    folder, test, year = resolve_detector(args.detector), None, args.year or 2025
+    folder, test, year = resolve_detector(args.detector), None, args.year or DEFAULT_YEAR
     if args.test is not None and args.test.is_dir():
         test, allowed = labeled_recordings(args.test, AnomalyDetector.from_pretrained(folder))
         year = args.year or allowed

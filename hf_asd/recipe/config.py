@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from ..audio.channels import Channel
 from ..audio.reading import OnBadAudio
 from ..clustering.config import ClusteringConfig
-from ..data.dcase.years import YEARS
+from ..data.dcase.years import DEFAULT_YEAR, YEARS
 from ..detection.config import DetectorConfig
 from ..models.choices import PoolingName
 from ..options import check_options, option
@@ -32,7 +32,10 @@ class DataConfig:
 
     path: str | None = option(None, "folder of a DCASE year or of own recordings; not used with a factory section")
     year: int | None = option(
-        2025, "challenge year: layout of the folder and official score; none: a folder of own recordings"
+        DEFAULT_YEAR,
+        "challenge year: layout of the folder and official score; none: a folder of own recordings",
+        at_least=min(YEARS),
+        at_most=max(YEARS),
     )
     machines: list[str] | None = option(
         None, "only these machines, for instance one machine for an encoder of its own; none: all"
@@ -42,8 +45,6 @@ class DataConfig:
 
     def __post_init__(self):
         check_options(self)
-        if self.year is not None and self.year not in YEARS:
-            raise ValueError(f"year is {self.year}; accepted are {', '.join(map(str, YEARS))}, none.")
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Recipe:
         seed (`int`, *optional*, defaults to 0): random seed of pre-training and fine-tuning, where their sections give
             none. The factory has its own seed, so that another seed trains on the same machines.
         attributes_file (`str`, *optional*): true attributes of training clips whose attributes are hidden, a table or
-            a folder of tables as for [`~hf_asd.data.dcase.loading.load_attribute_truth`]: training uses them as if
+            a folder of tables as for [`~hf_asd.data.dcase.attributes.load_attribute_truth`]: training uses them as if
             they had been published, and those clips get no pseudo-attributes.
         data, factory, pretrain, embed, cluster, finetune, fit, score, evaluate, report: the sections; `factory` is
             `None` where the recordings come from `data.path`.

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from ..data.dcase.loading import load_attribute_truth
+from ..data.dcase.attributes import load_attribute_truth
 from ..distributed import broadcast, hardware, partial_state
 from ..files import write_json
 from .checking import check_recipe

@@ -16,7 +16,8 @@ from ..clustering.pseudo_attributes import assign_pseudo_attributes
 from ..clustering.quality import cluster_quality
 from ..clustering.summary import describe_clusters
 from ..data.checking import drop_bad_audio
-from ..data.dcase.loading import load_attribute_truth, load_dcase
+from ..data.dcase.attributes import load_attribute_truth
+from ..data.dcase.loading import load_dcase
 from ..data.folder import load_folder
 from ..data.schema import attribute_label, read_table, reveal_attributes, write_table
 from ..detection.config import DetectorConfig
@@ -24,7 +25,8 @@ from ..detection.detector import AnomalyDetector
 from ..distributed import partial_state
 from ..embedding.embed import embed
 from ..embedding.transformer import TransformerEncoder
-from ..evaluation.scores import evaluate_scores, labeled_subset, write_submission
+from ..evaluation.scores import evaluate_scores, labeled_subset
+from ..evaluation.submission import write_submission
 from ..files import read_json, write_json
 from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
 from ..reporting.clusters import cluster_report

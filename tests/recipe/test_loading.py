@@ -119,7 +119,7 @@ def test_a_wrong_word_is_refused_with_what_is_accepted_and_the_nearest_word(tmp_
             r"pretrain.datasets\[0\].weight is 0.0; accepted are numbers above 0",
         ),
         ("factory: {}\ndata: {year: none}", [], "data.year is none, which is for own recordings"),
-        ("data: {path: x, year: 1999}", [], "data.year is 1999; accepted are 2020, 2021"),
+        ("data: {path: x, year: 1999}", [], "data.year is 1999; accepted are whole numbers from 2020 to 2026, none"),
     ],
 )
 def test_what_is_not_accepted_is_named(tmp_path, text, overrides, message):

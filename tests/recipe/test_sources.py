@@ -2,7 +2,7 @@
 
 import ast
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
@@ -14,39 +14,47 @@ from hf_asd.recipe.stages import STAGES
 
 
 # They decide nothing about a result: they write files, check options, register models, log in to the Hub.
-UNCOUNTED = ("files", "options", "registration", "hub", "recipe")
+UNCOUNTED = ("__init__", "files", "options", "registration", "hub", "recipe")
 
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """A copy of the package whose files are hashed, and stages that do nothing but note that they ran."""
+    """A copy of the package, whose files are hashed."""
     copy = tmp_path / "hf_asd"
     shutil.copytree(sources.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(sources, "PACKAGE", copy)
     return copy
 
 
+def do_nothing(recipe, folder, folders):
+    """Instead of a stage."""
+
+
 @pytest.fixture
-def ran(tmp_path, monkeypatch):
-    (tmp_path / "recipe.yaml").write_text("factory: {}\npretrain: {model: {hidden_size: 768}}\n")
+def run(tmp_path, monkeypatch, caplog):
+    """Runs a recipe whose stages do nothing; returns what is said about each stage: started or reused."""
+    (tmp_path / "recipe.yaml").write_text("factory: {}\n")
+    for name, stage in STAGES.items():
+        monkeypatch.setitem(STAGES, name, replace(stage, run=do_nothing))
 
     def run(*overrides):
-        names = []
-        for name, stage in STAGES.items():
-            note = lambda recipe, folder, folders, name=name: names.append(name)  # noqa: E731
-            stub = stages.Stage(note, stage.sources, stage.upstream, stage.is_distributed)
-            monkeypatch.setitem(stages.STAGES, name, stub)
-        run_recipe(load_recipe(tmp_path, ["--output_dir", str(tmp_path / "runs"), *overrides]))
-        return names
+        caplog.clear()
+        with caplog.at_level("INFO", "hf_asd"):
+            run_recipe(load_recipe(tmp_path, ["--output_dir", str(tmp_path / "runs"), *overrides]))
+        said = dict(message.split(": ") for message in caplog.messages)
+        assert all(f"({tmp_path / 'runs' / name}-" in said[name] for name in STAGE_NAMES)
+        return {name: words.split()[0] for name, words in said.items()}
 
     return run
 
 
-def test_edited_code_runs_the_stages_that_use_it_again(source, ran, caplog):
-    assert ran() == list(STAGE_NAMES)
-    with caplog.at_level("INFO", "hf_asd"):
-        assert ran() == []
-    assert [message.split(": ")[1].split()[0] for message in caplog.messages] == ["reused"] * len(STAGE_NAMES)
+def started(said):
+    return [name for name, word in said.items() if word == "started"]
+
+
+def test_edited_code_runs_the_stages_that_use_it_again(source, run):
+    assert set(run().values()) == {"started"}
+    assert set(run().values()) == {"reused"}
     for file, first in (
         ("simulation/signals.py", "data"),
         ("training/augmentation.py", "pretrain"),
@@ -57,30 +65,27 @@ def test_edited_code_runs_the_stages_that_use_it_again(source, ran, caplog):
     ):
         with open(source / file, "a") as module:
             module.write("# edited\n")
-        again = ran()
-        assert again[0] == first, file
-        assert set(again) == _after(first) | {stage for stage in again if _uses(stage, file)}
-        assert ran() == []
+        again = started(run())
+        assert again[0] == first and set(again) == using(file), file
+        assert started(run()) == []
 
 
-def _after(first):
-    """A stage and all that build on it."""
-    found = {first}
+def using(file):
+    """The stages that use a file, and all that build on them."""
+    found = set()
     for name in STAGE_NAMES:
-        if found & set(STAGES[name].upstream):
+        if file.split("/")[0] in STAGES[name].sources or found & set(STAGES[name].upstream):
             found.add(name)
     return found
 
 
-def _uses(stage, file):
-    return file.split("/")[0] in STAGES[stage].sources
-
-
-def test_changed_options_run_their_stage_and_those_after_it_again(ran):
-    assert ran() == list(STAGE_NAMES)
-    assert ran("--fit.false_alarm_rate", "0.1") == ["fit", "score", "evaluate", "report"]
-    assert ran("--evaluate.resamples", "10") == ["evaluate", "report"]
-    assert ran() == []
+def test_changed_options_run_their_stage_and_those_after_it_again(run):
+    assert started(run()) == list(STAGE_NAMES)
+    assert started(run("--fit.false_alarm_rate", "0.1")) == ["fit", "score", "evaluate", "report"]
+    assert started(run("--evaluate.resamples", "10")) == ["evaluate", "report"]
+    assert started(run("--factory.num_workers", "1")) == []
+    assert started(run("--factory.num_test", "3")) == list(STAGE_NAMES)
+    assert started(run()) == []
 
 
 def test_a_stage_function_counts_with_the_functions_that_it_calls():
@@ -92,22 +97,21 @@ def test_a_stage_function_counts_with_the_functions_that_it_calls():
 @pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_every_module_that_a_stage_imports_is_counted(stage):
     """The packages of the table hold every module that the stage's function imports, directly or indirectly."""
-    imported = _imports(sources.PACKAGE / "recipe" / "stages.py")
-    used = {
+    names = {
         node.id
         for text in sources._functions(STAGES[stage].run)
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Name)
     }
-    waiting, seen = [imported[name] for name in used if name in imported], set()
+    imported = _imports(sources.PACKAGE / "recipe" / "stages.py")
+    waiting, seen = [imported[name] for name in names if name in imported], set()
     while waiting:
         module = waiting.pop()
-        if module in seen:
-            continue
-        seen.add(module)
-        waiting += _imports(module).values()
-    rooms = {Path(module).relative_to(sources.PACKAGE).parts[0].removesuffix(".py") for module in seen}
-    assert rooms - set(UNCOUNTED) - {"__init__"} <= set(STAGES[stage].sources)
+        room = module.relative_to(sources.PACKAGE).parts[0].removesuffix(".py")
+        if module not in seen and room not in UNCOUNTED:
+            seen.add(module)
+            waiting += _imports(module).values()
+            assert room in STAGES[stage].sources, f"{module} is imported"
 
 
 def _imports(file):
