@@ -61,10 +61,12 @@ def accepted(annotation: Any, metadata: Mapping[str, Any] = types.MappingProxyTy
     found += [str(word) for word in choices(annotation) or ()]
     found += ["text"] if str in kinds else []
     found += ["a path"] if Path in kinds else []
-    if is_sequence(annotation):
+    if listed_class(annotation) is not None:
+        found += ["a list of options by name", "none"]
+    elif is_sequence(annotation):
         found.append("a list of these" if choices(annotation) else "a list")
-    found += ["options by name"] if any(kind is dict or get_origin(kind) is dict for kind in kinds) else []
-    if types.NoneType in kinds and "none" not in found:
+    found += ["options by name"] if is_mapping(annotation) else []
+    if (types.NoneType in kinds or is_mapping(annotation)) and "none" not in found:
         found.append("none")
     return ", ".join(found)
 
@@ -96,6 +98,22 @@ def is_sequence(annotation: Any) -> bool:
     return any(get_origin(kind) in (list, tuple) for kind in kinds_of(annotation))
 
 
+def takes_one(annotation: Any) -> bool:
+    """Whether an option takes a single value, perhaps beside several."""
+    return any(get_origin(kind) not in (list, tuple) and kind is not types.NoneType for kind in kinds_of(annotation))
+
+
+def listed_class(annotation: Any) -> type | None:
+    """The config class of which an option takes a list, if it does."""
+    items = [get_args(kind)[0] for kind in kinds_of(annotation) if get_origin(kind) is list]
+    return next((item for item in items if dataclasses.is_dataclass(item)), None)
+
+
+def is_mapping(annotation: Any) -> bool:
+    """Whether an option holds further options by name."""
+    return any(get_origin(kind) is dict or kind is dict for kind in kinds_of(annotation))
+
+
 def parse_option(
     name: str, value: Any, annotation: Any, metadata: Mapping[str, Any] = types.MappingProxyType({})
 ) -> Any:
@@ -108,7 +126,7 @@ def parse_option(
         annotation, metadata: the field's type, help and range.
 
     Returns:
-        the value, of the field's type. Where a list or a dictionary is expected and none is given, it is empty.
+        the value, of the field's type; where further options by name are expected, none of them.
 
     Raises:
         ValueError: a value that is not accepted; names the option, the value, what is accepted and the nearest word.
@@ -119,9 +137,8 @@ def parse_option(
             return "none"
         if types.NoneType in kinds:
             return None
-        for kind in (list, tuple, dict):
-            if any(one is kind or get_origin(one) is kind for one in kinds):
-                return kind()
+        if is_mapping(annotation):
+            return {}
         if str not in kinds or value is None:
             raise ValueError(f"{name} is none; accepted are {accepted(annotation, metadata)}.")
     _check_words(name, value, annotation, metadata)

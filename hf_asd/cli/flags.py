@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from ..data.dcase.years import DEFAULT_YEAR, YEARS
-from ..options import accepted, default_text, is_none, is_sequence, option, parse_option
+from ..options import accepted, default_text, is_none, is_sequence, option, parse_option, takes_one
 from ..recipe.unused import check_used
 
 
@@ -24,19 +24,12 @@ class _SetOption(argparse.Action):
         self.annotation, self.metadata = annotation, metadata
 
     def __call__(self, parser, namespace, values, option_string=None):
-        if isinstance(values, list) and len(values) == 1 and is_none(values[0]):
-            values = None
-        name = option_string or self.dest
+        if isinstance(values, list) and len(values) == 1 and (is_none(values[0]) or takes_one(self.annotation)):
+            values = values[0]
         try:
-            try:
-                parsed = parse_option(name, values, self.annotation, self.metadata)
-            except ValueError:
-                if not isinstance(values, list) or len(values) != 1:
-                    raise
-                parsed = parse_option(name, values[0], self.annotation, self.metadata)  # such as --snr-db 5
+            setattr(namespace, self.dest, parse_option(option_string, values, self.annotation, self.metadata))
         except ValueError as error:
             parser.error(str(error))
-        setattr(namespace, self.dest, parsed)
 
 
 def add_flag(

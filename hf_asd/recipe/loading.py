@@ -3,11 +3,11 @@
 import types
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 
-from ..options import accepted, default_text, is_none, kinds_of, nearest, parse_option
+from ..options import accepted, default_text, is_none, kinds_of, listed_class, nearest, parse_option
 from .config import NOT_FINETUNED, Recipe
 from .unused import check_used
 
@@ -86,12 +86,12 @@ def build(config_class: type[Config], values: dict, where: str = "") -> Config:
 
 def _value(option: str, value: Any, annotation: Any, metadata: Any) -> Any:
     """The value of one option: of a section, a list of sections, or a plain one."""
-    for kind in kinds_of(annotation):
-        if get_origin(kind) is list and is_dataclass(get_args(kind)[0]):
-            items = [] if is_none(value) else value
-            if not isinstance(items, list):
-                raise ValueError(f"{option} is {value!r}; accepted is a list of options by name.")
-            return [build(get_args(kind)[0], item, f"{option}[{number}]") for number, item in enumerate(items)]
+    item_class = listed_class(annotation)
+    if item_class is not None:
+        items = [] if is_none(value) else value
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise ValueError(f"{option} is {value!r}; accepted are {accepted(annotation)}.")
+        return [build(item_class, item, f"{option}[{number}]") for number, item in enumerate(items)]
     section = section_of(annotation)
     if section is None:
         return parse_option(option, value, annotation, metadata)

@@ -112,7 +112,11 @@ def test_a_wrong_word_is_refused_with_what_is_accepted_and_the_nearest_word(tmp_
         ("factory: {}", ["--seed"], "--seed has no value"),
         ("factory: {}", ["seed", "1"], "found 'seed'"),
         ("factory: {}", ["--seed.x", "1"], "seed has no options of its own"),
-        ("factory: {}", ["--pretrain.datasets", "x"], "pretrain.datasets is 'x'; accepted is a list"),
+        (
+            "factory: {}",
+            ["--pretrain.datasets", "x"],
+            "pretrain.datasets is 'x'; accepted are a list of options by name, none",
+        ),
         (
             "factory: {}",
             ["--pretrain.datasets", "[{path: x, weight: 0}]"],
