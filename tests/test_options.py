@@ -86,7 +86,7 @@ def test_values_that_are_not_accepted_are_named(name, value, message):
 
 def test_a_config_checks_itself():
     with pytest.raises(ValueError, match="kind is 'buzz'; accepted are hum, hiss"):
-        Sound(kind="buzz")
+        Sound(kind="buzz")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="gain is -10; accepted are numbers above -10 to 10, none"):
         Sound(gain=-10)
 

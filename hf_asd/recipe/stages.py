@@ -200,7 +200,7 @@ def evaluate_scored(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> N
     truth_file = recipe.evaluate.attributes_file
     if truth_file is not None or (recipe.factory is not None and recipe.factory.hidden):
         truth = load_attribute_truth(truth_file or folders["data"] / "factory" / "ground_truth")
-        labels = {clip_id: attribute_label(attributes) for clip_id, attributes in truth.items()}
+        labels = {clip: label for clip, attributes in truth.items() if (label := attribute_label(attributes))}
         result["clusters"] = cluster_quality(read_table(folders["cluster"] / "train.parquet"), labels)
     write_json(folder / "evaluation.json", result)
 

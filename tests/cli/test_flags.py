@@ -71,7 +71,7 @@ def test_every_option_that_is_parsed_is_read(name):
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "build_config":
-            read |= {field.name for field in fields(CONFIGS[node.args[1].id])}
+            read |= {field.name for field in fields(CONFIGS[ast.unparse(node.args[1])])}
     parsed = {action.dest for action in command._actions} - {"help"}
     assert parsed - read == set()
 

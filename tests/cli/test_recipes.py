@@ -39,10 +39,10 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     assert sorted(folders) == sorted(stages)
     detector = folders["fit"] / "detector"
     published = {"README.md", "config.json", "detector.json", "memory_bank.safetensors", "encoder"}
-    published |= {"normal_sounds.safetensors", "evaluation.json", "scores.parquet", "recipe.yaml", "compute.json"}
+    published |= {"normal_profiles.safetensors", "evaluation.json", "scores.parquet", "recipe.yaml", "compute.json"}
     assert {file.name for file in detector.iterdir()} == published
     card = (detector / "README.md").read_text()
-    assert "| finetune | " in card and "## Measured" in card and "of 6 normal ones" in card
+    assert "| finetune | " in card and "## Evaluation" in card and "of 6 normal ones" in card
     report = (folders["report"] / "report.html").read_text()
     assert report.count("Clusters of normal recordings") == 1 and 'alt="Dendrogram"' in report  # valve hides its own
     submission = {file.name for file in (folders["score"] / "submission").iterdir()}

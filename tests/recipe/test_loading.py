@@ -27,6 +27,7 @@ def test_overrides_win_over_the_file_and_the_file_over_defaults(tmp_path):
     loaded = load_recipe(
         folder, ["--finetune.epochs", "5", "--cluster.max-clusters=7", "--finetune.training.bf16=true"]
     )
+    assert loaded.factory is not None
     assert (loaded.factory.num_test, loaded.finetune.epochs, loaded.cluster.max_clusters) == (3, 5, 7)
     # YAML reads 1e-4 as text.
     assert loaded.finetune.learning_rate == 1e-4
@@ -36,6 +37,7 @@ def test_overrides_win_over_the_file_and_the_file_over_defaults(tmp_path):
 
 def test_the_seed_of_the_recipe_is_that_of_training_but_not_of_the_factory(tmp_path):
     loaded = load_recipe(recipe(tmp_path, "seed: 3\nfactory: {}\npretrain: {seed: 9}\n"), ["--seed", "4"])
+    assert loaded.factory is not None
     assert (loaded.pretrain.seed, loaded.finetune.seed, loaded.factory.seed) == (9, 4, 0)
 
 
@@ -78,6 +80,7 @@ def test_a_wrong_word_is_refused_with_what_is_accepted_and_the_nearest_word(tmp_
     wrong = nearest[:-1] + "x"
     section, name = option.split(".")
     kind = section_of(get_type_hints(Recipe)[section])
+    assert kind is not None
     field = next(field for field in fields(kind) if field.name == name)
     words = accepted(get_type_hints(kind)[name], field.metadata)
     with pytest.raises(ValueError) as error:
@@ -146,9 +149,10 @@ def test_help_lists_every_option_with_its_default_and_what_is_accepted():
     for option in ("--pretrain.mask_ratio", "--fit.false_alarm_rate", "--factory.num_test", "default: 0.05)"):
         assert option in text
     lines = {line.split()[0]: line for line in text.splitlines()}
-    for section, kind in get_type_hints(Recipe).items():
-        for field in fields(section_of(kind)) if section_of(kind) else ():
-            annotation = get_type_hints(section_of(kind))[field.name]
+    for section, annotation in get_type_hints(Recipe).items():
+        kind = section_of(annotation)
+        for field in fields(kind) if kind else ():
+            annotation = get_type_hints(kind)[field.name]
             if section_of(annotation) or (section == "fit" and field.name in NOT_FINETUNED):
                 continue
             words = accepted(annotation, field.metadata)
@@ -156,8 +160,9 @@ def test_help_lists_every_option_with_its_default_and_what_is_accepted():
 
 
 def options_with_words():
-    for section, kind in get_type_hints(Recipe).items():
-        for name, annotation in get_type_hints(section_of(kind)).items() if section_of(kind) else ():
+    for section, annotation in get_type_hints(Recipe).items():
+        kind = section_of(annotation)
+        for name, annotation in get_type_hints(kind).items() if kind else ():
             if choices(annotation):
                 yield section, name, choices(annotation)
 

@@ -10,6 +10,7 @@ from sounds import RATE, hum
 from trainings import tiny_encoder
 
 from hf_asd import AnomalyDetector
+from hf_asd.recipe.config import StageName
 from hf_asd.recipe.loading import load_recipe
 from hf_asd.recipe.runner import run_recipe
 from hf_asd.recipe.summary import summary
@@ -34,7 +35,7 @@ def run(tmp_path):
     """Runs the recipe for a GPU with a tiny encoder and trainings that take seconds."""
     encoder = tiny_encoder(tmp_path / "encoder", decoder_layers=1)
 
-    def run_with(path, *overrides, until="report"):
+    def run_with(path, *overrides, until: StageName = "report"):
         options = [f"--data.path={path}", f"--pretrain.encoder={encoder}", f"--output_dir={tmp_path / 'run'}"]
         return run_recipe(load_recipe("recipes/dcase2025", [*options, *SHORT, *overrides]), until)
 
