@@ -106,7 +106,7 @@ def takes_one(annotation: Any) -> bool:
 def listed_class(annotation: Any) -> type | None:
     """The config class of which an option takes a list, if it does."""
     items = [get_args(kind)[0] for kind in kinds_of(annotation) if get_origin(kind) is list]
-    return next((item for item in items if dataclasses.is_dataclass(item)), None)
+    return next((item for item in items if isinstance(item, type) and dataclasses.is_dataclass(item)), None)
 
 
 def is_mapping(annotation: Any) -> bool:

@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         args.parser.error(_unknown(others, args.parser))
     args.overrides = others
     show_messages()
+    hide_loading_bars()
     if args.traceback:
         return args.run(args) or 0
     try:
@@ -55,6 +56,13 @@ def show_messages() -> None:
     handler.name = "hf-asd"
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+def hide_loading_bars() -> None:
+    """Hides the progress bars of loading and saving models; the commands show their own."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()  # transformers, which is imported later, hides its own bars as well
 
 
 def _unknown(words: list[str], command: argparse.ArgumentParser) -> str:

@@ -255,9 +255,8 @@ def score(args: argparse.Namespace) -> int:
         concatenate_datasets(splits), explain=args.explain, on_bad_audio=args.on_bad_audio
     )
     names = [FILE, *(field.name for field in fields(Decision))]
-    paths = [audio["path"] for audio in scored["audio"]] if len(scored) else []
-    decisions = scored.select_columns(names[1:]) if len(scored) else []
-    rows = [{FILE: path, **decision} for path, decision in zip(paths, decisions, strict=True)]
+    columns = scored.select_columns(["audio", *names[1:]])
+    rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]
     if args.json is not None:
         write_rows_as_json(args.json, rows)
     if args.csv is not None:

@@ -104,7 +104,7 @@ def _value(option: str, value: Any, annotation: Any, metadata: Any) -> Any:
 
 def section_of(annotation: Any) -> type | None:
     """The config class that an option's type names, if it is a section."""
-    return next((kind for kind in kinds_of(annotation) if is_dataclass(kind)), None)
+    return next((kind for kind in kinds_of(annotation) if isinstance(kind, type) and is_dataclass(kind)), None)
 
 
 def options_help() -> str:
