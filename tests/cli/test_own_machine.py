@@ -178,6 +178,11 @@ def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys)
     assert main(["score", str(own_machine / "det"), str(folder)]) == 2
     assert main(["score", str(own_machine / "det"), str(folder), "--on-bad-audio", "skip"]) == 0
     assert "3 skipped" in capsys.readouterr().out
+    result = own_machine / "result.csv"
+    bad = [str(folder / "empty.wav"), "--on-bad-audio", "skip", "--csv", str(result)]
+    assert main(["score", str(own_machine / "det"), *bad]) == 0
+    assert "0 of 0 recordings are anomalous, 1 skipped" in capsys.readouterr().out
+    assert result.read_text().startswith("file,machine,anomaly_score,") and result.read_text().count("\n") == 1
 
 
 def test_bad_input_ends_with_code_two_and_says_what_to_do(own_machine, capsys):
