@@ -114,7 +114,7 @@ def test_true_attributes_of_a_file_are_the_supervised_path_to_the_bit(tmp_path, 
     strange.write_text("file_name,d1p,d1v\nsection_00_source_train_normal_0000_noAttribute.wav,speed,3\n")
     capsys.readouterr()
     assert main([*hidden, "--attributes-file", str(strange)]) == 2
-    assert "of none of the 12 clips whose attributes are hidden" in capsys.readouterr().err
+    assert "but of none of the 12 clips with hidden attributes" in capsys.readouterr().err
 
 
 def test_clusters_are_named_in_a_table_and_read_back(tmp_path, capsys):
