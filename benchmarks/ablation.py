@@ -163,7 +163,9 @@ def score(system: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, 
             path = adapted(recipe, seed, folder, train) if "adapted" in system else before(recipe, seed, folder, train)
         else:
             path = fine_tuned(FINETUNED[system.removesuffix(BESIDE)], recipe, seed, folder, train, truth)
-        config = replace(recipe.fit, with_statistics=system.endswith(BESIDE))
+        # A fine-tuned encoder has its own pooling; the others are pooled in the same way.
+        pooling = recipe.finetune.pooling if system.startswith("frozen") else None
+        config = replace(recipe.fit, pooling=pooling, with_statistics=system.endswith(BESIDE))
         encoder = config.load_encoder(path)
     parts = folder / "embeddings" / system
     detector = AnomalyDetector(encoder, config).fit(train, parts / "train")

@@ -1,8 +1,16 @@
 """Options of config classes: default, help, accepted values and range of each are written once, in its field."""
 
 import dataclasses
+import difflib
 import types
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+# What means "none" in a recipe, in an override and on the command line.
+NONE_WORDS = ("none", "null", "~", "")
+BOUNDS = {"above": "above", "at_least": "from", "below": "below", "at_most": "to"}
 
 
 def option(
@@ -34,8 +42,8 @@ def option(
 
 def choices(annotation: Any) -> tuple | None:
     """
-    The accepted words of a type: of a `Literal`, also inside `None | ...`, `list[...]` or `tuple[...]`; `None` for types
-    without any.
+    The accepted words of a type: of a `Literal`, also inside `None | ...`, `list[...]` or `tuple[...]`; `None` for
+    types without any.
     """
     if get_origin(annotation) is Literal:
         return get_args(annotation)
@@ -43,19 +51,121 @@ def choices(annotation: Any) -> tuple | None:
     return tuple(words) or None
 
 
-def accepted(annotation: Any, metadata: Any = types.MappingProxyType({})) -> str:
-    """The accepted values of an option in words, such as `"mean, cls"`, `"a number above 0"`; empty where any is."""
-    kinds = _kinds(annotation)
-    words = [str(word) for word in choices(annotation) or ()]
-    if int in kinds and words:
-        words.insert(0, "a number from 0")
-    bounds = {"above": "above", "at_least": "from", "below": "below", "at_most": "to"}
-    limits = [f"{word} {metadata[name]:g}" for name, word in bounds.items() if name in metadata]
-    if limits:
-        words.append(f"{'whole numbers' if int in kinds and float not in kinds else 'numbers'} {' '.join(limits)}")
-    if types.NoneType in kinds and words:
-        words.append("none")
-    return ", ".join(words)
+def accepted(annotation: Any, metadata: Mapping[str, Any] = types.MappingProxyType({})) -> str:
+    """The accepted values of an option in words, such as `"mean, cls, none"` or `"whole numbers from 1"`."""
+    kinds = kinds_of(annotation)
+    limits = [f"{word} {metadata[name]:g}" for name, word in BOUNDS.items() if name in metadata]
+    found = [] if float not in kinds and int not in kinds else ["numbers" if float in kinds else "whole numbers"]
+    found = [" ".join([*found, *limits])] if found else []
+    found += ["true", "false"] if bool in kinds else []
+    found += [str(word) for word in choices(annotation) or ()]
+    found += ["text"] if str in kinds else []
+    found += ["a path"] if Path in kinds else []
+    if listed_class(annotation) is not None:
+        found += ["a list of options by name", "none"]
+    elif is_sequence(annotation):
+        found.append("a list of these" if choices(annotation) else "a list")
+    found += ["options by name"] if is_mapping(annotation) else []
+    if (types.NoneType in kinds or is_mapping(annotation)) and "none" not in found:
+        found.append("none")
+    return ", ".join(found)
+
+
+def default_text(field: dataclasses.Field, annotation: Any) -> str:
+    """An option's default as it is written in a recipe or on the command line."""
+    if field.default is None and "none" in (choices(annotation) or ()):
+        return "not set"  # here `none` is a word with a meaning of its own
+    if field.default_factory is not dataclasses.MISSING:
+        return _as_text(field.default_factory())
+    return "required" if field.default is dataclasses.MISSING else _as_text(field.default)
+
+
+def _as_text(value: Any) -> str:
+    if value is None or value == {} or value == []:
+        return "none"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_as_text, value))
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def is_none(value: Any) -> bool:
+    """Whether a value from YAML or the command line means none."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in NONE_WORDS)
+
+
+def is_sequence(annotation: Any) -> bool:
+    """Whether an option takes several values."""
+    return any(get_origin(kind) in (list, tuple) for kind in kinds_of(annotation))
+
+
+def takes_one(annotation: Any) -> bool:
+    """Whether an option takes a single value, perhaps beside several."""
+    return any(get_origin(kind) not in (list, tuple) and kind is not types.NoneType for kind in kinds_of(annotation))
+
+
+def listed_class(annotation: Any) -> type | None:
+    """The config class of which an option takes a list, if it does."""
+    items = [get_args(kind)[0] for kind in kinds_of(annotation) if get_origin(kind) is list]
+    return next((item for item in items if isinstance(item, type) and dataclasses.is_dataclass(item)), None)
+
+
+def is_mapping(annotation: Any) -> bool:
+    """Whether an option holds further options by name."""
+    return any(get_origin(kind) is dict or kind is dict for kind in kinds_of(annotation))
+
+
+def parse_option(
+    name: str, value: Any, annotation: Any, metadata: Mapping[str, Any] = types.MappingProxyType({})
+) -> Any:
+    """
+    An option's value from YAML or the command line.
+
+    Args:
+        name (`str`): the option's name, for errors.
+        value: what was written; `none`, `null`, `~` and nothing mean none, numbers may be text.
+        annotation, metadata: the field's type, help and range.
+
+    Returns:
+        the value, of the field's type; where further options by name are expected, none of them.
+
+    Raises:
+        ValueError: a value that is not accepted; names the option, the value, what is accepted and the nearest word.
+    """
+    kinds = kinds_of(annotation)
+    if is_none(value):
+        if "none" in (choices(annotation) or ()) and not is_sequence(annotation):
+            return "none"
+        if types.NoneType in kinds:
+            return None
+        if is_mapping(annotation):
+            return {}
+        if str not in kinds or value is None:
+            raise ValueError(f"{name} is none; accepted are {accepted(annotation, metadata)}.")
+    _check_words(name, value, annotation, metadata)
+    from pydantic import TypeAdapter, ValidationError  # takes a tenth of a second, and most commands need none of it
+
+    try:
+        if isinstance(value, bool) and bool not in kinds:
+            raise ValueError(f"{name} is {value}; accepted are {accepted(annotation, metadata)}.")
+        parsed = TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{name} is {value!r}; accepted are {accepted(annotation, metadata)}.") from error
+    check_option(name, parsed, annotation, metadata)
+    return parsed
+
+
+def check_option(name: str, value: Any, annotation: Any, metadata: Mapping[str, Any]) -> None:
+    """
+    Checks a value against the accepted words and the range of its option.
+
+    Raises:
+        ValueError: names the option, its value, what is accepted and the nearest word.
+    """
+    if value is None and types.NoneType in kinds_of(annotation):
+        return
+    _check_words(name, value, annotation, metadata)
+    if not _is_inside(value, metadata):
+        raise ValueError(f"{name} is {value!r}; accepted are {accepted(annotation, metadata)}.")
 
 
 def check_options(config: Any) -> None:
@@ -70,18 +180,7 @@ def check_options(config: Any) -> None:
     """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
-        value, annotation = getattr(config, field.name), hints[field.name]
-        if value is None and types.NoneType in _kinds(annotation):
-            continue
-        words = choices(annotation)
-        values = value if isinstance(value, list | tuple) else [value]
-        wrong = [
-            one for one in values if words and one not in words and not (_is_number(one) and int in _kinds(annotation))
-        ]
-        if wrong or not _is_inside(value, field.metadata):
-            raise ValueError(
-                f"{field.name} is {wrong[0] if wrong else value!r}; accepted are {accepted(annotation, field.metadata)}."
-            )
+        check_option(field.name, getattr(config, field.name), hints[field.name], field.metadata)
 
 
 def check_word(name: str, value: Any, annotation: Any) -> None:
@@ -89,26 +188,43 @@ def check_word(name: str, value: Any, annotation: Any) -> None:
     Checks one argument against the words of a `Literal`.
 
     Raises:
-        ValueError: names the argument, its value and what is accepted.
+        ValueError: names the argument, its value, what is accepted and the nearest word.
     """
-    words = choices(annotation) or ()
-    if value not in words:
-        raise ValueError(f"{name} is {value!r}; accepted are {', '.join(map(str, words))}.")
+    _check_words(name, value, annotation, {})
 
 
-def _kinds(annotation: Any) -> tuple:
+def nearest(word: Any, words: Iterable[Any]) -> str:
+    """The word that looks most like another one."""
+    return difflib.get_close_matches(str(word), [str(one) for one in words], n=1, cutoff=0)[0]
+
+
+def kinds_of(annotation: Any) -> tuple:
     """The types that a union is made of."""
     if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(kind for part in get_args(annotation) for kind in _kinds(part))
+        return tuple(kind for part in get_args(annotation) for kind in kinds_of(part))
     return (annotation,)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _check_words(name: str, value: Any, annotation: Any, metadata: Mapping[str, Any]) -> None:
+    words = choices(annotation)
+    if not words or (is_sequence(annotation) and not isinstance(value, list | tuple)):
+        return
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if one not in words and not (int in kinds_of(annotation) and _is_whole_number(one)):
+            raise ValueError(
+                f"{name} is {one!r}; accepted are {accepted(annotation, metadata)}. "
+                f"Did you mean {nearest(one, words)}?"
+            )
 
 
-def _is_inside(value: Any, metadata: Any) -> bool:
-    if not _is_number(value):
+def _is_whole_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().lstrip("+-").isdigit()
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_inside(value: Any, metadata: Mapping[str, Any]) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return True
     return (
         value >= metadata.get("at_least", value)

@@ -111,6 +111,9 @@ def side_by_side(rows: Dataset, columns: Dataset) -> Dataset:
     Adds columns to rows. `datasets` copies selected rows for that and shows a progress bar, which takes longer than
     the copy and is switched off here.
     """
+    if not len(rows):  # `datasets` ignores the columns of datasets without rows
+        features = Features({**rows.features, **columns.features})
+        return Dataset.from_dict({name: [] for name in features}, features=features)
     shown = not are_progress_bars_disabled()
     disable_progress_bars()
     joined = concatenate_datasets([rows, columns], axis=1)

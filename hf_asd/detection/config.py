@@ -40,7 +40,8 @@ class ScoringConfig:
     normalization: Normalization | None = option(
         None,
         "cosine and euclidean distances divided by (ratio), less (difference) or less a fitted multiple of (varmin) the "
-        "local density of the references; z: the scores of any backend, domain by domain; none: that of the preset",
+        "local density of the references; z: the scores of any backend, domain by domain; none: no normalization; not "
+        "set: that of the preset",
     )
     density_neighbors: int = option(4, "neighbors of a reference that make its local density", at_least=1)
     per_domain_banks: bool = option(

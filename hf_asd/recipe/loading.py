@@ -1,119 +1,23 @@
-"""A recipe: one YAML file with a section a stage, read into the stages' own config classes."""
+"""Reads a recipe: one YAML file with a section for each stage, and overrides from the command line."""
 
-import difflib
 import types
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
-from ..clustering.config import ClusteringConfig
-from ..detection.config import DetectorConfig
-from ..simulation.config import FactoryConfig
-from ..training.config import FinetuneConfig, PretrainConfig
+from ..options import accepted, default_text, is_none, kinds_of, listed_class, nearest, parse_option
+from .config import NOT_FINETUNED, Recipe
+from .unused import check_used
 
 
-@dataclass
-class DataConfig:
-    """Where recordings come from when no factory is simulated."""
-
-    path: str | None = field(
-        default=None, metadata={"help": "folder of DCASE or of own recordings; not needed with a factory section"}
-    )
-    year: int | None = field(
-        default=2025,
-        metadata={"help": "the challenge's year: layout and official score; none: a folder of own recordings"},
-    )
-    machines: list[str] | None = field(
-        default=None, metadata={"help": "only these, for instance one for an encoder of its own; by default all"}
-    )
-    channel: int | str = field(
-        default=0,
-        metadata={"help": "channel of several from 0, 'mean', 'near-minus-far' or 'spectral-subtraction'"},
-    )
-    on_bad_audio: str = field(default="error", metadata={"help": "unusable recordings: 'error' or 'skip'"})
-
-
-@dataclass
-class EmbedConfig:
-    """How the pre-trained encoder describes clips to the clustering."""
-
-    pooling: str = field(default="mean", metadata={"help": "how tokens become one embedding, as for fit"})
-    layer: int | None = field(
-        default=None, metadata={"help": "the block to look at, from 1 or back from -1; by default the last output"}
-    )
-
-
-@dataclass
-class ScoreConfig:
-    """What is scored beside the learned detector."""
-
-    baselines: bool = field(
-        default=True, metadata={"help": "also score detectors that learn nothing: spectral statistics, mean log-mel"}
-    )
-
-
-@dataclass
-class EvaluateConfig:
-    """How sure the official score is."""
-
-    resamples: int = field(default=1000, metadata={"help": "bootstrap resamples for the interval; 0 for none"})
-    confidence: float = field(default=0.95, metadata={"help": "how often the interval should cover the score"})
-    attributes_file: str | None = field(
-        default=None,
-        metadata={"help": "true attributes of hidden machines, to measure clusters against; the factory has its own"},
-    )
-
-
-@dataclass
-class ReportConfig:
-    """What the report is called."""
-
-    title: str = field(default="Anomalous sound detection", metadata={"help": "the heading"})
-
-
-@dataclass
-class Recipe:
-    """
-    All stages of one experiment, in order.
-
-    Args:
-        output_dir (`str`): every stage's results, each in a folder of its own.
-        seed (`int`, *optional*, defaults to 0): of pre-training and fine-tuning, where their sections give none. The
-            factory keeps its own, so that another seed hears the same machines.
-        attributes_file (`str`, *optional*): true attributes of training clips whose attributes are hidden, a table or
-            a folder of them as of [`~hf_asd.data.dcase.attributes.load_attribute_truth`]: they are trained on as if they had
-            been published, and those clips get no pseudo-attributes.
-        data, factory, pretrain, embed, cluster, finetune, fit, score, evaluate, report: the sections; `factory` is
-            `None` where the recordings come from `data.path`.
-    """
-
-    output_dir: str
-    seed: int = 0
-    attributes_file: str | None = None
-    data: DataConfig = field(default_factory=DataConfig)
-    factory: FactoryConfig | None = None
-    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    embed: EmbedConfig = field(default_factory=EmbedConfig)
-    cluster: ClusteringConfig = field(default_factory=ClusteringConfig)
-    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    fit: DetectorConfig = field(default_factory=DetectorConfig)
-    score: ScoreConfig = field(default_factory=ScoreConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    report: ReportConfig = field(default_factory=ReportConfig)
-
-    def __post_init__(self):
-        if (self.factory is None) == (self.data.path is None):
-            raise ValueError("a recipe needs either a factory section or data.path, and not both.")
-        if self.factory is not None and self.data.year is None:
-            raise ValueError("data.year is none, which is for own recordings; the factory is laid out as in 2025.")
+Config = TypeVar("Config")
 
 
 def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     """
-    Reads a recipe; overrides win over the file, the file over the defaults.
+    Reads and checks a recipe; overrides win over the file, the file over the defaults.
 
     Args:
         path (`str` or `Path`): a YAML file, or a folder that holds `recipe.yaml`.
@@ -124,8 +28,8 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unknown option (the nearest known one is named) or a value that is not accepted; names the
-            file and the option.
+        ValueError: an unknown option, a value that is not accepted (both with the nearest accepted word), or an option
+            that would not be used; names the file and the option.
     """
     path = Path(path)
     file = path / "recipe.yaml" if path.is_dir() else path
@@ -147,7 +51,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         raise ValueError(f"{file}: {error}") from error
 
 
-def build(config_class: type, values: dict, where: str = ""):
+def build(config_class: type[Config], values: dict, where: str = "") -> Config:
     """
     A config from plain values, as read from YAML; nested configs from nested dictionaries.
 
@@ -157,56 +61,74 @@ def build(config_class: type, values: dict, where: str = ""):
         where (`str`, *optional*): dotted name of the section, for errors.
 
     Raises:
-        ValueError: an unknown option or a value that is not accepted; names the option.
+        ValueError: an unknown option, a value that is not accepted, or an option that would not be used; names the
+            option.
     """
-    known = {option.name: option for option in fields(config_class)}
+    known = {field.name: field for field in fields(config_class)}  # pyright: ignore[reportArgumentType]
     hints = get_type_hints(config_class)
-    built = {}
+    built: dict[str, Any] = {}
     for name, value in values.items():
-        option = f"{where}.{name}" if where else str(name)
+        option = _dotted(where, name)
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
-            raise ValueError(f"{option} is no option, did you mean {near[0]}? Accepted are {', '.join(known)}.")
-        if get_origin(hints[name]) is list and hasattr(get_args(hints[name])[0], "__dataclass_fields__"):
-            built[name] = [
-                build(get_args(hints[name])[0], item, f"{option}[{number}]") for number, item in enumerate(value or [])
-            ]
-            continue
-        section = next((kind for kind in _kinds(hints[name]) if hasattr(kind, "__dataclass_fields__")), None)
-        if section is not None and (value is not None or types.NoneType not in _kinds(hints[name])):
-            if not isinstance(value, dict | None):
-                raise ValueError(f"{option} is {value!r}; accepted are options of its own, such as {option}.NAME.")
-            built[name] = build(section, value or {}, option)
-            continue
-        try:
-            built[name] = TypeAdapter(hints[name]).validate_python(value)
-        except ValidationError as error:
-            reasons = "; ".join(dict.fromkeys(line["msg"] for line in error.errors()))
-            raise ValueError(f"{option} is {value!r}, which is not accepted: {reasons}.") from error
+            raise ValueError(
+                f"{option} is an unknown option; did you mean {nearest(name, known)}? Accepted are {', '.join(known)}."
+            )
+        built[name] = _value(option, value, hints[name], known[name].metadata)
     try:
-        return config_class(**built)
+        config = config_class(**built)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}" if where else str(error)) from error
+        names_option = str(error).split()[0] in known
+        raise ValueError(f"{where}{'.' if names_option else ': '}{error}" if where else str(error)) from error
+    given = [name for name, value in values.items() if not is_none(value)]
+    check_used(config, given, lambda name: _dotted(where, name))
+    return config
+
+
+def _value(option: str, value: Any, annotation: Any, metadata: Any) -> Any:
+    """The value of one option: of a section, a list of sections, or a plain one."""
+    item_class = listed_class(annotation)
+    if item_class is not None:
+        items = [] if is_none(value) else value
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise ValueError(f"{option} is {value!r}; accepted are {accepted(annotation)}.")
+        return [build(item_class, item, f"{option}[{number}]") for number, item in enumerate(items)]
+    section = section_of(annotation)
+    if section is None:
+        return parse_option(option, value, annotation, metadata)
+    if is_none(value):
+        return None if types.NoneType in kinds_of(annotation) else build(section, {}, option)
+    if not isinstance(value, dict):
+        raise ValueError(f"{option} is {value!r}; accepted are its own options, such as {option}.NAME.")
+    return build(section, value, option)
+
+
+def section_of(annotation: Any) -> type | None:
+    """The config class that an option's type names, if it is a section."""
+    return next((kind for kind in kinds_of(annotation) if isinstance(kind, type) and is_dataclass(kind)), None)
 
 
 def options_help() -> str:
-    """Every option of a recipe with what it means and its default, one a line."""
-    lines = []
-    for section in fields(Recipe):
-        kind = next(
-            (k for k in _kinds(get_type_hints(Recipe)[section.name]) if hasattr(k, "__dataclass_fields__")), None
-        )
-        if kind is None:
-            lines.append(f"  --{section.name}")
+    """Every option of a recipe with what it means, what is accepted and its default, one option a line."""
+    return "\n".join(_help_lines(Recipe, ""))
+
+
+def _help_lines(config_class: type, where: str) -> list[str]:
+    hints, lines = get_type_hints(config_class), []
+    for field in fields(config_class):
+        name, section = _dotted(where, field.name), section_of(hints[field.name])
+        if where == "fit" and field.name in NOT_FINETUNED:
             continue
-        for option, default in asdict(kind()).items():
-            text = kind.__dataclass_fields__[option].metadata.get("help", "")
-            lines.append(f"  --{section.name}.{option:<24} {text} (default: {default})")
-    return "\n".join(lines)
+        if section is not None:
+            lines += _help_lines(section, name)
+            continue
+        words = accepted(hints[field.name], field.metadata)
+        default = "runs/NAME of the recipe" if name == "output_dir" else default_text(field, hints[field.name])
+        lines.append(f"  --{name:<34} {field.metadata['help']} (accepted: {words}; default: {default})")
+    return lines
 
 
-def _kinds(annotation) -> tuple:
-    return get_args(annotation) or (annotation,)
+def _dotted(where: str, name: object) -> str:
+    return f"{where}.{name}" if where else str(name)
 
 
 def read_overrides(overrides: list[str]) -> list[tuple[str, object]]:
@@ -218,7 +140,7 @@ def read_overrides(overrides: list[str]) -> list[tuple[str, object]]:
             are read as YAML.
 
     Raises:
-        ValueError: a word that is no option, or an option without a value.
+        ValueError: a word that is not an option, or an option without a value.
     """
     pairs, words = [], list(overrides)
     while words:
@@ -228,7 +150,7 @@ def read_overrides(overrides: list[str]) -> list[tuple[str, object]]:
         name, equals, value = word[2:].partition("=")
         if not equals:
             if not words or words[0].startswith("--"):
-                raise ValueError(f"--{name} comes without a value.")
+                raise ValueError(f"--{name} has no value.")
             value = words.pop(0)
         pairs.append((name.replace("-", "_"), yaml.safe_load(value)))
     return pairs
@@ -237,7 +159,7 @@ def read_overrides(overrides: list[str]) -> list[tuple[str, object]]:
 def _set(content: dict, name: str, value: object):
     *sections, option = name.split(".")
     for section in sections:
-        if content.get(section) is None:
+        if is_none(content.get(section)):
             content[section] = {}
         content = content[section]
         if not isinstance(content, dict):
@@ -248,7 +170,7 @@ def _set(content: dict, name: str, value: object):
 def _inherit(content: dict, option: str, value: object, sections: tuple[str, ...]):
     """Gives an option to the sections that do not set it."""
     for section in sections:
-        if content.get(section) is None:
+        if is_none(content.get(section)):
             content[section] = {}
         if isinstance(content[section], dict):
             content[section].setdefault(option, value)

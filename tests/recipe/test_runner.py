@@ -1,4 +1,4 @@
-"""The chain over folders that tell less than the factory does: own recordings, and evaluation data without labels."""
+"""Recipes on folders with less information than the factory: own recordings, and evaluation data without labels."""
 
 import json
 from dataclasses import replace
@@ -10,8 +10,10 @@ from sounds import RATE, hum
 from trainings import tiny_encoder
 
 from hf_asd import AnomalyDetector
+from hf_asd.recipe.config import StageName
 from hf_asd.recipe.loading import load_recipe
-from hf_asd.recipe.runner import run_recipe, summary
+from hf_asd.recipe.runner import run_recipe
+from hf_asd.recipe.summary import summary
 from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory
 
@@ -29,47 +31,47 @@ def write_hums(folder, count, pitch):
 
 
 @pytest.fixture
-def chain(tmp_path):
-    """Runs the recipe for a GPU with an encoder and trainings of seconds."""
+def run(tmp_path):
+    """Runs the recipe for a GPU with a tiny encoder and trainings that take seconds."""
     encoder = tiny_encoder(tmp_path / "encoder", decoder_layers=1)
 
-    def run(path, *overrides, last="report"):
+    def run_with(path, *overrides, until: StageName = "report"):
         options = [f"--data.path={path}", f"--pretrain.encoder={encoder}", f"--output_dir={tmp_path / 'run'}"]
-        return run_recipe(load_recipe("recipes/dcase2025", [*options, *SHORT, *overrides]), last)
+        return run_recipe(load_recipe("recipes/dcase2025", [*options, *SHORT, *overrides]), until)
 
-    return run
+    return run_with
 
 
-def test_own_recordings_with_faulty_ones_are_measured(chain, tmp_path):
+def test_own_recordings_with_faulty_ones_are_measured(run, tmp_path):
     write_hums(tmp_path / "own" / "fan" / "train", 8, 300)
     write_hums(tmp_path / "own" / "pump" / "train", 8, 900)
     write_hums(tmp_path / "own" / "fan" / "test" / "normal", 4, 300)
     write_hums(tmp_path / "own" / "fan" / "test" / "anomaly", 4, 2000)
     write_hums(tmp_path / "own" / "pump" / "test", 2, 900)
-    folders = chain(tmp_path / "own", "--data.year=null")
+    folders = run(tmp_path / "own", "--data.year=none")
     result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
     assert result["year"] == 2020 and list(result["machines"]) == ["fan"]
     assert list(result["baselines"]) == ["spectral statistics", "mean log-mel, nearest neighbor"]
     assert not (folders["score"] / "submission").exists()
-    told = summary(folders)
-    assert "official score 2020" in told
-    assert "not measured, for lack of test recordings known as normal and as anomalous: pump" in told
+    text = summary(folders)
+    assert "official score 2020" in text
+    assert "not measured, because normal or anomalous test recordings with labels are missing: pump" in text
     detector = AnomalyDetector.from_pretrained(folders["fit"] / "detector")
     assert set(detector.machines) == {"fan", "pump"}
     assert "official score" in (folders["fit"] / "detector" / "README.md").read_text()
 
 
-def test_normal_recordings_of_one_machine_make_a_detector_and_a_report(chain, tmp_path):
+def test_normal_recordings_of_one_machine_make_a_detector_and_a_report(run, tmp_path):
     write_hums(tmp_path / "my_fan", 8, 300)
-    folders = chain(tmp_path / "my_fan", "--data.year=null", "--finetune.fault_probability=0.5")
+    folders = run(tmp_path / "my_fan", "--data.year=none", "--finetune.fault_probability=0.5")
     assert json.loads((folders["evaluate"] / "evaluation.json").read_text()) == {}
-    assert "anomalous: my_fan" in summary(folders)
+    assert "missing: my_fan" in summary(folders)
     assert "my_fan" in (folders["report"] / "report.html").read_text()
     decision = AnomalyDetector.from_pretrained(folders["fit"] / "detector")(tmp_path / "my_fan" / "0.wav")
-    assert decision["is_anomaly"] in (True, False)
+    assert decision.is_anomaly in (True, False)
 
 
-def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
+def test_machines_without_labels_are_scored_and_not_measured(run, tmp_path):
     config = FactoryConfig(
         machines=("fan", "valve"), num_source_train=6, num_target_train=2, num_test=2, clip_seconds=1.0
     )
@@ -78,7 +80,7 @@ def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
         clip.rename(clip.with_name(f"section_00_{number:04d}.wav"))
     (table,) = root.rglob("valve/attributes_00.csv")
     table.write_text("".join(line for line in table.open() if "_test_" not in line))
-    folders = chain(root)
+    folders = run(root)
     result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
     assert result["year"] == 2025 and list(result["machines"]) == ["fan"]
     files = sorted(path.name for path in (folders["score"] / "submission").iterdir())
@@ -87,10 +89,10 @@ def test_machines_without_labels_are_scored_and_not_measured(chain, tmp_path):
         for kind in ("anomaly_score", "decision_result")
         for machine in ("fan", "valve")
     ]
-    assert "anomalous: valve" in summary(folders)
+    assert "missing: valve" in summary(folders)
 
 
-def test_pretraining_hears_supplemental_recordings(chain, tmp_path, monkeypatch):
+def test_pretraining_uses_supplemental_recordings(run, tmp_path, monkeypatch):
     config = FactoryConfig(machines=("fan",), num_source_train=6, num_target_train=2, num_test=2, clip_seconds=1.0)
     for number in (0, 1):
         root = write_factory(replace(config, seed=number), tmp_path / f"factory-{number}")
@@ -98,32 +100,32 @@ def test_pretraining_hears_supplemental_recordings(chain, tmp_path, monkeypatch)
         write_hums(fan.parent / "supplemental", 3, 300)
         for clip in (fan.parent / "supplemental").iterdir():
             clip.rename(clip.with_stem(f"section_00_noise_supplemental_normal_000{clip.stem}"))
-    heard = []
+    splits = []
     monkeypatch.setattr(
-        "hf_asd.recipe.runner.pretrain", lambda parts, *rest: heard.extend(part["split"][:] for part in parts)
+        "hf_asd.recipe.stages.pretrain", lambda parts, *rest: splits.extend(part["split"][:] for part in parts)
     )
-    chain(
+    run(
         tmp_path / "factory-0",
         f"--pretrain.datasets=[{{path: {tmp_path / 'factory-1'}, year: 2025}}]",
-        last="pretrain",
+        until="pretrain",
     )
-    assert heard == [["train"] * 8, ["supplemental"] * 3, ["train"] * 8 + ["supplemental"] * 3]
+    assert splits == [["train"] * 8, ["supplemental"] * 3, ["train"] * 8 + ["supplemental"] * 3]
 
 
-def test_own_recordings_to_learn_from_must_be_there(chain, tmp_path):
+def test_own_recordings_must_hold_normal_ones(run, tmp_path):
     write_hums(tmp_path / "own" / "fan", 4, 300)
     with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from, only of fan"):
-        chain(tmp_path / "own", "--data.year=null", "--data.machines=[fan,pump]")
+        run(tmp_path / "own", "--data.year=none", "--data.machines=[fan,pump]")
     write_hums(tmp_path / "own" / "pump" / "test" / "anomaly", 2, 900)
     with pytest.raises(ValueError, match="holds no normal recordings of pump to learn from, only of fan"):
-        chain(tmp_path / "own", "--data.year=null")
+        run(tmp_path / "own", "--data.year=none")
     write_hums(tmp_path / "more" / "test", 2, 900)
     with pytest.raises(ValueError, match="more: holds no normal recordings to learn from"):
-        chain(tmp_path / "more", "--data.year=null")
+        run(tmp_path / "more", "--data.year=none")
     with pytest.raises(ValueError, match=r"more \(pretrain.datasets\): holds no normal recordings"):
-        chain(
+        run(
             tmp_path / "own",
-            "--data.year=null",
+            "--data.year=none",
             "--data.machines=[fan]",
-            f"--pretrain.datasets=[{{path: {tmp_path / 'more'}, year: null}}]",
+            f"--pretrain.datasets=[{{path: {tmp_path / 'more'}, year: none}}]",
         )

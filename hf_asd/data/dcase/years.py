@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
+PartName = Literal["dev", "train", "eval"]  # development, additional training, evaluation
+
+
 @dataclass(frozen=True)
 class ZenodoRecord:
     """
@@ -24,7 +27,7 @@ class ZenodoRecord:
         replaced (`dict[str, str]`, *optional*): machine -> the archive that replaced its first one.
     """
 
-    part: Literal["dev", "train", "eval"]
+    part: PartName
     number: int
     archive: str
     machines: tuple[str, ...]

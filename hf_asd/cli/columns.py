@@ -1,0 +1,85 @@
+"""What `hf-asd score` prints and writes about each recording."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files import write_text
+
+
+@dataclass(frozen=True)
+class Column:
+    """
+    A column of the printed table.
+
+    Args:
+        heading (`str`): printed above it.
+        field (`str`): of [`~hf_asd.detection.decision.Decision`].
+        width (`int`): in characters.
+        format (`str`): of the value, as for `format`.
+    """
+
+    heading: str
+    field: str
+    width: int
+    format: str
+
+
+# To add a column that is printed, add a line; CSV and JSON have every field of a decision, behind `file`.
+PRINTED = (
+    Column("score", "anomaly_score", 9, ".4g"),
+    Column("threshold", "threshold", 9, ".4g"),
+    Column("p-value", "p_value", 7, ".3f"),
+)
+FILE = "file"
+DECISION_WORDS = {True: "ANOMALY", False: "normal"}
+
+
+def table_lines(rows: list[dict], explain: bool) -> list[str]:
+    """
+    The printed table.
+
+    Args:
+        rows (`list[dict]`): fields of decisions, and `file`.
+        explain (`bool`): whether reasons were asked for; they are printed below each recording.
+    """
+    width = max([len(row[FILE]) for row in rows] + [len(FILE)])
+    headings = "  ".join(f"{column.heading:>{column.width}}" for column in PRINTED)
+    lines = [f"{FILE:<{width}}  {headings}  decision"]
+    for row in rows:
+        values = "  ".join(f"{row[column.field]:{column.width}{column.format}}" for column in PRINTED)
+        abstains = row["abstain_reason"] is not None
+        word = f"no decision, {row['abstain_reason']}" if abstains else DECISION_WORDS[row["is_anomaly"]]
+        lines.append(f"{row[FILE]:<{width}}  {values}  {word}")
+        if explain and not abstains:
+            lines += [f"    {line}" for line in _reason_lines(row)]
+    return lines
+
+
+def _reason_lines(row: dict) -> list[str]:
+    lines = [reason["text"] for reason in row["reasons"]]
+    if row["is_anomaly"]:
+        return [*lines, f"nearest normal recording: {row['nearest_clip_id']}"]
+    return [*lines, "nothing unusual: normal recordings reach such a score as well"]
+
+
+def write_rows_as_json(path: Path, rows: list[dict]) -> None:
+    """One JSON object a line, with `file` and every field of a decision."""
+    write_text(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+
+
+def write_rows_as_csv(path: Path, rows: list[dict], names: list[str]) -> None:
+    """A line for each recording, with the columns `names`; what lists hold is joined by semicolons."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows({name: _cell(row[name]) for name in names} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list):
+        return "; ".join(item["text"] if isinstance(item, dict) else str(item) for item in value)
+    return value

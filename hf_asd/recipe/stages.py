@@ -1,0 +1,291 @@
+"""
+The stages of a recipe, each a function.
+
+Every stage is called with the recipe, its own folder, and `folders`, the folders of the stages before it by name. What
+a later stage reads lies in that folder as tables of the schema (`train.parquet`, `test.parquet`), models or JSON.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from datasets import Dataset, DatasetDict, concatenate_datasets
+
+from ..clustering.cluster_names import write_names
+from ..clustering.pseudo_attributes import assign_pseudo_attributes
+from ..clustering.quality import cluster_quality
+from ..clustering.summary import describe_clusters
+from ..data.checking import drop_bad_audio
+from ..data.dcase.attributes import load_attribute_truth
+from ..data.dcase.loading import load_dcase
+from ..data.folder import load_folder
+from ..data.schema import attribute_label, read_table, reveal_attributes, write_table
+from ..detection.config import DetectorConfig
+from ..detection.detector import AnomalyDetector
+from ..distributed import partial_state
+from ..embedding.embed import embed
+from ..embedding.transformer import TransformerEncoder
+from ..evaluation.scores import evaluate_scores, labeled_subset
+from ..evaluation.submission import write_submission
+from ..files import read_json, write_json
+from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
+from ..reporting.clusters import cluster_report
+from ..reporting.report import ReportContent, write_report
+from ..simulation.writer import write_factory
+from ..training.finetuning import finetune
+from ..training.pretraining import pretrain
+from .config import Recipe, StageName
+
+
+BASELINES = {
+    "spectral statistics": DetectorConfig(statistics="quantiles"),
+    "mean log-mel, nearest neighbor": DetectorConfig(statistics="mean", preset="fast"),
+}
+
+
+def load_data(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: recordings in `data.path`, or the options of the factory, which is written to `factory/` first.
+    Out: a table for each split with the usable recordings, and `skipped.json`, a message for each unusable one.
+    """
+    if recipe.data.year is None:
+        dataset = _own_recordings(recipe)
+    else:
+        source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, folder / "factory")
+        assert source is not None  # the recipe has checked it
+        dataset = load_dcase(source, recipe.data.year, machines=recipe.data.machines, cache_dir=folder / "rows")
+    checked, skipped = drop_bad_audio(dataset, recipe.data.on_bad_audio, recipe.data.channel)
+    if recipe.attributes_file is not None:
+        checked["train"] = reveal_attributes(checked["train"], load_attribute_truth(recipe.attributes_file))
+    for split, rows in checked.items():
+        write_table(rows, folder / f"{split}.parquet")
+    write_json(folder / "skipped.json", skipped)
+
+
+def _own_recordings(recipe: Recipe) -> DatasetDict:
+    path = recipe.data.path
+    assert path is not None  # the recipe has checked it
+    found = load_folder(path)
+    trained, tested = (set(found[split]["machine"]) if split in found else set() for split in ("train", "test"))
+    wanted = trained | tested if recipe.data.machines is None else set(recipe.data.machines)
+    if not trained:
+        raise ValueError(f"{path}: holds no normal recordings to learn from.")
+    missing = ", ".join(sorted(wanted - trained))
+    if missing:
+        raise ValueError(
+            f"{path}: holds no normal recordings of {missing} to learn from, only of {', '.join(sorted(trained))}. "
+            "Add those, or choose machines (data.machines)."
+        )
+    chosen = DatasetDict()
+    for split, rows in found.items():
+        kept = [row for row, machine in enumerate(rows["machine"]) if machine in wanted]
+        if kept:
+            chosen[split] = rows.select(kept)
+    return chosen
+
+
+def pretrain_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: training clips, supplemental ones included, and those of `pretrain.datasets`.
+    Out: `encoder/`, the pre-trained encoder.
+    """
+    # Without labels, clips of a machine without its factory, and of the factory without the machine, are useful too.
+    tables = [folders["data"] / f"{split}.parquet" for split in ("train", "supplemental")]
+    rows = [read_table(table) for table in tables if table.is_file()]
+    weights = [1.0] * len(rows)
+    for number, source in enumerate(recipe.pretrain.datasets):
+        table = folder / f"dataset-{number}.parquet"
+        if partial_state().is_main_process and not table.is_file():
+            found = load_folder(source.path) if source.year is None else load_dcase(source.path, source.year)
+            if "train" not in found:
+                raise ValueError(f"{source.path} (pretrain.datasets): holds no normal recordings to learn from.")
+            found.pop("test", None)
+            checked, _ = drop_bad_audio(found, recipe.data.on_bad_audio, recipe.data.channel)
+            write_table(concatenate_datasets(list(checked.values())), table)
+        partial_state().wait_for_everyone()
+        rows.append(read_table(table))
+        weights.append(source.weight)
+    pretrain(rows, recipe.pretrain, folder, recipe.data.channel, weights)
+
+
+def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: training clips and the pre-trained encoder.
+    Out: `train.parquet`, the training clips with `embedding`.
+    """
+    encoder = TransformerEncoder.from_pretrained(
+        folders["pretrain"] / "encoder", recipe.embed.pooling, layer=recipe.embed.layer
+    )
+    rows = read_table(folders["data"] / "train.parquet")
+    embedded = embed(rows, encoder, folder / "parts", recipe.data.channel)
+    if partial_state().is_main_process:
+        write_table(embedded, folder / "train.parquet")
+
+
+def assign_clusters(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: training clips with embeddings.
+    Out: `train.parquet`, with pseudo-attributes where attributes are hidden, and `clusters.csv`, in which clusters can
+    be named.
+    """
+    rows = assign_pseudo_attributes(read_table(folders["embed"] / "train.parquet"), recipe.cluster)
+    write_table(rows, folder / "train.parquet")
+    write_names(describe_clusters(rows, recipe.cluster), folder / "clusters.csv")
+
+
+def finetune_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: the pre-trained encoder, and training clips with attributes or pseudo-attributes.
+    Out: `encoder/`, the fine-tuned attribute classifier.
+    """
+    rows = read_table(folders["cluster"] / "train.parquet")
+    finetune(rows, folders["pretrain"] / "encoder", recipe.finetune, folder, recipe.data.channel)
+
+
+def fit_detector(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: training clips and the fine-tuned encoder.
+    Out: `detector/`, and `train.parquet`, the training clips with the embeddings that the detector compares.
+    """
+    # The embeddings that clustering compared come from the encoder before fine-tuning.
+    rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
+    encoder = recipe.fit.load_encoder(folders["finetune"] / "encoder")
+    embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
+    if partial_state().is_main_process:
+        AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
+        write_table(embedded, folder / "train.parquet")
+
+
+def score_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: test clips and the detector.
+    Out: `test.parquet`, the test clips with scores and decisions; `submission/` for a challenge year; a folder for
+    each baseline with its own `test.parquet`. Nothing where there are no test clips.
+    """
+    if not (folders["data"] / "test.parquet").is_file():
+        return  # a folder of own recordings may hold only normal ones
+    test = read_table(folders["data"] / "test.parquet")
+    main = partial_state().is_main_process
+    # The challenge asks for a decision about every clip, so that no input is refused.
+    detector = AnomalyDetector.from_pretrained(folders["fit"] / "detector")
+    scored = detector.score(test, folder / "parts", check_input=False)
+    if main:
+        write_table(scored, folder / "test.parquet")
+        if recipe.data.year is not None:
+            write_submission(scored, folder / "submission", recipe.data.year)
+    if recipe.score.baselines:
+        train = read_table(folders["data"] / "train.parquet")
+        for name, config in BASELINES.items():
+            parts = folder / name
+            detector = AnomalyDetector(None, replace(config, channel=recipe.data.channel))
+            detector.fit(train, parts / "train", with_reasons=False)
+            scored = detector.score(test, parts / "test", check_input=False).remove_columns("embedding")
+            if main:
+                write_table(scored, parts / "test.parquet")
+
+
+def evaluate_scored(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: scored test clips, those of baselines included, and clusters.
+    Out: `evaluation.json` with official scores, those of baselines, and, where true attributes are known, the quality
+    of the clusters; empty where nothing can be measured.
+    """
+    options = {"resamples": recipe.evaluate.resamples, "confidence": recipe.evaluate.confidence}
+    names = BASELINES if recipe.score.baselines else ()
+    result, labeled = {}, _labeled(recipe, folders["score"] / "test.parquet")
+    if labeled is not None:
+        result = evaluate_scores(*labeled, **options)
+        baselines = {name: _labeled(recipe, folders["score"] / name / "test.parquet") for name in names}
+        result["baselines"] = {name: evaluate_scores(*rows, **options) for name, rows in baselines.items() if rows}
+    truth_file = recipe.evaluate.attributes_file
+    if truth_file is not None or (recipe.factory is not None and recipe.factory.hidden):
+        truth = load_attribute_truth(truth_file or folders["data"] / "factory" / "ground_truth")
+        labels = {clip: label for clip, attributes in truth.items() if (label := attribute_label(attributes))}
+        result["clusters"] = cluster_quality(read_table(folders["cluster"] / "train.parquet"), labels)
+    write_json(folder / "evaluation.json", result)
+
+
+def _labeled(recipe: Recipe, table: Path) -> tuple[Dataset, int] | None:
+    """The scored clips on which something can be measured, if there are any, and the year that defines the score."""
+    if not table.is_file():
+        return None
+    rows, allowed = labeled_subset(read_table(table))
+    return (rows, recipe.data.year or allowed) if len(rows) else None
+
+
+def write_results(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
+    """
+    In: everything that the stages before found.
+    Out: `report.html`; in the detector's folder its evaluation, its recipe, what it took to make it, and its card.
+    """
+    detector_folder, scored = folders["fit"] / "detector", folders["score"] / "test.parquet"
+    detector = AnomalyDetector.from_pretrained(detector_folder)
+    labeled = _labeled(recipe, scored)
+    evaluation = read_json(folders["evaluate"] / "evaluation.json")
+    baselines = evaluation.get("baselines", {})
+    write_report(
+        folder / "report.html",
+        ReportContent(
+            title=recipe.report.title,
+            train=read_table(folders["fit"] / "train.parquet"),
+            test=read_table(scored) if scored.is_file() else None,
+            evaluation=None if labeled is None else evaluation,
+            skipped=read_json(folders["data"] / "skipped.json"),
+            thresholds={machine: bank.threshold for machine, bank in detector.machines.items()},
+            leave_one_out={machine: bank.leave_one_out_scores() for machine, bank in detector.machines.items()},
+            baselines=baselines,
+            clusters=cluster_report(read_table(folders["cluster"] / "train.parquet"), recipe.cluster),
+            profiles=detector.profiles,
+            channel=recipe.data.channel,
+        ),
+    )
+    if labeled is not None:
+        options = {"resamples": recipe.evaluate.resamples, "confidence": recipe.evaluate.confidence}
+        record_evaluation(detector_folder, *labeled, **options, baselines=baselines)
+    record_recipe(detector_folder, asdict(recipe))
+    record_compute(detector_folder, _compute(folders))
+    render_model_card(detector_folder)
+
+
+def _compute(folders: dict[str, Path]) -> dict[str, dict]:
+    """Seconds and device of the stages that made the detector."""
+    compute = {}
+    for name in ("pretrain", "embed", "cluster", "finetune", "fit"):
+        record = read_json(folders[name] / "stage.json")
+        if "seconds" in record:
+            compute[name] = {key: record[key] for key in ("seconds", "device", "resumed")}
+    return compute
+
+
+@dataclass(frozen=True)
+class Stage:
+    """
+    How a stage is run, and what its result follows from besides its section of the recipe.
+
+    Args:
+        run (`Callable`): the function; called with the recipe, the stage's folder and the folders of other stages.
+        sources (`tuple[str, ...]`): packages and modules of `hf_asd` whose code the result follows from.
+        upstream (`tuple[str, ...]`): the stages whose results it reads.
+        is_distributed (`bool`): whether all processes work on it; else one does while the others wait.
+    """
+
+    run: Callable[[Recipe, Path, dict[str, Path]], None]
+    sources: tuple[str, ...]
+    upstream: tuple[StageName, ...] = ()
+    is_distributed: bool = False
+
+
+_ENCODER = ("audio", "data", "distributed", "embedding", "models")
+_DETECTOR = (*_ENCODER, "detection")
+_MEASURED = ("clustering", "data", "evaluation", "metrics")
+STAGES: dict[StageName, Stage] = {
+    "data": Stage(load_data, ("audio", "data", "simulation")),
+    "pretrain": Stage(pretrain_encoder, (*_ENCODER, "training"), ("data",), is_distributed=True),
+    "embed": Stage(embed_clips, _ENCODER, ("data", "pretrain"), is_distributed=True),
+    "cluster": Stage(assign_clusters, ("clustering", "data"), ("embed",)),
+    "finetune": Stage(finetune_encoder, (*_ENCODER, "training"), ("pretrain", "cluster"), is_distributed=True),
+    "fit": Stage(fit_detector, _DETECTOR, ("cluster", "finetune"), is_distributed=True),
+    "score": Stage(score_clips, (*_DETECTOR, "evaluation", "metrics"), ("data", "fit"), is_distributed=True),
+    "evaluate": Stage(evaluate_scored, _MEASURED, ("data", "cluster", "score")),
+    "report": Stage(write_results, (*_DETECTOR, *_MEASURED, "hub", "reporting"), ("cluster", "fit", "evaluate")),
+}
