@@ -19,7 +19,7 @@ from .data.schema import read_table, side_by_side, write_table
 from .distributed import partial_state
 from .models.eat.feature_extraction_eat import EatFeatureExtractor
 from .models.encoders import get_layers, load_feature_extractor, truncate_layers
-from .models.pooling import check_pooling, clean, embedding_size, patch_grid, pool
+from .models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool
 
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -202,7 +202,7 @@ class TransformerEncoder:
         grids = []
         for part in self._parts(clip):
             tokens = self._tokens(self._inputs([part]))
-            grids.append(patch_grid(clean(tokens) if self.clamp_outlier_channels else tokens, config)[0])
+            grids.append(patch_grid(clamp_outliers(tokens) if self.clamp_outlier_channels else tokens, config)[0])
         return torch.cat(grids).cpu()
 
     def _parts(self, clip: np.ndarray) -> list[np.ndarray]:

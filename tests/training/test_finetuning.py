@@ -8,12 +8,11 @@ from trainings import FINETUNE, assert_same_bits, stop_at, tiny_encoder, weights
 from transformers import AutoModel
 
 from hf_asd import FinetuneConfig, TransformerEncoder, finetune, load_folder
-from hf_asd.models.attribute_classifier.heads import LOSSES
+from hf_asd.models.attribute_classifier.heads import HEADS
 from hf_asd.training.augmentation import mixup
-from hf_asd.training.class_balance import balance_weights
 from hf_asd.training.config import LoraOptions
 from hf_asd.training.early_stopping import hold_out
-from hf_asd.training.sampling import ClipSampler
+from hf_asd.training.sampling import ClipSampler, balance_weights
 
 
 OPTIONS = FINETUNE | {"time_mask": 8, "frequency_mask": 8, "training": {"disable_tqdm": True}}
@@ -80,7 +79,7 @@ def test_clips_are_held_out_class_by_class():
         hold_out(labels, 0.01, seed=0)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_every_loss_trains_and_is_read_back(loss, clips, encoder, tmp_path):
     options = OPTIONS | {"loss": loss, "num_centers": 2, "max_steps": 2}
     folder = finetune(clips, encoder, FinetuneConfig(**options), tmp_path / loss)
@@ -147,7 +146,7 @@ def test_only_the_last_blocks_learn_where_asked(clips, encoder, tmp_path):
     folder = finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"num_trainable_layers": 1}), tmp_path / "run")
     names = changed(encoder, folder)
     assert names and all(name.startswith("layers.1.") for name in names)
-    with pytest.raises(ValueError, match="num_trainable_layers is 3; this encoder has 2 blocks"):
+    with pytest.raises(ValueError, match="num_trainable_layers is 3; this encoder has 2 layers"):
         finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"num_trainable_layers": 3}), tmp_path / "too-many")
 
 

@@ -7,7 +7,7 @@ from transformers import AutoModel
 from hf_asd import EatFeatureExtractor, FinetuneConfig, finetune
 from hf_asd.audio.reading import read_audio
 from hf_asd.training.augmentation import AugmentingCollator, draw_faults, mix_background
-from hf_asd.training.synthetic_faults import FAULTS, add_fault
+from hf_asd.training.synthetic_faults import SYNTHETIC_FAULTS, add_fault
 
 
 FRAMES, BANDS = 400, 128
@@ -27,7 +27,7 @@ def changes(log_mel, fault, seeds=40):
     return 10 / np.log(10) * (torch.stack(heard) - log_mel)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", SYNTHETIC_FAULTS)
 def test_a_fault_is_drawn_by_its_seed_and_is_there_at_any_level_and_length(fault, log_mel):
     change = changes(log_mel, fault)
     assert torch.equal(change, changes(log_mel, fault)) and change.isfinite().all()
@@ -40,7 +40,7 @@ def test_a_fault_is_drawn_by_its_seed_and_is_there_at_any_level_and_length(fault
 
 
 def test_every_fault_does_what_its_name_says(log_mel):
-    knocks, tones, noise, swell, loss = (changes(log_mel, fault) for fault in FAULTS)
+    knocks, tones, noise, swell, loss = (changes(log_mel, fault) for fault in SYNTHETIC_FAULTS)
     for added in (knocks, tones, noise):
         assert added.min() > -1e-3
     assert loss.max() < 1e-3
@@ -60,7 +60,7 @@ def test_every_fault_does_what_its_name_says(log_mel):
 
 def test_a_share_of_the_clips_gets_faults_of_all_kinds():
     faults = draw_faults(torch.arange(4000), 0.4)
-    counts = np.bincount(faults + 1, minlength=len(FAULTS) + 1) / 4000
+    counts = np.bincount(faults + 1, minlength=len(SYNTHETIC_FAULTS) + 1) / 4000
     assert counts[0] == pytest.approx(0.6, abs=0.03) and counts[1:] == pytest.approx(0.08, abs=0.02)
     assert (draw_faults(torch.arange(100), 0.0) == -1).all()
 
@@ -97,7 +97,7 @@ def test_a_machine_of_one_class_learns_to_tell_faults_and_resumes_to_the_same_bi
     config = FinetuneConfig(**OPTIONS | {"fault_probability": 0.5, "mixup": 0.5})
     whole = finetune(alone, encoder, config, tmp_path / "whole")
     names = AutoModel.from_pretrained(whole).config.id2label
-    assert names == dict(enumerate(["fan: any", *(f"synthetic fault: {fault}" for fault in FAULTS)]))
+    assert names == dict(enumerate(["fan: any", *(f"synthetic fault: {fault}" for fault in SYNTHETIC_FAULTS)]))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_at(patch, 3)
         finetune(alone, encoder, config, tmp_path / "stopped")

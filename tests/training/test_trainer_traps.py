@@ -144,7 +144,7 @@ def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_step(clips, tmp_path, mo
 def test_half_precision_is_off_on_a_cpu(tmp_path):
     from hf_asd.training.trainer import training_arguments
 
-    arguments = training_arguments(tmp_path, {})
+    arguments = training_arguments(tmp_path, FinetuneConfig())
     assert isinstance(arguments, TrainingArguments)
     assert arguments.bf16 == (arguments.device.type == "cuda")
 

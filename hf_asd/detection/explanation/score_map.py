@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ...embedding import SpectralStatistics, TransformerEncoder
-from ...models.pooling import PARTS_A_BAND
+from ...models.pooling import PARTS_PER_BAND
 
 
 # Of a normal distribution, the distance between the 10 and 90 % quantiles in standard deviations.
@@ -40,17 +40,17 @@ def score_map(encoder: SpectralStatistics | TransformerEncoder, clip: np.ndarray
         low, median, high = bank.float().mean(0).view(3, -1)
         log_mel = encoder.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0]
         return ((log_mel - median) / ((high - low) / QUANTILE_RANGE).clamp_min(1e-3)).numpy()
-    if encoder.pooling not in ("mean", *PARTS_A_BAND):
+    if encoder.pooling not in ("mean", *PARTS_PER_BAND):
         raise ValueError(
             f"pooling is {encoder.pooling!r}; a map over time needs pooling 'mean', 'bands' or 'bands_std'."
         )
     patches = encoder.patches(clip).double()  # (times, bands, hidden_size)
-    embedding = patches.mean(0).flatten() if encoder.pooling in PARTS_A_BAND else patches.mean((0, 1))
+    embedding = patches.mean(0).flatten() if encoder.pooling in PARTS_PER_BAND else patches.mean((0, 1))
     if encoder.pooling == "bands_std":
         bank = bank.unflatten(1, (patches.shape[1], 2, -1))[:, :, 0].flatten(1)
     directions = torch.nn.functional.normalize(bank.double(), dim=1)
     nearest = directions[(directions @ embedding).argmax()]
-    if encoder.pooling in PARTS_A_BAND:  # every band has a part of the embedding of its own
+    if encoder.pooling in PARTS_PER_BAND:  # every band has a part of the embedding of its own
         shares = (patches * nearest.view(1, patches.shape[1], -1)).sum(2) * patches.shape[1]
     else:
         shares = patches @ nearest
