@@ -1,4 +1,4 @@
-"""What the tests of both trainings share: recordings, an encoder, short runs, and looking at their weights."""
+"""Shared by the tests of pre-training and fine-tuning: recordings, an encoder, options of short runs, weights."""
 
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def assert_same_bits(a, b):
 
 
 def stop_at(monkeypatch, step):
-    """Makes the run end without any clean-up when it has reached a step."""
+    """Interrupts the run at a step, without any clean-up."""
     checked = SeededTrainer.checked
 
     def stops(self, loss):
