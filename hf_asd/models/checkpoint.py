@@ -113,8 +113,8 @@ def read_checkpoint(checkpoint: Path, kept: str) -> dict:
         other = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
         found = f"it contains a {other[1]}" if other else str(error).splitlines()[0]
         raise ValueError(
-            f"{checkpoint}: contains more than weights ({found}). If you trust the file, extract the weights (this may "
-            "need more packages, such as omegaconf for settings of fairseq) by\n"
+            f"{checkpoint}: contains more than weights ({found}). If you trust the file, extract the weights (this "
+            "may need more packages, such as omegaconf for settings of fairseq) by\n"
             f"  python -c \"import torch; c = torch.load('{checkpoint}', map_location='cpu', weights_only=False); "
             f"torch.save({kept}, 'weights.pt')\"\n"
             "and convert weights.pt."

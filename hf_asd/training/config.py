@@ -184,8 +184,8 @@ class FinetuneConfig(NoiseOptions):
     )
     num_trainable_layers: int | None = option(
         None,
-        "number of last layers of the encoder that learn; 0: only the head learns, on embeddings computed once; none: all "
-        "of it learns",
+        "number of last layers of the encoder that learn; 0: only the head learns, on embeddings computed once; none: "
+        "all of it learns",
         at_least=0,
     )
     early_stopping_patience: int = option(

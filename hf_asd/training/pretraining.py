@@ -57,8 +57,8 @@ def pretrain(
 
     Raises:
         TrainingError: the loss is not finite or the teacher has collapsed.
-        ValueError: fewer recordings than a batch, an encoder that is not an EAT, an unknown training option, or weights
-            that are not one positive number per dataset.
+        ValueError: fewer recordings than a batch, an encoder that is not an EAT, an unknown training option, or
+            weights that are not one positive number per dataset.
         HubError: with `training: {push_to_hub: true}`, the Hub refuses or cannot be reached.
         BadAudioError: a recording cannot be used.
 

@@ -117,8 +117,8 @@ class EatForPreTraining(EatPreTrainedModel):
     Student, teacher and decoder.
 
     The teacher is a part of the model so that checkpoints contain it; it gets no gradient and is a moving average of
-    the student, see [`~EatForPreTraining.update_teacher`]. Its weights are always float32: its changes are too small for
-    half precision.
+    the student, see [`~EatForPreTraining.update_teacher`]. Its weights are always float32: its changes are too small
+    for half precision.
 
     Args:
         config ([`EatConfig`]): the encoder's and the decoder's shape.
