@@ -1,5 +1,6 @@
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from hf_asd.models.bundled_encoder import BUNDLED_ENCODER
 RECIPE = Path(__file__).parents[2] / "recipes" / "offline_encoder" / "make.py"
 
 
-def recipe():
+def recipe() -> Any:
     spec = importlib.util.spec_from_file_location("make", RECIPE)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

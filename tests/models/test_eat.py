@@ -47,7 +47,7 @@ def test_filter_bank_is_kaldis():
             preemphasis=0.97,
             mel_filters=filters,
             log_mel="log",
-            mel_floor=np.finfo(np.float32).eps,
+            mel_floor=float(np.finfo(np.float32).eps),
             remove_dc_offset=True,
         ).T
         assert log_mel.shape == theirs.shape == ((20_000 - 400) // 160 + 1, 128)
@@ -247,6 +247,7 @@ def test_the_loss_is_over_masked_patches_only_and_falls():
     visible = inverse_block_masks(8, 4, 8, 0.75, 2, generator).unflatten(0, (4, 2))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     losses = []
+    outputs = model(values, visible, torch.arange(4))
     for _ in range(30):
         outputs = model(values, visible, torch.arange(4))
         optimizer.zero_grad()

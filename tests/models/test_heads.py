@@ -1,7 +1,7 @@
 """Every head against its paper's formula in plain numpy, in float64."""
 
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from hf_asd.models.choices import LossName
 CLIPS, DIMENSIONS, CENTERS = 7, 9, 3
 
 
-def head_of(loss, num_labels=4, dimensions=DIMENSIONS, num_centers=CENTERS, scale=30.0, margin=0.2):
+def head_of(loss, num_labels=4, dimensions=DIMENSIONS, num_centers=CENTERS, scale=30.0, margin=0.2) -> Any:
     torch.manual_seed(0)
     head = make_head(
         dimensions,
@@ -59,8 +59,8 @@ def numpy_loss(loss, head, embeddings, labels):
         return cross_entropy(head.scale * cosines, labels), None
 
     scale = float(state["scale"])
+    by_class = cosines.reshape(len(x), -1, CENTERS if loss == "subcluster_adacos" else 1)
     if loss == "subcluster_adacos":
-        by_class = cosines.reshape(len(x), -1, CENTERS)
         average = np.mean(np.sum(np.exp(scale * cosines), axis=1))
         own = by_class[rows, labels].max(1)
     else:
@@ -135,6 +135,7 @@ def test_gradients_are_those_of_finite_differences(loss):
             moved = embeddings.detach().clone()
             moved[place] += sign * step
             values.append(head.loss(head(moved), labels).mean().item())
+        assert embeddings.grad is not None
         assert embeddings.grad[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=0.02, abs=1e-4)
     for parameter in head.parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0
@@ -182,11 +183,13 @@ def test_five_thousand_classes(loss):
     head = head_of(loss, num_labels=5000, dimensions=16)
     embeddings, labels = batch_of(5000, clips=8, dimensions=16)
     embeddings = (1e3 * embeddings).requires_grad_()  # length must not matter to a cosine, nor overflow
+    value = torch.tensor(0.0)
     for _ in range(3):
         similarities = head(embeddings)
         head.adapt(similarities, labels)
         value = head.loss(similarities, labels).mean()
     value.backward()
+    assert embeddings.grad is not None
     assert value.isfinite() and embeddings.grad.isfinite().all()
 
 

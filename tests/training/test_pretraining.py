@@ -271,6 +271,7 @@ def kill_when(command, condition, environment):
             if condition() or process.poll() is not None:
                 break
             time.sleep(0.02)
+        assert process.stdout is not None
         assert process.poll() is None, process.stdout.read().decode()
     finally:
         os.kill(process.pid, signal.SIGKILL)
