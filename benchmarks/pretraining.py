@@ -39,7 +39,7 @@ from hf_asd.models.attribute_classifier.modeling_attribute_classifier import Att
 from hf_asd.models.eat.pretraining_eat import inverse_block_masks
 from hf_asd.training.pretraining import PretrainingCollator
 from hf_asd.training.sampling import ClipSampler, CroppedClips, crop_lengths
-from hf_asd.training.trainer import compile_blocks
+from hf_asd.training.trainer import compile_layers
 
 
 PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "4090": 165}  # dense bf16, TFLOP/s
@@ -146,7 +146,7 @@ with tempfile.TemporaryDirectory() as folder:
         "teacher's update": lambda: model.update_teacher(0.999),
         "optimizer": optimizer.step,
     }
-    compile_blocks([*model.eat.layers, *model.teacher.layers, model.decoder], on_gpu)
+    compile_layers([*model.eat.layers, *model.teacher.layers, model.decoder], on_gpu)
     update(inputs)  # the first step is slower
     times = {name: [] for name in ("step", *parts)}
     for _ in range(args.repeats):
@@ -171,7 +171,7 @@ with tempfile.TemporaryDirectory() as folder:
         names = {number: str(number) for number in range(100)}
         config = AttributeClassifierConfig(encoder_config=EatConfig(), id2label=names)
         classifier = AttributeClassifier(config).to(device)
-        compile_blocks([*classifier.encoder.layers], True)
+        compile_layers([*classifier.encoder.layers], True)
         optimizer = optimizer_of(classifier)
         values = torch.randn(args.clips, 992, 128, device=device)
         labels = torch.randint(0, 100, (args.clips,), device=device)

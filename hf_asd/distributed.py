@@ -1,9 +1,10 @@
-"""Several processes (`torchrun`, `accelerate launch`): who does what alone, and who waits."""
+"""Several processes (`torchrun`, `accelerate launch`): what each of them does, and data they exchange."""
 
 import os
 import platform
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import torch
 from accelerate import PartialState
@@ -11,43 +12,56 @@ from accelerate.utils import broadcast_object_list, gather, parse_flag_from_env
 
 
 def partial_state() -> PartialState:
-    """This process among all of them; alone where nothing launched several."""
-    # What one process does alone, such as checking recordings, may take hours while the others wait.
+    """State of this process: its number, the number of processes, its device; also if there is only one process."""
+    # Work of one process, such as checking recordings, may take hours while the others wait.
     return PartialState(cpu=use_cpu(), timeout=timedelta(days=7))
 
 
+def compute_device() -> torch.device:
+    """Device of this process."""
+    return cast(torch.device, partial_state().device)
+
+
 def use_cpu() -> bool:
-    """Whether accelerate has to be told of the CPU: without it, processes that find no GPU do not find each other."""
+    """Whether to ask accelerate for the CPU: otherwise, several processes without a GPU do not find each other."""
     launched = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     return launched or parse_flag_from_env("ACCELERATE_USE_CPU")
 
 
 def hardware() -> str:
-    """What this process and the others compute on, as the machine names it, for cards."""
+    """Name of the hardware that all processes compute on, for cards."""
     state = partial_state()
-    if state.device.type == "cuda":
-        device = torch.cuda.get_device_name(state.device)
+    if compute_device().type == "cuda":
+        device = torch.cuda.get_device_name(compute_device())
     else:
         device = f"{_processor()} ({os.cpu_count()} logical cores; PyTorch threads: {torch.get_num_threads()})"
     return device if state.num_processes == 1 else f"{state.num_processes} processes, each on {device}"
 
 
 def _processor() -> str:
-    told = Path("/proc/cpuinfo")  # of Linux, where Python itself knows the architecture only
-    for line in told.read_text(encoding="utf-8").splitlines() if told.is_file() else ():
+    info = Path("/proc/cpuinfo")  # on Linux, where Python itself knows the architecture only
+    for line in info.read_text(encoding="utf-8").splitlines() if info.is_file() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 
 def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The rows of all processes, those of the first one first; no gradient flows back."""
+    """
+    Concatenates tensors along their rows over all processes, in the order of the processes; without a gradient.
+
+    Args:
+        tensors (`torch.Tensor` of shape `(rows, ...)`): as many rows in every process.
+
+    Returns:
+        `tuple` of `torch.Tensor`, one for each.
+    """
     partial_state()
-    return gather(tuple(tensor.contiguous() for tensor in tensors))
+    return cast(tuple[torch.Tensor, ...], gather(tuple(tensor.contiguous() for tensor in tensors)))
 
 
 def broadcast(value):
-    """What the main process found: others may see an older state of the file system that they share."""
+    """The main process's value in all processes; others may see an older state of a shared file system."""
     values = [value]
     broadcast_object_list(values)
     return values[0]

@@ -1,43 +1,24 @@
 """
-Makes `AutoConfig`, `AutoModel`, `AutoFeatureExtractor` and `pipeline` know this package's models, without importing them.
+Registers this package's models with `AutoConfig`, `AutoModel`, `AutoFeatureExtractor` and `pipeline`, without
+importing them.
 
-`import hf_asd` takes no time: what belongs to a module of transformers is registered when that module is first
-imported, and a model's code is imported when a model of its kind is first loaded.
+`import hf_asd` takes no time: a class is registered when the module of transformers that it belongs to is first
+imported, and a model's code is imported when a model of its type is first loaded.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from types import ModuleType
 
-
-# Model type -> the module that registers its configuration when it is imported, and its classes.
-MODELS = {
-    "eat": {
-        "config": ("models.eat.configuration_eat", "EatConfig"),
-        "model": ("models.eat.modeling_eat", "EatModel"),
-        "feature_extractor": ("models.eat.feature_extraction_eat", "EatFeatureExtractor"),
-    },
-    "beats": {
-        "config": ("models.beats.configuration_beats", "BeatsConfig"),
-        "model": ("models.beats.modeling_beats", "BeatsModel"),
-        "feature_extractor": ("models.beats.feature_extraction_beats", "BeatsFeatureExtractor"),
-    },
-    "attribute_classifier": {
-        "config": (
-            "models.attribute_classifier.configuration_attribute_classifier",
-            "AttributeClassifierConfig",
-        ),
-        "model": ("models.attribute_classifier.modeling_attribute_classifier", "AttributeClassifier"),
-    },
-}
+from .models.architectures import ARCHITECTURES, load_class
 
 
 class LazyClasses(dict):
     """
-    A dictionary whose values are imported when they are asked for: configuration class -> (module, class name).
+    A dictionary whose values are imported when they are first read: configuration class -> (module, class name).
 
     transformers keeps registered classes in such a dictionary; it must not import a model's code while transformers
     itself is being imported.
@@ -46,23 +27,23 @@ class LazyClasses(dict):
     def __getitem__(self, key):
         value = super().__getitem__(key)
         if isinstance(value, tuple):
-            value = self[key] = load(*value)
+            value = self[key] = load_class(*value)
         return value
 
-    def values(self):
-        return [self[key] for key in self]
+    def values(self) -> Iterator:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return (self[key] for key in self)
 
-    def items(self):
-        return [(key, self[key]) for key in self]
+    def items(self) -> Iterator:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ((key, self[key]) for key in self)
 
 
 class RegisterAfterImport(MetaPathFinder):
-    """Finds the modules of transformers that wait for a registration, and registers after their import."""
+    """Registers classes right after the import of the module of transformers that they belong to."""
 
     def find_spec(self, fullname, path=None, target=None):
-        register = WAITING.get(fullname)
+        register = REGISTER_AFTER.get(fullname)
         spec = PathFinder.find_spec(fullname, path) if register else None
-        if spec is None or spec.loader is None:
+        if register is None or spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
 
@@ -74,21 +55,21 @@ class RegisterAfterImport(MetaPathFinder):
         return spec
 
 
-def load(module: str, name: str):
-    """A class of this package by its module below `hf_asd` and its name."""
-    return getattr(import_module(f"{__package__}.{module}"), name)
-
-
 def register_configs(module: ModuleType) -> None:
-    for classes in MODELS.values():
-        import_module(f"{__package__}.{classes['config'][0]}")  # registers itself
+    for architecture in ARCHITECTURES.values():
+        if architecture.config is not None:
+            load_class(*architecture.config)  # its module registers it
 
 
 def register_classes(mapping: str, kind: str) -> Callable[[ModuleType], None]:
-    """A function that adds the classes of one kind to a mapping of transformers."""
+    """A function that adds this package's classes of one kind to a mapping of transformers."""
 
     def register(module: ModuleType) -> None:
-        ours = {load(*classes["config"]): classes[kind] for classes in MODELS.values() if kind in classes}
+        ours = {
+            load_class(*architecture.config): getattr(architecture, kind)
+            for architecture in ARCHITECTURES.values()
+            if architecture.config is not None and getattr(architecture, kind) is not None
+        }
         registered = getattr(module, mapping)
         registered._extra_content = LazyClasses({**registered._extra_content, **ours})
 
@@ -99,7 +80,8 @@ def register_pipeline(module: ModuleType) -> None:
     import_module(f"{__package__}.pipelines")  # registers itself
 
 
-WAITING: dict[str, Callable[[ModuleType], None]] = {
+# Module of transformers -> what registers this package's classes there.
+REGISTER_AFTER: dict[str, Callable[[ModuleType], None]] = {
     "transformers.models.auto.configuration_auto": register_configs,
     "transformers.models.auto.modeling_auto": register_classes("MODEL_MAPPING", "model"),
     "transformers.models.auto.feature_extraction_auto": register_classes(
@@ -110,8 +92,8 @@ WAITING: dict[str, Callable[[ModuleType], None]] = {
 
 
 def register_all() -> None:
-    """Registers with what is imported already, and waits for the rest."""
+    """Registers with the modules that are imported already; the others follow when they are imported."""
     sys.meta_path.insert(0, RegisterAfterImport())
-    for name, register in WAITING.items():
+    for name, register in REGISTER_AFTER.items():
         if name in sys.modules:
             register(sys.modules[name])

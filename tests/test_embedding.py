@@ -191,13 +191,13 @@ def test_a_layer_is_the_hidden_state_behind_that_block(name):
 def test_layers_that_are_not_there_are_refused():
     config, extractor, _ = ENCODERS["eat"]
     for layer in (0, 4, -4):
-        with pytest.raises(ValueError, match=f"layer is {layer}; this encoder has 3 blocks: accepted are 1 to 3"):
+        with pytest.raises(ValueError, match=f"layer is {layer}; this encoder has 3 layers: accepted are 1 to 3"):
             TransformerEncoder(random_model(config), extractor, layer=layer)
     with pytest.raises(ValueError, match="layer is 'last'; accepted are the number of a layer and 'mean'"):
         TransformerEncoder(random_model(config), extractor, layer="last")
     vision = AutoModel.from_config(CLIPVisionConfig(**TINY, image_size=32, patch_size=16))
     del vision.encoder.layers
-    with pytest.raises(ValueError, match="blocks in `layers` or `encoder.layers`"):
+    with pytest.raises(ValueError, match="layers in `layers` or `encoder.layers`"):
         TransformerEncoder(vision, extractor, layer=1)
     classifier = AttributeClassifier(AttributeClassifierConfig(encoder_config=config))
     with pytest.raises(ValueError, match="layer is 1, but this encoder was fine-tuned"):

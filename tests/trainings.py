@@ -1,6 +1,7 @@
-"""What the tests of both trainings share: recordings, an encoder, short runs, and looking at their weights."""
+"""Shared by the tests of pre-training and fine-tuning: recordings, an encoder, options of short runs, weights."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hf_asd import EatConfig, EatFeatureExtractor, EatModel, load_folder
 from hf_asd.training.trainer import SeededTrainer
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-PRETRAIN = {
+TINY: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+PRETRAIN: dict[str, Any] = {
     "model": TINY | {"decoder_layers": 1},
     "crop_seconds": 0.5,
     "num_masks": 2,
@@ -22,7 +23,7 @@ PRETRAIN = {
     "save_steps": 2,
     "training": {"disable_tqdm": True},
 }
-FINETUNE = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
+FINETUNE: dict[str, Any] = {"crop_seconds": 0.5, "batch_size": 4, "max_steps": 6, "save_steps": 2}
 
 
 @pytest.fixture(name="clips")
@@ -58,7 +59,7 @@ def assert_same_bits(a, b):
 
 
 def stop_at(monkeypatch, step):
-    """Makes the run end without any clean-up when it has reached a step."""
+    """Interrupts the run at a step, without any clean-up."""
     checked = SeededTrainer.checked
 
     def stops(self, loss):

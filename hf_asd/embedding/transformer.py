@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ..audio.filter_bank import FilterBankExtractor
+from ..audio.filter_bank import FRAME_SAMPLES, HOP_SAMPLES, FilterBankExtractor
 from ..audio.reading import SAMPLING_RATE
 from ..distributed import partial_state
+from ..models.architectures import architecture_of
 from ..models.choices import PoolingName
 from ..models.encoders import get_layers, load_feature_extractor, truncate_layers
-from ..models.pooling import AST, check_pooling, clean, embedding_size, patch_grid, pool
+from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool
 from .statistics import SpectralStatistics
 
 
@@ -175,13 +176,14 @@ class TransformerEncoder:
         grids = []
         for part in self._parts(clip):
             tokens = self._tokens(self._inputs([part]))
-            grids.append(patch_grid(clean(tokens) if self.clamp_outlier_channels else tokens, self.shape)[0])
+            grids.append(patch_grid(clamp_outliers(tokens) if self.clamp_outlier_channels else tokens, self.shape)[0])
         return torch.cat(grids).cpu()
 
     def _parts(self, clip: np.ndarray) -> list[np.ndarray]:
         longest = WINDOW_SECONDS * SAMPLING_RATE
-        if self.shape.model_type == AST:  # its feature extractor drops everything beyond its length
-            longest = min(longest, self.feature_extractor.max_length * 160 + 240)  # frames of 25 ms every 10 ms
+        max_frames = architecture_of(self.shape).max_frames
+        if max_frames is not None:  # everything beyond would be dropped; frames of 25 ms every 10 ms
+            longest = min(longest, max_frames(self.shape) * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES)
         return np.array_split(clip, math.ceil(len(clip) / longest))
 
     def _inputs(self, parts: list[np.ndarray]) -> torch.Tensor:

@@ -1,10 +1,11 @@
-"""Weights that are not all there, or not all used, are an error: in models that load, and in foreign checkpoints."""
+"""Loading weights strictly, from models and from checkpoints of other projects: none may be missing or unused."""
 
 import argparse
 import pickle
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -12,26 +13,26 @@ from transformers import PreTrainedModel
 
 class StrictPreTrainedModel(PreTrainedModel):
     """
-    A model that refuses weights that are missing, surplus or of another shape.
+    A model that loads only if no weight is missing, surplus or of another shape.
 
     Class attributes:
-        published_keys (`dict[str, str]`): patterns of names in published weights, and their replacements; applied one
+        published_keys (`dict[str, str]`): patterns of names in published weights and their replacements, applied one
             after the other while loading.
     """
 
     published_keys: dict[str, str] | None = None
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, source, *args, ignore_mismatched_sizes: bool = False, output_loading_info: bool = False, **kwargs
-    ):
+    ) -> Any:
         """
-        As `PreTrainedModel.from_pretrained`; but weights that are not all there, or not all used, are an error.
+        As `PreTrainedModel.from_pretrained`, but missing and unused weights are an error.
 
         Raises:
             ValueError: names the weights that are missing, surplus or of another shape.
         """
-        model, info = super().from_pretrained(
+        loaded: Any = super().from_pretrained(
             source,
             *args,
             key_mapping=cls.published_keys,
@@ -39,6 +40,7 @@ class StrictPreTrainedModel(PreTrainedModel):
             output_loading_info=True,
             **kwargs,
         )
+        model, info = loaded
         mismatched = [] if ignore_mismatched_sizes else info["mismatched_keys"]
         mismatched = [f"{name} {tuple(found)} instead of {tuple(wanted)}" for name, found, wanted in mismatched]
         check_keys(source, info["missing_keys"], info["unexpected_keys"], mismatched)
@@ -47,9 +49,12 @@ class StrictPreTrainedModel(PreTrainedModel):
 
 def check_keys(source, missing: Iterable[str], surplus: Iterable[str], mismatched: Iterable[str]) -> None:
     """
+    Checks that exactly the weights of a model were found.
+
     Args:
         source (`str` or `Path`): what was loaded, for the message.
-        missing, surplus (`Iterable[str]`): weights of the model that were not found, and found ones it does not have.
+        missing (`Iterable[str]`): weights of the model that were not found.
+        surplus (`Iterable[str]`): weights that were found but do not belong to the model.
         mismatched (`Iterable[str]`): weights of another shape, with both shapes.
 
     Raises:
@@ -58,12 +63,12 @@ def check_keys(source, missing: Iterable[str], surplus: Iterable[str], mismatche
     faults = {"missing": missing, "surplus": surplus, "of another shape": mismatched}
     found = [f"{what}: {', '.join(sorted(keys))}" for what, keys in faults.items() if keys]
     if found:
-        raise ValueError(f"{source}: the weights are not those of the model in its configuration; {'; '.join(found)}.")
+        raise ValueError(f"{source}: the weights do not fit the model in its configuration; {'; '.join(found)}.")
 
 
 def fill(module: torch.nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
     """
-    Loads the weights of a part of a model, all of them or none.
+    Loads the weights of a part of a model if all of them fit.
 
     Raises:
         ValueError: names the weights that are missing, surplus or of another shape.
@@ -84,37 +89,37 @@ def read_checkpoint(checkpoint: Path, kept: str) -> dict:
 
     Args:
         checkpoint (`Path`): the file.
-        kept (`str`): what of the content `c` is to be kept of a file that holds more than weights, as the source of a
-            Python dictionary; for the message.
+        kept (`str`): Python source of a dictionary with the needed parts of the file's content `c`, for the message
+            if the file has more than weights.
 
     Returns:
-        `dict`: with the weights under `"model"`.
+        `dict`: the content, with the weights under `"model"`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, holds more than weights, or has none under `"model"`.
+        ValueError: it is damaged, has more than weights, or has none under `"model"`.
     """
     if not checkpoint.is_file():
-        raise FileNotFoundError(f"{checkpoint}: there is no such file.")
+        raise FileNotFoundError(f"{checkpoint}: no such file.")
     with open(checkpoint, "rb") as file:
-        if not file.read(2).startswith((b"PK", b"\x80")):  # a zip archive, or a bare pickle as of old
-            raise ValueError(f"{checkpoint}: is no file that torch.save wrote; accepted are published .pt files.")
+        if not file.read(2).startswith((b"PK", b"\x80")):  # a zip archive, or a pickle of earlier versions
+            raise ValueError(f"{checkpoint}: was not written by torch.save; accepted are published .pt files.")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError) as error:
-        raise ValueError(f"{checkpoint}: is cut short or damaged; copy or download it again. ({error})") from error
+        raise ValueError(f"{checkpoint}: is incomplete or damaged; copy or download it again. ({error})") from error
     except pickle.UnpicklingError as error:
         other = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
-        found = f"it holds a {other[1]}" if other else str(error).splitlines()[0]
+        found = f"it contains a {other[1]}" if other else str(error).splitlines()[0]
         raise ValueError(
-            f"{checkpoint}: cannot be read as weights alone ({found}). Where you trust the file, keep the weights "
-            "(with the packages installed that its other objects need, such as omegaconf for fairseq's settings) by\n"
+            f"{checkpoint}: contains more than weights ({found}). If you trust the file, extract the weights (this "
+            "may need more packages, such as omegaconf for settings of fairseq) by\n"
             f"  python -c \"import torch; c = torch.load('{checkpoint}', map_location='cpu', weights_only=False); "
             f"torch.save({kept}, 'weights.pt')\"\n"
             "and convert weights.pt."
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{checkpoint}: holds {found}; accepted is a dictionary with the weights under 'model'.")
+        raise ValueError(f"{checkpoint}: contains {found}; accepted is a dictionary with the weights under 'model'.")
     return content

@@ -1,19 +1,20 @@
-"""What differs between encoders before their tokens are pooled: feature extractor and blocks."""
+"""Loading an encoder's feature extractor; keeping or freezing its layers."""
 
 from copy import deepcopy
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedModel
 from transformers.utils import FEATURE_EXTRACTOR_NAME
 from transformers.utils.hub import has_file
 
-from .eat.feature_extraction_eat import EatFeatureExtractor
+from .architectures import LAYER_PATHS, architecture_of, load_class
 
 
 def load_feature_extractor(encoder: str | Path):
     """
-    The feature extractor of an encoder. EAT's weights were published without one; theirs has the default settings.
+    The feature extractor of an encoder. Published EAT weights come without one; they get one with default settings.
 
     Args:
         encoder (`str` or `Path`): id on the Hub or folder of the encoder.
@@ -25,67 +26,73 @@ def load_feature_extractor(encoder: str | Path):
         OSError: there is no such encoder, or it has no feature extractor.
     """
     config = AutoConfig.from_pretrained(encoder)
-    if config.model_type == "eat" and not has_file(encoder, FEATURE_EXTRACTOR_NAME):
-        return EatFeatureExtractor(feature_size=config.num_mel_bins, patch_size=config.patch_size)
+    architecture = architecture_of(config)
+    options, extractor = architecture.extractor_options, architecture.feature_extractor
+    if options is not None and extractor is not None and not has_file(encoder, FEATURE_EXTRACTOR_NAME):
+        return load_class(*extractor)(**options(config))
     return AutoFeatureExtractor.from_pretrained(encoder)
 
 
 def get_layers(model: PreTrainedModel) -> nn.ModuleList:
     """
-    An encoder's transformer blocks.
+    An encoder's transformer layers.
 
     Raises:
-        ValueError: the model keeps them where this function does not look.
+        ValueError: the model keeps them under an unknown name.
     """
-    for path in ("layers", "encoder.layers"):
-        blocks = dict(model.named_modules()).get(path)
-        if isinstance(blocks, nn.ModuleList):
-            return blocks
+    modules = dict(model.named_modules())
+    for path in LAYER_PATHS:
+        if isinstance(modules.get(path), nn.ModuleList):
+            return cast(nn.ModuleList, modules[path])
     raise ValueError(
-        f"layer is for encoders with their blocks in `layers` or `encoder.layers` (such as EAT, BEATs, AST, wav2vec "
-        f"2.0, HuBERT, WavLM); a {model.config.model_type} has neither. Leave layer out for its last output."
+        f"layer is for encoders with their layers in `{'` or `'.join(LAYER_PATHS)}` (such as EAT, BEATs, AST, wav2vec "
+        f"2.0, HuBERT, WavLM); a {model.config.model_type} has neither. Leave layer out to use the last output."
     )
 
 
 def truncate_layers(model: PreTrainedModel, layer: int) -> int:
     """
-    Drops the blocks behind one, for good: what nobody looks at is not computed, kept in memory or saved.
+    Removes the layers after one from a model, so that they are neither computed nor kept in memory nor saved.
 
     Args:
         model (`PreTrainedModel`): an encoder; changed in place. Its configuration is replaced by one with as many
             layers.
-        layer (`int`): the last block to keep, from 1, or from -1 for the last one backwards.
+        layer (`int`): the last layer to keep, from 1, or from -1 for the last one backwards.
 
     Returns:
-        `int`: how many blocks are left.
+        `int`: number of layers that are left.
 
     Raises:
-        ValueError: there is no such block.
+        ValueError: there is no such layer.
     """
-    blocks = get_layers(model)
-    count = len(blocks)
+    layers = get_layers(model)
+    count = len(layers)
     if not 1 <= abs(layer) <= count:
         raise ValueError(
-            f"layer is {layer}; this encoder has {count} blocks: accepted are 1 to {count}, and -1 to -{count} from "
+            f"layer is {layer}; this encoder has {count} layers: accepted are 1 to {count}, and -1 to -{count} from "
             "the last one backwards."
         )
     kept = layer if layer > 0 else count + 1 + layer
-    del blocks[kept:]
-    model.config = deepcopy(model.config)  # another model may be built from the same one
+    del layers[kept:]
+    model.config = deepcopy(model.config)  # another model may use the same one
     model.config.num_hidden_layers = kept
     return kept
 
 
-def freeze_layers(encoder: PreTrainedModel, blocks: int):
+def freeze_layers(encoder: PreTrainedModel, num_trainable_layers: int) -> None:
     """
-    Leaves only an encoder's last blocks to learn; embeddings, earlier blocks and what lies outside of blocks stay.
+    Freezes all of an encoder except its last layers, in place.
+
+    Args:
+        encoder (`PreTrainedModel`): the encoder.
+        num_trainable_layers (`int`): number of last layers that learn.
 
     Raises:
-        ValueError: it has fewer blocks.
+        ValueError: it has fewer layers.
     """
-    all_blocks = get_layers(encoder)
-    if not 0 < blocks <= len(all_blocks):
-        raise ValueError(f"num_trainable_layers is {blocks}; this encoder has {len(all_blocks)} blocks.")
+    layers = get_layers(encoder)
+    if not 0 < num_trainable_layers <= len(layers):
+        raise ValueError(f"num_trainable_layers is {num_trainable_layers}; this encoder has {len(layers)} layers.")
     encoder.requires_grad_(False)
-    for block in all_blocks[-blocks:]:
-        block.requires_grad_(True)
+    for layer in layers[-num_trainable_layers:]:
+        layer.requires_grad_(True)

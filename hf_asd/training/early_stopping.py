@@ -1,8 +1,7 @@
-"""Early stopping on normal training clips that were held out; test data is never at hand."""
+"""Early stopping on normal training clips that are held out; test data is never used."""
 
-import json
 import math
-import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,16 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import TrainerCallback
 
 from ..distributed import broadcast, partial_state
+from ..files import read_json, whole_file, write_json
 from .sampling import ClipCollator, CroppedClips, Draw, crop_lengths
+
+
+LOSSES_FILE = "held_out_losses.json"
+BEST_FILE = "best.safetensors"
 
 
 def hold_out(labels: list[int], share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,91 +27,93 @@ def hold_out(labels: list[int], share: float, seed: int) -> tuple[np.ndarray, np
 
     Args:
         labels (`list[int]`): the class of every clip.
-        share (`float`): how much of every class is held out, rounded down: a class of few clips keeps them all.
-        seed (`int`): of the draw.
+        share (`float`): share of every class that is held out, rounded down: a class of few clips keeps all of them.
+        seed (`int`): of the random choice.
 
     Returns:
-        rows to train on and rows that are held out, in order, int64.
+        rows to train on and rows that are held out, both in ascending order, int64.
 
     Raises:
-        ValueError: nothing would be held out.
+        ValueError: no clip would be held out.
     """
-    labels, generator = np.array(labels), np.random.default_rng(seed)
-    held = []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        held += generator.permutation(rows)[: int(share * len(rows))].tolist()
-    if not held:
+    classes, generator = np.array(labels), np.random.default_rng(seed)
+    held_out = []
+    for label in np.unique(classes):
+        rows = np.flatnonzero(classes == label)
+        held_out += generator.permutation(rows)[: int(share * len(rows))].tolist()
+    if not held_out:
         raise ValueError(
             f"validation_fraction is {share}, which holds out no clip of any class; the largest has "
-            f"{np.bincount(labels).max()}. Give a larger share, or early_stopping_patience 0 for no early stopping."
+            f"{np.bincount(classes).max()}. Give a larger share, or early_stopping_patience 0 for no early stopping."
         )
-    return np.setdiff1d(np.arange(len(labels)), held), np.sort(held)
+    return np.setdiff1d(np.arange(len(classes)), held_out), np.sort(held_out)
 
 
+@dataclass(eq=False)
 class EarlyStopping(TrainerCallback):
     """
-    Ends training when the loss on held-out clips has not fallen for some checks, and gives the best weights back.
+    Stops training when the loss on held-out clips has not become lower for several checks; restores the best weights.
 
-    Checks and best weights are kept on disk; a run that was killed and goes on decides the same.
+    Losses and best weights are kept on disk, so that a run that was stopped and resumed decides the same.
 
     Args:
         batches (`list[dict]`): held-out clips as the model takes them, `input_values` and `labels`.
-        patience (`int`): so many checks without a lower loss end training.
+        patience (`int`): number of checks without a lower loss after which training stops.
         every (`int`): steps between checks.
-        folder (`str` or `Path`): where they are kept.
+        folder (`Path`): where losses and weights are kept.
     """
 
-    def __init__(self, batches: list[dict], patience: int, every: int, folder: str | Path):
-        self.batches = batches
-        self.patience = patience
-        self.every = every
-        self.folder = Path(folder)
-        self.stopped = False
+    batches: list[dict]
+    patience: int
+    every: int
+    folder: Path
+    stopped: bool = False
 
     def on_train_begin(self, args, state, control, **kwargs):
-        # A run that had stopped and was killed before its export stops again; the Trainer takes one step all the same.
+        # A run that had stopped but was interrupted before its export stops again, after one step of the Trainer.
         earlier = {step: loss for step, loss in self.losses().items() if step <= state.global_step}
         self.stopped = broadcast(self.enough(earlier))
 
-    def on_step_end(self, args, state, control, model=None, **kwargs):
+    def on_step_end(self, args, state, control, **kwargs):
         if self.stopped:
             control.should_training_stop = True
         if self.stopped or state.global_step % self.every:
             return
+        model: nn.Module = kwargs["model"]
         losses = {step: loss for step, loss in self.losses().items() if step < state.global_step}
         losses[state.global_step] = held_out_loss(model, self.batches)
         if args.should_save:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if min(losses, key=losses.get) == state.global_step:
-                partial = self.folder / "best.safetensors.partial"
-                save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
-                os.replace(partial, self.folder / "best.safetensors")
-            partial = self.folder / "held_out_losses.json.partial"
-            partial.write_text(json.dumps(losses))
-            os.replace(partial, self.folder / "held_out_losses.json")
+            if _best_step(losses) == state.global_step:
+                with whole_file(self.folder / BEST_FILE) as partial:
+                    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
+            write_json(self.folder / LOSSES_FILE, losses)
         if broadcast(self.enough(losses)):
             control.should_training_stop = True
 
     def enough(self, losses: dict[int, float]) -> bool:
-        """Whether so many checks have passed since the lowest loss."""
-        return bool(losses) and sum(step > min(losses, key=losses.get) for step in losses) >= self.patience
+        """Whether there were `patience` checks since the lowest loss."""
+        return bool(losses) and sum(step > _best_step(losses) for step in losses) >= self.patience
 
     def losses(self) -> dict[int, float]:
-        """Loss by step, as far as checked."""
-        file = self.folder / "held_out_losses.json"
-        return {int(step): loss for step, loss in json.loads(file.read_text()).items()} if file.is_file() else {}
+        """The loss of every check so far, by step."""
+        file = self.folder / LOSSES_FILE
+        return {int(step): loss for step, loss in read_json(file).items()} if file.is_file() else {}
 
-    def restore_best(self, model: torch.nn.Module):
-        """Gives a model the weights of the lowest loss."""
-        if (self.folder / "best.safetensors").is_file():
-            model.load_state_dict(load_file(self.folder / "best.safetensors"))
+    def restore_best(self, model: nn.Module) -> None:
+        """Loads the weights of the lowest loss."""
+        if (self.folder / BEST_FILE).is_file():
+            model.load_state_dict(load_file(self.folder / BEST_FILE))
+
+
+def _best_step(losses: dict[int, float]) -> int:
+    return min(losses, key=lambda step: losses[step])
 
 
 @torch.no_grad()
-def held_out_loss(model: torch.nn.Module, batches: list[dict]) -> float:
+def held_out_loss(model: nn.Module, batches: list[dict]) -> float:
     """
-    Mean loss a clip, without dropout and augmentation; an adaptive scale stays as it is. Processes share the batches.
+    Mean loss per clip, without dropout and augmentation; an adaptive scale does not change. Processes share the
+    batches.
     """
     training = model.training
     model.eval()
@@ -120,17 +127,17 @@ def held_out_loss(model: torch.nn.Module, batches: list[dict]) -> float:
     return math.fsum(gather_object(losses)) / sum(len(batch["labels"]) for batch in batches)
 
 
-def batches_of(
+def held_out_batches(
     rows: Dataset, collate: ClipCollator, frames: int, batch_size: int, channel: int | str = 0
 ) -> list[dict]:
     """
-    Held-out clips as batches, of each always the same crop; clips of like length share a batch, as in training.
+    Held-out clips as batches, always with the same crops; clips of similar length share a batch, as in training.
 
     Args:
         rows (`datasets.Dataset`): with `audio` and `label`.
         collate ([`~hf_asd.training.sampling.ClipCollator`]): clips -> a batch.
-        frames (`int`): the longest crop, as in training.
-        batch_size (`int`): clips a batch.
+        frames (`int`): longest crop, as in training.
+        batch_size (`int`): clips per batch.
         channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
     """
     lengths, clips = crop_lengths(rows, frames), CroppedClips(rows, channel)

@@ -1,60 +1,44 @@
-"""A head alone, on features that are computed once: seconds where the encoder would take hours."""
-
-from pathlib import Path
+"""Training of a head only, on embeddings that are computed once: it takes seconds instead of hours."""
 
 import numpy as np
 import torch
-from datasets import Dataset
+from torch import nn
 from tqdm.auto import tqdm
 
-from ..embedding.embed import embed, get_embeddings
-from ..embedding.transformer import TransformerEncoder
+from ..distributed import compute_device, partial_state
 from ..models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
-from .sampling import ClipSampler
+from .config import FinetuneConfig
+from .sampling import ClipSampler, balance_weights
 
 
 def train_head(
-    model: AttributeClassifier,
-    dataset: Dataset,
-    labels: list[int],
-    weights: np.ndarray,
-    feature_extractor,
-    output_dir: str | Path,
-    *,
-    steps: int,
-    step_clips: int,
-    learning_rate: float,
-    weight_decay: float,
-    seed: int,
-    channel: int | str = 0,
-):
+    model: AttributeClassifier, embeddings: torch.Tensor, labels: list[int], config: FinetuneConfig
+) -> None:
     """
-    Trains projection and head of a classifier behind its frozen encoder, in place. Several processes share the
-    computing of features; then each learns the same from all of them.
+    Trains projection and head of a classifier on its frozen encoder's embeddings, in place. Every process learns the
+    same from all clips.
 
     Args:
-        model ([`AttributeClassifier`]): with a projection, which is what detection will compare.
-        dataset (`datasets.Dataset`): rows with `audio` and `clip_id`.
-        labels (`list[int]`): the class of every row.
-        weights (`np.ndarray` of shape `(rows,)`): how often a pass hears each row.
-        feature_extractor (`FeatureExtractionMixin`): of the encoder.
-        output_dir (`str` or `Path`): keeps the features; a later call computes none again.
-        steps (`int`), step_clips (`int`), learning_rate (`float`, highest of a cosine), weight_decay (`float`, of
-            AdamW), seed (`int`, of the order): how.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        model ([`AttributeClassifier`]): with a projection, whose output detection will use.
+        embeddings (`torch.Tensor` of shape `(clips, dimensions)`): pooled encoder outputs, float32.
+        labels (`list[int]`): the class of every clip.
+        config ([`FinetuneConfig`]): of which `batch_size`, `epochs` or `max_steps`, `head_learning_rate`,
+            `weight_decay`, `balance` and `seed` are read.
     """
-    encoder = TransformerEncoder(model.encoder, feature_extractor, model.config.pooling)
-    rows = dataset.select_columns(["audio", "clip_id"])
-    features = get_embeddings(embed(rows, encoder, Path(output_dir) / "features", channel)).to(model.device)
-    model.running_norm.fit(features)
-    classes = torch.tensor(labels, device=model.device)
-    learned = [*model.projection.parameters(), *model.head.parameters()]
-    optimizer = torch.optim.AdamW(learned, lr=learning_rate, weight_decay=weight_decay)
+    model.to(compute_device())  # pyright: ignore[reportArgumentType]  # the method's decorator hides its parameters
+    embeddings, classes = embeddings.to(model.device), torch.tensor(labels, device=model.device)
+    model.running_norm.fit(embeddings)
+    step_clips = config.batch_size * partial_state().num_processes
+    steps = config.max_steps if config.max_steps > 0 else max(1, int(config.epochs * len(labels)) // step_clips)
+    learned: list[nn.Parameter] = [*model.projection.parameters(), *model.head.parameters()]
+    optimizer = torch.optim.AdamW(learned, lr=config.head_learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    sampler = ClipSampler(np.ones(len(features), dtype=np.int64), step_clips, steps, seed, weights)
+    same_length = np.ones(len(labels), dtype=np.int64)
+    weights = balance_weights(labels) if config.balance != "none" else np.ones(len(labels))
+    sampler = ClipSampler(same_length, step_clips, steps, config.seed, weights)
     model.train()
     for batch in tqdm(torch.tensor([draw.row for draw in sampler]).split(step_clips), desc="training the head"):
-        loss = model(pooled=features[batch], labels=classes[batch]).loss
+        loss = model(pooled=embeddings[batch], labels=classes[batch]).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

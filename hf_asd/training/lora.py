@@ -1,4 +1,4 @@
-"""LoRA: an encoder learns by small matrices beside its frozen ones (needs `pip install hf-asd[lora]`)."""
+"""LoRA: small adapter matrices learn while the encoder is frozen (needs `pip install hf-asd[lora]`)."""
 
 from pathlib import Path
 
@@ -11,30 +11,25 @@ from .config import LoraOptions
 
 def add_lora(encoder: PreTrainedModel, options: LoraOptions, source: str | Path) -> None:
     """
-    Freezes an encoder and puts LoRA beside every linear layer of its blocks, in place.
+    Freezes an encoder and adds LoRA adapters to every linear layer of its transformer layers, in place.
 
     Args:
-        encoder (`PreTrainedModel`): with blocks as of [`~hf_asd.models.encoders.get_layers`].
-        options ([`LoraOptions`]): how small.
-        source (`str` or `Path`): where the encoder was loaded from; an adapter names it.
-
-    Raises:
-        ImportError: peft is not installed.
+        encoder (`PreTrainedModel`): with layers that [`~hf_asd.models.encoders.get_layers`] finds.
+        options ([`LoraOptions`]): rank, scaling and dropout.
+        source (`str` or `Path`): where the encoder was loaded from; a saved adapter names it.
 
     References:
         E. J. Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1.
     """
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise ImportError("LoRA needs peft, which is not installed: pip install hf-asd[lora].") from error
+    from peft import LoraConfig  # not installed by default; LoraOptions checks it
+
     linear = [name for name, module in get_layers(encoder).named_modules() if isinstance(module, nn.Linear)]
     encoder.requires_grad_(False)
     encoder.name_or_path = str(source)
     encoder.add_adapter(
         LoraConfig(
             r=options.rank,
-            lora_alpha=options.alpha,
+            lora_alpha=options.alpha,  # pyright: ignore[reportArgumentType]  # peft accepts any number
             lora_dropout=options.dropout,
             target_modules=sorted({name.rpartition(".")[2] for name in linear}),
         )
@@ -42,7 +37,7 @@ def add_lora(encoder: PreTrainedModel, options: LoraOptions, source: str | Path)
 
 
 def merge_lora(encoder: PreTrainedModel) -> None:
-    """Adds LoRA's products to the weights beside them and takes LoRA away, in place; outputs stay the same."""
+    """Adds the adapters' products to the frozen weights and removes the adapters, in place; outputs do not change."""
     from peft.tuners.lora import LoraLayer
 
     for name, layer in list(encoder.named_modules()):

@@ -1,9 +1,9 @@
-"""Which clip is heard when, how much of it and with which random choices: a matter of the seed alone, not of the processes."""
+"""Order, crops and random seeds of training clips; they depend on the seed only, not on the number of processes."""
 
 import itertools
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from ..audio.filter_bank import FRAME_SAMPLES, HOP_SAMPLES
 from ..audio.reading import SAMPLING_RATE, duration, read_audio
 
 
-POOL_STEPS = 64  # at most so many steps' clips are sorted by length together
+POOL_STEPS = 64  # at most the clips of this many steps are sorted by length together
+FRAMES_PER_SECOND = SAMPLING_RATE // HOP_SAMPLES
 
 
 class Draw(NamedTuple):
-    """One clip of a batch: its row, the seed of everything random about it, and its length in frames of 10 ms."""
+    """One clip of a batch: its row, the seed of all its random choices, and its length in frames of 10 ms."""
 
     row: int
     seed: int
@@ -27,7 +28,11 @@ class Draw(NamedTuple):
 
 def frames_of(crop_seconds: float, patch_size: int = 16) -> int:
     """
-    Frames of a crop: a multiple of `patch_size`, at least one patch.
+    Number of frames (10 ms each) of a crop: a multiple of `patch_size`, at least one patch.
+
+    Args:
+        crop_seconds (`float`): the longest crop.
+        patch_size (`int`, *optional*, defaults to 16): frames per patch.
 
     Raises:
         ValueError: `crop_seconds` is shorter than a patch.
@@ -35,14 +40,14 @@ def frames_of(crop_seconds: float, patch_size: int = 16) -> int:
     frames = int(crop_seconds * SAMPLING_RATE / HOP_SAMPLES) // patch_size * patch_size
     if frames < patch_size:
         raise ValueError(
-            f"crop_seconds is {crop_seconds}; accepted are {patch_size * HOP_SAMPLES / SAMPLING_RATE} up."
+            f"crop_seconds is {crop_seconds}; accepted are numbers from {patch_size * HOP_SAMPLES / SAMPLING_RATE}."
         )
     return frames
 
 
 def crop_lengths(rows: Dataset, frames: int, patch_size: int = 16) -> np.ndarray:
     """
-    How much of every recording fits into a crop; only headers are read.
+    The longest possible crop of every recording; only the headers of files are read.
 
     Args:
         rows (`datasets.Dataset`): with `audio`.
@@ -56,26 +61,26 @@ def crop_lengths(rows: Dataset, frames: int, patch_size: int = 16) -> np.ndarray
         BadAudioError: a recording cannot be read or is too short.
     """
     audios = tqdm(rows.select_columns("audio"), desc="lengths", unit="clip", delay=2, disable=None)
-    samples = np.array([int(duration(row["audio"]) * SAMPLING_RATE) for row in audios])
+    samples = np.array([int(duration(cast(dict, row)["audio"]) * SAMPLING_RATE) for row in audios])
     whole = (samples - FRAME_SAMPLES) // HOP_SAMPLES + 1
     return np.minimum(whole, frames) // patch_size * patch_size
 
 
 class ClipSampler(torch.utils.data.Sampler):
     """
-    The clips of a whole run in their order. Every pass hears each clip as often as its weight says, in a new order;
-    clips of like length share a step and are cropped to the shortest of them, so nothing is filled up or repeated.
+    The order of clips in a whole run. Every epoch uses each clip as often as its weight says, in a new order; clips of
+    similar length share a step and are cropped to the shortest of them, so no padding is needed.
 
-    A step is all clips between two updates of the weights, those of all processes and of accumulated batches: however
-    it is dealt out, the same clips are heard in the same step.
+    A step is all clips between two updates of the model: those of all processes and of accumulated batches. The same
+    clips are in the same step, however it is split into processes and batches.
 
     Args:
-        frames (`np.ndarray` of shape `(rows,)`): longest crop of every row, as of [`crop_lengths`].
-        step_clips (`int`): clips a step.
-        steps (`int`): of the run.
-        seed (`int`): of order and random choices.
-        weights (`np.ndarray` of shape `(rows,)`, *optional*): how often a pass hears each row, on average where that
-            is no whole number; once by default.
+        frames (`np.ndarray` of shape `(rows,)`): longest crop of every row, from [`crop_lengths`].
+        step_clips (`int`): clips per step.
+        steps (`int`): number of steps of the run.
+        seed (`int`, *optional*, defaults to 0): of order and random choices.
+        weights (`np.ndarray` of shape `(rows,)`, *optional*): how often each row is used in an epoch, on average if
+            it is not a whole number; by default once.
     """
 
     def __init__(
@@ -92,13 +97,13 @@ class ClipSampler(torch.utils.data.Sampler):
 
     def __iter__(self) -> Iterator[Draw]:
         rows = self._rows()
-        # Of about one pass at most: several passes sorted together would put the same clip into a step many times.
+        # At most about one epoch: several epochs sorted together would put the same clip into a step many times.
         pool_steps = min(POOL_STEPS, max(1, int(self.weights.sum()) // self.step_clips))
         for first in range(0, self.steps, pool_steps):
             rng = np.random.default_rng([self.seed, 1, first])
             steps = min(pool_steps, self.steps - first)
             pool = np.fromiter(itertools.islice(rows, steps * self.step_clips), dtype=np.int64)
-            # Stable: clips of one length keep their random order, from step to step and, once mixed again, within one.
+            # Stable: clips of the same length stay in random order.
             pool = pool[self.frames[pool].argsort(kind="stable")].reshape(steps, self.step_clips)
             pool = rng.permuted(pool, axis=1)
             for step in pool[rng.permutation(steps)].tolist():
@@ -110,14 +115,14 @@ class ClipSampler(torch.utils.data.Sampler):
         rng = np.random.default_rng([self.seed, 0])
         phase = rng.random(len(self.weights))
         for number in itertools.count():
-            # A weight of 0.5 is heard in every second pass, half of such rows in each.
+            # A row with weight 0.5 is used in every second epoch; each epoch uses half of such rows.
             before, after = np.floor(number * self.weights + phase), np.floor((number + 1) * self.weights + phase)
             yield from rng.permutation(np.arange(len(self.weights)).repeat((after - before).astype(int)))
 
 
 class CroppedClips(torch.utils.data.Dataset):
     """
-    Rows whose recordings are read from disk when their turn comes.
+    Rows whose recordings are read from disk when they are needed.
 
     Args:
         rows (`datasets.Dataset`): with `audio`; other columns are passed on.
@@ -132,7 +137,10 @@ class CroppedClips(torch.utils.data.Dataset):
         return len(self.rows)
 
     def __getitem__(self, draw: Draw) -> dict:
-        """The row with `samples`, a random crop (float32, full scale at 1, 16 kHz), and the seed of its `augmentation_seeds`."""
+        """
+        A row with `samples` instead of `audio`, a random crop (float32, full scale at 1, 16 kHz), and its seed in
+        `augmentation_seeds`.
+        """
         row = self.rows[draw.row]
         samples = read_audio(row.pop("audio"), channel=self.channel)
         length = (draw.frames - 1) * HOP_SAMPLES + FRAME_SAMPLES
@@ -142,7 +150,7 @@ class CroppedClips(torch.utils.data.Dataset):
 
 class ClipCollator:
     """
-    Cropped clips -> a batch of what the encoder reads.
+    Cropped clips -> a batch of the encoder's inputs.
 
     Args:
         feature_extractor (`FeatureExtractionMixin`): of the encoder that is trained.
@@ -157,9 +165,9 @@ class ClipCollator:
             clips (`list[dict]`): of [`CroppedClips`], with `label` and `weight` where there are any.
 
         Returns:
-            `dict`: what the feature extractor gives for the batch, such as `input_values` (float32,
-            `(clips, frames, mel_bins)`); `augmentation_seeds` (int64, `(clips,)`), the seeds; and `labels` (int64, `(clips,)`) and
-            `weights` (float32, `(clips,)`) where clips have them.
+            `dict`: the feature extractor's output, such as `input_values` (float32, `(clips, frames, mel_bins)`);
+            `augmentation_seeds` (int64, `(clips,)`); and `labels` (int64, `(clips,)`) and `weights` (float32,
+            `(clips,)`) if clips have them.
         """
         samples = [clip["samples"] for clip in clips]
         batch = dict(self.feature_extractor(samples, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
@@ -172,5 +180,19 @@ class ClipCollator:
 
 
 def loader_workers(processes: int) -> int:
-    """Processes that read ahead: none on a CPU, which has no time to spare; with a GPU up to 8 for each of them."""
-    return min(8, max(1, os.cpu_count() // processes)) if torch.cuda.is_available() else 0
+    """Number of data loading processes: none without a GPU, because the CPU is busy; up to 8 per training process."""
+    return min(8, max(1, (os.cpu_count() or 1) // processes)) if torch.cuda.is_available() else 0
+
+
+def balance_weights(labels: list[int]) -> np.ndarray:
+    """
+    Weights that give all classes the same total weight, such as 990 source clips and 10 target clips.
+
+    Args:
+        labels (`list[int]`): the class of every clip.
+
+    Returns:
+        `np.ndarray` of shape `(clips,)`, float64, with a mean of 1: inverse to the size of the clip's class.
+    """
+    _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    return len(labels) / (len(sizes) * sizes[places])

@@ -1,59 +1,58 @@
-"""Sounds that no healthy machine made: what faults do to a spectrogram, simulated on normal clips."""
+"""Synthetic faults: changes of a normal clip's spectrogram as faults of a machine cause them."""
 
 import math
+from collections.abc import Callable
 
 import torch
 
-from ..audio.filter_bank import HOP_SAMPLES
-from ..audio.reading import SAMPLING_RATE
+from .sampling import FRAMES_PER_SECOND
 
 
 DECIBEL = math.log(10) / 10  # in natural logarithms of energy
-FRAMES_A_SECOND = SAMPLING_RATE // HOP_SAMPLES
 SHORTEST_KNOCK, LONGEST_KNOCK = 0.007, 0.06  # seconds in which a knock falls to 1/e
 
 
 def add_fault(log_mel: torch.Tensor, fault: str, generator: torch.Generator) -> torch.Tensor:
     """
-    A clip with a fault at random strength, from barely to clearly heard. Levels are relative to the clip's own mean
-    energy in each band, so that quiet and loud machines get the same.
+    Adds a fault to a clip, with random strength from barely to clearly audible. Levels are relative to the clip's own
+    mean energy in each band, so that they are the same for quiet and loud machines.
 
     Args:
         log_mel (`torch.Tensor` of shape `(frames, mel_bins)`): log energies, natural logarithms, float32, 100 frames a
             second.
-        fault (`str`): one of [`FAULTS`]:
-            - `"knocks"`: blows in some bands, at regular (0.5 to 25 a second) or random moments;
-            - `"tones"`: one to five narrow lines that were not there;
-            - `"noise"`: more noise in some bands, as of friction, a leak or turbulence;
-            - `"swell"`: some bands, or all, rise and fall, 0.5 to 20 times a second or at random;
-            - `"loss"`: some bands get weaker.
+        fault (`str`): one of [`SYNTHETIC_FAULTS`]:
+            - `"knocks"`: impacts in some bands, at regular (0.5 to 25 per second) or random times;
+            - `"tones"`: one to five additional narrow tones;
+            - `"noise"`: more noise in some bands, such as that of friction, a leak or turbulence;
+            - `"swell"`: some or all bands rise and fall, 0.5 to 20 times per second or at random;
+            - `"loss"`: some bands become weaker.
         generator (`torch.Generator`): on the CPU.
 
     Returns:
         `torch.Tensor` of the same shape.
 
     References:
-        D. Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure": what it is to be told from need not
-        be the anomalies that come later; T. Inoue et al. 2020, "Detection of Anomalous Sounds for Machine Condition
-        Monitoring using Classification Confidence" (DCASE workshop): changed clips as classes. The sounds and their
-        ranges are our own.
+        D. Hendrycks et al. 2019, "Deep Anomaly Detection with Outlier Exposure": the outliers in training can differ
+        from later anomalies; T. Inoue et al. 2020, "Detection of Anomalous Sounds for Machine Condition Monitoring
+        using Classification Confidence" (DCASE workshop): changed clips as classes. The sounds and their ranges are
+        this project's own.
     """
-    return FAULTS[fault](log_mel, generator)
+    return SYNTHETIC_FAULTS[fault](log_mel, generator)
 
 
 def _knocks(log_mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     frames, bands = log_mel.shape
-    gap = _between(0.04, 2.0, generator, logarithmic=True) * FRAMES_A_SECOND
+    gap = _between(0.04, 2.0, generator, logarithmic=True) * FRAMES_PER_SECOND
     count = int(frames / gap) + 1
     if _between(0, 1, generator) < 0.7:
         moments = (torch.arange(count) + torch.rand((), generator=generator)) * gap
     else:
         moments = torch.rand(count, generator=generator) * frames
-    blows = torch.zeros(frames)
-    blows[moments.long().clamp_max(frames - 1)] = torch.exp(0.4 * torch.randn(count, generator=generator))
-    fall = _between(SHORTEST_KNOCK, LONGEST_KNOCK, generator, logarithmic=True) * FRAMES_A_SECOND
+    impacts = torch.zeros(frames)
+    impacts[moments.long().clamp_max(frames - 1)] = torch.exp(0.4 * torch.randn(count, generator=generator))
+    fall = _between(SHORTEST_KNOCK, LONGEST_KNOCK, generator, logarithmic=True) * FRAMES_PER_SECOND
     ringing = torch.exp(-torch.arange(30) / fall)
-    envelope = torch.nn.functional.conv1d(blows[None, None], ringing.flip(0)[None, None], padding=29)[0, 0, :frames]
+    envelope = torch.nn.functional.conv1d(impacts[None, None], ringing.flip(0)[None, None], padding=29)[0, 0, :frames]
     return _with(log_mel, envelope[:, None] * _hump(bands, 6, 40, generator), _between(0, 14, generator))
 
 
@@ -61,7 +60,7 @@ def _tones(log_mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     frames, bands = log_mel.shape
     lines = torch.zeros(bands)
     for _ in range(int(_between(1, 6, generator))):
-        # A tone between two bands is heard in both.
+        # A tone between two bands has energy in both.
         place, strength = int(_between(0, bands - 1, generator)), _between(0.3, 1, generator)
         lines[place] += strength
         lines[place + 1] += strength * _between(0, 1, generator)
@@ -78,7 +77,7 @@ def _swell(log_mel: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     frames, bands = log_mel.shape
     rate = _between(0.5, 20, generator, logarithmic=True)
     if _between(0, 1, generator) < 0.7:
-        turns = rate * torch.arange(frames) / FRAMES_A_SECOND + torch.rand((), generator=generator)
+        turns = rate * torch.arange(frames) / FRAMES_PER_SECOND + torch.rand((), generator=generator)
         amplitude = 1 + _between(0.25, 0.95, generator) * torch.cos(2 * math.pi * turns)
         change = 2 * amplitude.log()
     else:
@@ -97,14 +96,14 @@ def _with(log_mel: torch.Tensor, pattern: torch.Tensor, level_db: float) -> torc
 
 
 def _hump(bands: int, narrowest: float, widest: float, generator: torch.Generator) -> torch.Tensor:
-    """A bell over the bands, 1 at its center; widths are its standard deviation in bands of 128."""
+    """A Gaussian curve over the bands, 1 at its center; widths are its standard deviation in bands of 128."""
     width = _between(narrowest, widest, generator, logarithmic=True) * bands / 128
     return torch.exp(-0.5 * ((torch.arange(bands) - _between(0, bands, generator)) / width) ** 2)
 
 
 def _slow(frames: int, rate: float, generator: torch.Generator) -> torch.Tensor:
-    """A random course over time with standard deviation 1 and `rate` turning points a second."""
-    knots = torch.randn(1, 1, max(2, int(rate * frames / FRAMES_A_SECOND)), generator=generator)
+    """A random curve over time with standard deviation 1 and `rate` turning points per second."""
+    knots = torch.randn(1, 1, max(2, int(rate * frames / FRAMES_PER_SECOND)), generator=generator)
     return torch.nn.functional.interpolate(knots, size=frames, mode="linear", align_corners=True)[0, 0]
 
 
@@ -113,4 +112,10 @@ def _between(low: float, high: float, generator: torch.Generator, logarithmic: b
     return low * (high / low) ** share if logarithmic else low + share * (high - low)
 
 
-FAULTS = {"knocks": _knocks, "tones": _tones, "noise": _noise, "swell": _swell, "loss": _loss}
+SYNTHETIC_FAULTS: dict[str, Callable[[torch.Tensor, torch.Generator], torch.Tensor]] = {
+    "knocks": _knocks,
+    "tones": _tones,
+    "noise": _noise,
+    "swell": _swell,
+    "loss": _loss,
+}

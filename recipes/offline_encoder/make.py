@@ -1,15 +1,16 @@
 """
-Makes the encoder that comes with the package, from recordings of a simulated factory alone.
+Makes the encoder that comes with the package, from recordings of a simulated factory only.
 
     python recipes/offline_encoder/make.py WORK                          # half an hour on two cores, 7 GB in WORK
-    python recipes/offline_encoder/make.py WORK --places 8 --steps 20    # shows in a minute that it runs
+    python recipes/offline_encoder/make.py WORK --places 8 --steps 20    # a test run of one minute
 
-Four of the factory's six machine types, in many places: units, rooms, microphones and halls are drawn anew for each,
-speeds and loads for each clip, from ranges. Half of a place's clips are healthy; the others have one of the type's
-faults. A small EAT learns to tell type and fault by mean and standard deviation over time of each band; its patch
-embedding stays as drawn (Chen, Xie and He 2021, "An Empirical Study of Training Self-Supervised Vision Transformers",
-section 4.1), so that it goes on hearing what no fault of the four types needs. Fans and valves are never heard: with
-them the encoder is measured (benchmarks/offline_encoder.py). A second call goes on where the first stopped.
+Training data are four of the factory's six machine types in many places: each place has its own unit, room,
+microphone and hall, each clip its own speed and load, all random. Half of the clips of a place are normal; the others
+have one of the type's faults. A small EAT learns to classify type and fault from mean and standard deviation over
+time of each band. Its patch embedding keeps its random weights (Chen, Xie and He 2021, "An Empirical Study of Training
+Self-Supervised Vision Transformers", section 4.1), so that it does not lose what no fault of the four types needs.
+Fans and valves are not in the training data: the encoder is evaluated on them (benchmarks/offline_encoder.py). A
+second call resumes where the first stopped.
 """
 
 import argparse
@@ -26,21 +27,21 @@ from transformers import set_seed
 
 from hf_asd import FinetuneConfig, PretrainConfig, finetune
 from hf_asd.data.schema import dataset_from_rows
+from hf_asd.files import whole_file, whole_folder
 from hf_asd.models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
 from hf_asd.models.encoders import load_feature_extractor
 from hf_asd.simulation.machines import MACHINES
 from hf_asd.simulation.recording import Clip, generator, record_clip
 from hf_asd.simulation.signals import RATE
 from hf_asd.training.pretraining import init_encoder
-from hf_asd.training.trainer import export
 
 
-HEARD = ("pump", "gearbox", "bearing", "slider")
-FIRST_SEED = 10_000  # of the places; no benchmark's factory has such a seed
-CLIPS_A_PLACE = 20
+TRAINING_MACHINES = ("pump", "gearbox", "bearing", "slider")
+FIRST_SEED = 10_000  # of the places; the factories of benchmarks have smaller seeds
+CLIPS_PER_PLACE = 20
 SECONDS = 4.0
 SNR_DB = (-2.0, 12.0)
-KINDS = ("unit", "mic", "pat")  # attributes that are no quantities
+KINDS = ("unit", "mic", "pat")  # attributes that are not numbers
 
 
 def main():
@@ -51,30 +52,41 @@ def main():
     args = parser.parse_args()
 
     rows = simulate(args.work / "clips", args.places)
+    fresh = save_random_encoder(args.work / "fresh", rows)
+    classifier = finetune(rows, fresh, finetune_config(args.steps), args.work / "finetune")
+    with whole_folder(args.work / "encoder") as partial:
+        AttributeClassifier.from_pretrained(classifier).encoder.half().save_pretrained(partial)
+        load_feature_extractor(classifier).save_pretrained(partial)
+    print(args.work / "encoder")
+
+
+def save_random_encoder(folder: Path, rows: Dataset) -> Path:
+    """Saves an EAT with random weights if that is not done yet."""
     config = PretrainConfig(
         model={"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 512}
     )
-    fresh = args.work / "fresh"
-    if not fresh.is_dir():
+    if not folder.is_dir():
         set_seed(config.seed)
         model, extractor = init_encoder(config, rows)
-
-        def save_fresh(partial: Path):
+        with whole_folder(folder) as partial:
             model.save_pretrained(partial)
             extractor.save_pretrained(partial)
+    return folder
 
-        export(fresh, save_fresh)
-    learning = FinetuneConfig(
+
+def finetune_config(steps: int) -> FinetuneConfig:
+    """Options of the training."""
+    return FinetuneConfig(
         pooling="bands_std",
         loss="softmax",
-        num_trainable_layers=4,  # all of them, but not the patch embedding
+        num_trainable_layers=4,  # all layers, but not the patch embedding
         crop_seconds=3.84,
         eq_db=4.0,
         gain_db=12.0,
         time_mask=0,
         frequency_mask=0,
         batch_size=48,
-        max_steps=args.steps,
+        max_steps=steps,
         learning_rate=1e-3,
         head_learning_rate=1e-3,
         weight_decay=0.05,
@@ -82,18 +94,11 @@ def main():
         save_steps=200,
         training={"dataloader_num_workers": 1},
     )
-    learned = finetune(rows, fresh, learning, args.work / "finetune")
-
-    def save(partial: Path):
-        AttributeClassifier.from_pretrained(learned).encoder.half().save_pretrained(partial)
-        load_feature_extractor(learned).save_pretrained(partial)
-
-    print(export(args.work / "encoder", save))
 
 
 def simulate(folder: Path, places: int) -> Dataset:
-    """Writes the clips that are not there yet; the rows' only attribute is the fault, or none."""
-    jobs = [(machine, place) for place in range(places) for machine in HEARD]
+    """Writes the clips that do not exist yet; the only attribute of a row is its fault, or none."""
+    jobs = [(machine, place) for place in range(places) for machine in TRAINING_MACHINES]
     rows, missing = [], []
     for machine, place in jobs:
         for clip in plan(machine, place):
@@ -116,9 +121,8 @@ def simulate(folder: Path, places: int) -> Dataset:
         clip, seed, file = job
         content = io.BytesIO()
         soundfile.write(content, record_clip(clip, seed, SECONDS, SNR_DB), RATE, subtype="PCM_16", format="WAV")
-        partial = file.with_suffix(".partial")
-        partial.write_bytes(content.getvalue())
-        os.replace(partial, file)
+        with whole_file(file) as partial:
+            partial.write_bytes(content.getvalue())
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in tqdm(pool.map(write, missing), total=len(missing), desc="simulating", unit="clip"):
@@ -127,14 +131,14 @@ def simulate(folder: Path, places: int) -> Dataset:
 
 
 def plan(machine: str, place: int) -> list[Clip]:
-    """The clips of a machine in a place, which keeps its unit, its microphone and its corner of the hall."""
+    """The clips of a machine in a place; all of them have the same unit, microphone and domain."""
     rng = generator(FIRST_SEED + place, "school", machine)
     kind = MACHINES[machine]
     values = {key: sorted({*kind.source[key], *kind.target[key]}) for key in kind.source}
     kept = {key: str(rng.choice(values[key])) for key in ("unit", "mic") if key in values}
     domain = str(rng.choice(["source", "target"]))
     clips = []
-    for number in range(CLIPS_A_PLACE):
+    for number in range(CLIPS_PER_PLACE):
         attributes = {}
         for key, found in values.items():
             if key in KINDS:

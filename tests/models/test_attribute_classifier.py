@@ -1,13 +1,15 @@
+from typing import Any
+
 import pytest
 import torch
 from safetensors import safe_open
 from transformers import ASTConfig, AutoModel, Wav2Vec2Config
 
 from hf_asd import AttributeClassifier, AttributeClassifierConfig, EatConfig
-from hf_asd.models.attribute_classifier.heads import LOSSES
+from hf_asd.models.attribute_classifier.heads import HEADS
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+TINY: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,11 @@ def test_classifier_round_trips_with_any_encoder(encoder, pooling, size, shape, 
 
 def test_a_pooling_that_the_encoder_does_not_have_is_refused():
     config = AttributeClassifierConfig(encoder_config=Wav2Vec2Config(**TINY), pooling="bands")
-    with pytest.raises(ValueError, match="run along time alone"):
+    with pytest.raises(ValueError, match="run along time only"):
         AttributeClassifier(config)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_every_loss_keeps_what_it_learned_through_a_reload(loss, tmp_path):
     torch.manual_seed(0)
     labels = {index: f"fan: cluster={index}" for index in range(5)}

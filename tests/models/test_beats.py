@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hf_asd import BeatsConfig, BeatsFeatureExtractor, BeatsModel
 from hf_asd.models.beats.modeling_beats import BeatsRelativePositionBias
 
 
-TINY = {
+TINY: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,

@@ -1,5 +1,6 @@
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -233,7 +234,7 @@ def test_a_converted_checkpoint_is_fine_tuned(model, clips, tmp_path):
         assert changed or "k_proj.bias" in name, name
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+TINY: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
 
 def test_encoders_that_fine_tuning_has_no_crops_for_are_refused(clips, tmp_path):
@@ -244,7 +245,9 @@ def test_encoders_that_fine_tuning_has_no_crops_for_are_refused(clips, tmp_path)
         finetune(clips, tmp_path / "waves", FinetuneConfig(batch_size=4), tmp_path / "run")
     ASTModel(ASTConfig(**TINY, max_length=64)).save_pretrained(tmp_path / "ast")
     ASTFeatureExtractor(max_length=64).save_pretrained(tmp_path / "ast")
-    with pytest.raises(ValueError, match="crop_seconds is 1.0; this AST hears at most 0.64 s"):
+    with pytest.raises(
+        ValueError, match="crop_seconds is 1.0; this audio-spectrogram-transformer takes at most 0.64 s"
+    ):
         finetune(clips, tmp_path / "ast", FinetuneConfig(batch_size=4, crop_seconds=1.0), tmp_path / "run")
     options = FinetuneConfig(batch_size=4, crop_seconds=0.64, max_steps=1)
     tuned = AutoModel.from_pretrained(finetune(clips, tmp_path / "ast", options, tmp_path / "run"))

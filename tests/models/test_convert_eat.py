@@ -1,5 +1,6 @@
 import argparse
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hf_asd.models.eat.convert_eat import convert_eat
 from hf_asd.models.encoders import load_feature_extractor
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+TINY: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 PUBLISHED = {
     "architectures": ["EATModel"],
     "auto_map": {"AutoConfig": "configuration_eat.EATConfig", "AutoModel": "modeling_eat.EATModel"},

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hf_asd.models.eat.modeling_eat import sincos_positions
 from hf_asd.models.eat.pretraining_eat import TEMPERATURE, ema_decay, inverse_block_masks
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+TINY: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 GOLDEN = read_golden("eat")
 
@@ -46,7 +47,7 @@ def test_filter_bank_is_kaldis():
             preemphasis=0.97,
             mel_filters=filters,
             log_mel="log",
-            mel_floor=np.finfo(np.float32).eps,
+            mel_floor=float(np.finfo(np.float32).eps),
             remove_dc_offset=True,
         ).T
         assert log_mel.shape == theirs.shape == ((20_000 - 400) // 160 + 1, 128)
@@ -246,6 +247,7 @@ def test_the_loss_is_over_masked_patches_only_and_falls():
     visible = inverse_block_masks(8, 4, 8, 0.75, 2, generator).unflatten(0, (4, 2))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     losses = []
+    outputs = model(values, visible, torch.arange(4))
     for _ in range(30):
         outputs = model(values, visible, torch.arange(4))
         optimizer.zero_grad()

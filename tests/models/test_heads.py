@@ -1,20 +1,27 @@
 """Every head against its paper's formula in plain numpy, in float64."""
 
 import math
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
-from hf_asd.models.attribute_classifier.heads import LOSSES, make_head
+from hf_asd import AttributeClassifierConfig
+from hf_asd.models.attribute_classifier.heads import HEADS, make_head
+from hf_asd.models.choices import LossName
 
 
 CLIPS, DIMENSIONS, CENTERS = 7, 9, 3
 
 
-def head_of(loss, num_labels=4, dimensions=DIMENSIONS, num_centers=CENTERS, scale=30.0, margin=0.2):
+def head_of(loss, num_labels=4, dimensions=DIMENSIONS, num_centers=CENTERS, scale=30.0, margin=0.2) -> Any:
     torch.manual_seed(0)
-    head = make_head(loss, dimensions, num_labels, scale, margin, num_centers)
+    head = make_head(
+        dimensions,
+        num_labels,
+        AttributeClassifierConfig(loss=loss, scale=scale, margin=margin, num_centers=num_centers),
+    )
     head.init_weights(1.0)
     return head
 
@@ -52,8 +59,8 @@ def numpy_loss(loss, head, embeddings, labels):
         return cross_entropy(head.scale * cosines, labels), None
 
     scale = float(state["scale"])
+    by_class = cosines.reshape(len(x), -1, CENTERS if loss == "subcluster_adacos" else 1)
     if loss == "subcluster_adacos":
-        by_class = cosines.reshape(len(x), -1, CENTERS)
         average = np.mean(np.sum(np.exp(scale * cosines), axis=1))
         own = by_class[rows, labels].max(1)
     else:
@@ -74,8 +81,12 @@ def cross_entropy(logits, labels):
     return -np.log(exponents[np.arange(len(logits)), labels] / exponents.sum(1)).mean()
 
 
+def test_every_loss_that_options_accept_has_a_head():
+    assert tuple(HEADS) == get_args(LossName)
+
+
 @pytest.mark.parametrize("num_labels", [2, 3, 40])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_loss_and_scale_are_those_of_the_paper(loss, num_labels):
     head = head_of(loss, num_labels)
     embeddings, labels = batch_of(num_labels)
@@ -111,7 +122,7 @@ def test_the_margin_lies_on_the_true_class_alone(loss):
     assert torch.equal(changed, torch.nn.functional.one_hot(labels, 4).bool())
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_gradients_are_those_of_finite_differences(loss):
     head = head_of(loss, scale=4.0)
     embeddings, labels = batch_of()
@@ -124,13 +135,14 @@ def test_gradients_are_those_of_finite_differences(loss):
             moved = embeddings.detach().clone()
             moved[place] += sign * step
             values.append(head.loss(head(moved), labels).mean().item())
+        assert embeddings.grad is not None
         assert embeddings.grad[place].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=0.02, abs=1e-4)
     for parameter in head.parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_the_gradient_is_finite_where_an_embedding_lies_on_a_class(loss, sign):
     head = head_of(loss)
     centers = head.bases[:, :, 0] if loss == "adaproj" else head.weight.detach()
@@ -142,7 +154,7 @@ def test_the_gradient_is_finite_where_an_embedding_lies_on_a_class(loss, sign):
 
 
 def test_a_clip_opposite_its_class_is_not_rewarded():
-    head = make_head("arcface", 2, 2, scale=1.0, margin=0.5, num_centers=1)
+    head = make_head(2, 2, AttributeClassifierConfig(loss="arcface", scale=1.0, margin=0.5))
     losses = [
         head.loss(torch.tensor([[math.cos(angle), 0.0]]), torch.tensor([0])).item() for angle in (2.4, 2.8, math.pi)
     ]
@@ -150,7 +162,7 @@ def test_a_clip_opposite_its_class_is_not_rewarded():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_autocast_and_half_precision_embeddings_lose_nothing_in_the_head(loss, dtype):
     head = head_of(loss)
     embeddings, labels = batch_of()
@@ -166,21 +178,23 @@ def test_autocast_and_half_precision_embeddings_lose_nothing_in_the_head(loss, d
     assert value.item() == pytest.approx(plain.loss(similarities, labels).mean().item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_five_thousand_classes(loss):
     head = head_of(loss, num_labels=5000, dimensions=16)
     embeddings, labels = batch_of(5000, clips=8, dimensions=16)
     embeddings = (1e3 * embeddings).requires_grad_()  # length must not matter to a cosine, nor overflow
+    value = torch.tensor(0.0)
     for _ in range(3):
         similarities = head(embeddings)
         head.adapt(similarities, labels)
         value = head.loss(similarities, labels).mean()
     value.backward()
+    assert embeddings.grad is not None
     assert value.isfinite() and embeddings.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("num_labels", [2, 300])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_every_loss_learns(loss, num_labels):
     head = head_of(loss, num_labels, dimensions=32)
     embeddings, labels = batch_of(num_labels, clips=64, dimensions=32)

@@ -1,12 +1,32 @@
+from typing import Any, get_args
+
 import pytest
 import torch
 from transformers import ASTConfig, ASTModel, HubertConfig, Wav2Vec2Config
 
 from hf_asd import EatConfig
-from hf_asd.models.pooling import embedding_size, num_bands, pool, prefix_tokens
+from hf_asd.models.choices import PoolingName
+from hf_asd.models.pooling import POOLINGS, check_pooling, embedding_size, num_bands, pool, prefix_tokens
 
 
-TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+TINY: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+
+
+def test_every_pooling_that_options_accept_is_a_function():
+    assert tuple(POOLINGS) == get_args(PoolingName)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("config", [EatConfig(**TINY, num_mel_bins=64), ASTConfig(**TINY), HubertConfig(**TINY)])
+def test_the_embedding_size_is_that_of_pooled_tokens(pooling, config):
+    try:
+        check_pooling(config, pooling)
+    except ValueError:
+        with pytest.raises(ValueError, match=f"pooling is '{pooling}'"):
+            embedding_size(config, pooling)
+        return
+    tokens = torch.randn(2, prefix_tokens(config) + 5 * (num_bands(config) or 1), 8)
+    assert pool(tokens, pooling, config).shape == (2, embedding_size(config, pooling))
 
 
 def test_poolings_of_patches_along_time_and_frequency():
@@ -45,7 +65,7 @@ def test_tokens_along_time_alone_have_neither_cls_nor_bands(config):
     assert torch.equal(pool(tokens, "mean", config), tokens.mean(1))
     with pytest.raises(ValueError, match=f"pooling is 'cls', but a {config.model_type} encoder has no such token"):
         pool(tokens, "cls", config)
-    with pytest.raises(ValueError, match=f"tokens of a {config.model_type} encoder run along time alone"):
+    with pytest.raises(ValueError, match=f"tokens of a {config.model_type} encoder run along time only"):
         pool(tokens, "bands", config)
     with pytest.raises(ValueError, match="pooling is 'bands_std', but the tokens"):
         pool(tokens, "bands_std", config)
@@ -55,20 +75,20 @@ def test_the_spread_of_equal_times_has_a_slope():
     config = EatConfig(num_mel_bins=64)
     hidden_states = torch.ones(1, 9, 2, requires_grad=True)
     pool(hidden_states, "bands_std", config).sum().backward()
-    assert hidden_states.grad.isfinite().all()
+    assert hidden_states.grad is not None and hidden_states.grad.isfinite().all()
 
 
 def slow_pool(patches, pooling, gamma):
     """Loops over the formulas: `patches` of shape (times, bands, hidden_size)."""
     frames = [band.mean(0) for band in patches]
-    mean = sum(frames) / len(frames)
+    mean = sum(frames, torch.zeros(8)) / len(frames)
     weights = [(1 + float((frame - mean).norm() / mean.norm())) ** gamma for frame in frames]
     if pooling == "gem":
         weights = [1.0] * len(frames)
     weights = [weight / sum(weights) for weight in weights]
     if pooling == "rdp":
         return sum(weight * frame for weight, frame in zip(weights, frames, strict=True))
-    cubes = sum(weight * (band**3).mean(0) for weight, band in zip(weights, patches, strict=True))
+    cubes = sum((weight * (band**3).mean(0) for weight, band in zip(weights, patches, strict=True)), torch.zeros(8))
     return cubes.sign() * cubes.abs() ** (1 / 3)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import AutoModel
@@ -6,7 +8,7 @@ from hf_asd import AttributeClassifier, AttributeClassifierConfig, EatConfig
 from hf_asd.models.attribute_classifier.running_norm import RunningNorm
 
 
-TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+TINY: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
 
 def test_running_values_start_from_clips_and_follow_a_step_by_a_tenth():
@@ -27,7 +29,7 @@ def test_running_values_start_from_clips_and_follow_a_step_by_a_tenth():
         np.testing.assert_allclose(layer.variance, variance, atol=1e-4)
     layer.eval()
     layer(torch.from_numpy(first))
-    assert layer.heard == 0
+    assert layer.count == 0
 
 
 def test_the_gradient_takes_running_values_as_given():

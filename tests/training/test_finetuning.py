@@ -8,12 +8,11 @@ from trainings import FINETUNE, assert_same_bits, stop_at, tiny_encoder, weights
 from transformers import AutoModel
 
 from hf_asd import FinetuneConfig, TransformerEncoder, finetune, load_folder
-from hf_asd.models.attribute_classifier.heads import LOSSES
+from hf_asd.models.attribute_classifier.heads import HEADS
 from hf_asd.training.augmentation import mixup
-from hf_asd.training.class_balance import balance_weights
 from hf_asd.training.config import LoraOptions
 from hf_asd.training.early_stopping import hold_out
-from hf_asd.training.sampling import ClipSampler
+from hf_asd.training.sampling import ClipSampler, balance_weights
 
 
 OPTIONS = FINETUNE | {"time_mask": 8, "frequency_mask": 8, "training": {"disable_tqdm": True}}
@@ -46,7 +45,7 @@ def changed(before, after):
     return {name for name, value in before.items() if not torch.equal(value, after[name])}
 
 
-def test_all_classes_weigh_the_same():
+def test_balance_weights_give_all_classes_the_same_weight():
     labels = [0] * 990 + [1] * 10
     found = balance_weights(labels)
     assert found.mean() == pytest.approx(1) and found[:990].sum() == pytest.approx(found[990:].sum())
@@ -54,7 +53,7 @@ def test_all_classes_weigh_the_same():
     assert sum(row >= 990 for row in drawn) == pytest.approx(500, abs=30)
 
 
-def test_mixup_keeps_half_of_a_clip_or_more_and_pairs_that_no_even_batch_parts():
+def test_mixup_keeps_half_of_a_clip_or_more_and_pairs_stay_in_even_batches():
     values = torch.randn(50, 3, 2, generator=torch.Generator().manual_seed(0))
     augmentation_seeds = torch.arange(50)
     mixed, partners, mixup_lambda = mixup(values, augmentation_seeds, 0.5)
@@ -80,7 +79,7 @@ def test_clips_are_held_out_class_by_class():
         hold_out(labels, 0.01, seed=0)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", HEADS)
 def test_every_loss_trains_and_is_read_back(loss, clips, encoder, tmp_path):
     options = OPTIONS | {"loss": loss, "num_centers": 2, "max_steps": 2}
     folder = finetune(clips, encoder, FinetuneConfig(**options), tmp_path / loss)
@@ -106,7 +105,7 @@ def test_every_option_together_resumes_to_the_same_bits(clips, encoder, tmp_path
     assert losses[0] == losses[1] and len(json.loads(losses[0])) == 3
 
 
-def test_early_stopping_gives_the_best_lora_back(clips, encoder, tmp_path):
+def test_early_stopping_restores_the_best_lora_weights(clips, encoder, tmp_path):
     options = OPTIONS | {"max_steps": 40, "learning_rate": 0.5, "head_learning_rate": 1.0, "warmup": 0.0}
     options |= {
         "early_stopping_patience": 1,
@@ -127,27 +126,27 @@ def test_balance_changes_what_is_learned(balance, clips, encoder, tmp_path):
     assert torch.equal(a["head.weight"], b["head.weight"]) == (balance == "none")
 
 
-def test_early_stopping_ends_training_and_gives_the_best_weights_back(clips, encoder, tmp_path):
+def test_early_stopping_ends_training_and_restores_the_best_weights(clips, encoder, tmp_path):
     # A rate at which the loss on held-out clips rises again.
     options = OPTIONS | {"max_steps": 40, "learning_rate": 0.5, "head_learning_rate": 1.0, "warmup": 0.0}
     config = FinetuneConfig(**options | {"early_stopping_patience": 2, "validation_fraction": 0.25, "save_steps": 1})
     folder = finetune(clips, encoder, config, tmp_path / "run")
     losses = {int(k): v for k, v in json.loads((tmp_path / "run" / "held_out_losses.json").read_text()).items()}
-    best = min(losses, key=losses.get)
+    best = min(losses, key=lambda step: losses[step])
     assert max(losses) == best + 2 < 40
     assert changed(encoder, folder)
-    # Killed between the end of training and the export: it ends where it had ended.
+    # Interrupted between the end of training and the export: training ends at the same step.
     folder.rename(tmp_path / "first")
     again = finetune(clips, encoder, config, tmp_path / "run")
     assert max(json.loads((tmp_path / "run" / "held_out_losses.json").read_text()), key=int) == str(best + 2)
     assert_same_bits(tmp_path / "first", again)
 
 
-def test_only_the_last_blocks_learn_where_asked(clips, encoder, tmp_path):
+def test_only_the_last_layers_learn_with_num_trainable_layers(clips, encoder, tmp_path):
     folder = finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"num_trainable_layers": 1}), tmp_path / "run")
     names = changed(encoder, folder)
     assert names and all(name.startswith("layers.1.") for name in names)
-    with pytest.raises(ValueError, match="num_trainable_layers is 3; this encoder has 2 blocks"):
+    with pytest.raises(ValueError, match="num_trainable_layers is 3; this encoder has 2 layers"):
         finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"num_trainable_layers": 3}), tmp_path / "too-many")
 
 
@@ -177,6 +176,8 @@ def test_a_head_alone_learns_on_features_that_are_computed_once(clips, encoder, 
         ({"mixup": -1.0}, "mixup is -1.0"),
         ({"validation_fraction": 1.0}, "validation_fraction is 1.0"),
         ({"num_trainable_layers": 1, "lora": LoraOptions()}, "give one of the two"),
+        ({"num_trainable_layers": 0, **HEAD, "mixup": 0.5}, "mixup needs at least one trainable layer"),
+        ({"num_trainable_layers": 0, **HEAD, "early_stopping_patience": 2}, "patience needs at least one trainable"),
         (
             {"num_trainable_layers": 0, **HEAD, "training": {"push_to_hub": True}},
             "with num_trainable_layers 0 it stays unchanged",

@@ -1,3 +1,6 @@
+import logging
+import sys
+
 import pytest
 import torch
 from trainings import FINETUNE, PRETRAIN, assert_same_bits, stop_at, tiny_encoder, twelve_clips, weights  # noqa: F401
@@ -35,14 +38,15 @@ def test_merged_weights_give_what_unmerged_ones_gave(encoder):
     assert not torch.allclose(unmerged, before, atol=1e-2)
 
 
-def test_pretraining_and_finetuning_with_lora_end_in_ordinary_encoders(encoder, clips, tmp_path, capsys):
+def test_pretraining_and_finetuning_with_lora_end_in_ordinary_encoders(encoder, clips, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     lora, options = LoraOptions(rank=2, keep_adapter=True), {k: v for k, v in PRETRAIN.items() if k != "model"}
     config = PretrainConfig(encoder=str(encoder), lora=lora, learning_rate=1e-2, **options)
     adapted = pretrain(clips, config, tmp_path / "pretrain")
     base = weights(encoder)
     changed = {name for name, weight in weights(adapted).items() if not torch.equal(weight, base[name])}
     assert changed == {f"layers.0.{layer}.weight" for layer in LINEAR}
-    assert "trainable: " in capsys.readouterr().out
+    assert "trainable: " in caplog.text
 
     # The adapter by itself, on the encoder that it was made on.
     model = AutoModel.from_pretrained(encoder)
@@ -73,11 +77,17 @@ def test_lora_resumes_to_the_same_bits(encoder, clips, tmp_path, monkeypatch):
 def test_lora_options_that_cannot_work_say_why():
     with pytest.raises(ValueError, match="rank is 0"):
         LoraOptions(rank=0)
-    with pytest.raises(ValueError, match="lora continues with an encoder"):
+    with pytest.raises(ValueError, match="lora needs an encoder to start from"):
         PretrainConfig(lora=LoraOptions())
 
 
-def test_the_trainable_share_is_told():
+def test_without_peft_the_options_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ValueError, match=r"lora needs the package peft.*pip install hf-asd\[lora\]"):
+        LoraOptions()
+
+
+def test_the_trainable_share_is_logged_in_words():
     model = torch.nn.Sequential(torch.nn.Linear(10, 10, bias=False), torch.nn.Linear(10, 90, bias=False))
     model[1].requires_grad_(False)
     assert trainable_share(model) == "trainable: 0.0001 of 0.001 million parameters (10 %)"

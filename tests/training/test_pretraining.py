@@ -15,10 +15,11 @@ from trainings import FINETUNE, PRETRAIN, TINY, assert_same_bits, stop_at, twelv
 
 from hf_asd import EatFeatureExtractor, FinetuneConfig, PretrainConfig, finetune, load_folder, pretrain
 from hf_asd.audio.reading import read_audio
-from hf_asd.training.augmentation import AugmentingCollator, mix_background, random_color, random_gain, spec_augment
+from hf_asd.files import whole_folder
+from hf_asd.training.augmentation import AugmentingCollator, mix_background, random_eq, random_gain, spec_augment
 from hf_asd.training.finetuning import attribute_classes
-from hf_asd.training.pretraining import LEAST_STD, PretrainingCollator, band_statistics
-from hf_asd.training.trainer import SeededTrainer, TrainingError, export, training_arguments
+from hf_asd.training.pretraining import MIN_STD, PretrainingCollator, band_statistics
+from hf_asd.training.trainer import SeededTrainer, TrainingError, training_arguments
 
 
 CONTRAST = {"contrast_weight": 1.0, "noise_probability": 0.8, "eq_db": 3.0, "gain_db": 1.5}
@@ -170,7 +171,7 @@ def test_noise_is_added_at_its_level():
 
 def test_a_color_lifts_bands_smoothly_and_all_frames_alike():
     clip = torch.randn(40, 128, generator=torch.Generator().manual_seed(0))
-    lifts = torch.stack([random_color(clip, 3.0, torch.Generator().manual_seed(seed)) - clip for seed in range(300)])
+    lifts = torch.stack([random_eq(clip, 3.0, torch.Generator().manual_seed(seed)) - clip for seed in range(300)])
     torch.testing.assert_close(lifts[:, :1].expand(-1, 40, -1), lifts, rtol=0, atol=1e-5)
     decibels = lifts[:, 0] * 10 / math.log(10)
     assert decibels[:, 0].std() == pytest.approx(3, rel=0.15) and decibels.mean().abs() < 0.3
@@ -183,8 +184,8 @@ def test_band_statistics_are_those_of_all_frames(varied_clips):
     frames = log_mel["input_values"][:, :148].flatten(0, 1)  # 148 frames, and what fills them up
     mean, std = band_statistics(varied_clips)
     np.testing.assert_allclose(mean, frames.mean(0), atol=1e-4)
-    np.testing.assert_allclose(std, frames.std(0, correction=0).clamp_min(LEAST_STD), atol=1e-4)
-    assert min(std) == LEAST_STD  # of a band that is narrower than a bin
+    np.testing.assert_allclose(std, frames.std(0, correction=0).clamp_min(MIN_STD), atol=1e-4)
+    assert min(std) == MIN_STD  # of a band that is narrower than a bin
 
     normalized = EatFeatureExtractor(mean=mean, std=std)([read_audio(varied_clips[0]["audio"])], 16_000, "pt")
     expected = (log_mel["input_values"][0] - torch.tensor(mean)) / (2 * torch.tensor(std))
@@ -237,27 +238,28 @@ def test_the_student_hears_noise_and_the_teacher_does_not(clips):
     for options, message in (
         ({"noise_probability": 2}, "noise_probability is 2"),
         ({"snr_db": [3.0, 1.0]}, "snr_db is"),
-        ({"input_statistics": "x"}, "accepted are bands and audioset"),
+        ({"input_statistics": "x"}, "accepted are bands, audioset"),
     ):
         with pytest.raises(ValueError, match=message):
             PretrainConfig(**options)
 
 
 def test_unknown_training_options_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="training.gradient_acumulation_steps is no .* gradient_accumulation_steps"):
-        training_arguments(tmp_path, {"gradient_acumulation_steps": 2})
-    assert training_arguments(tmp_path, {"save_steps": 7}, save_steps=3).save_steps == 7
+    with pytest.raises(
+        ValueError, match="training.gradient_acumulation_steps .* did you mean gradient_accumulation_steps"
+    ):
+        training_arguments(tmp_path, PretrainConfig(training={"gradient_acumulation_steps": 2}))
+    assert training_arguments(tmp_path, PretrainConfig(training={"save_steps": 7}, save_steps=3)).save_steps == 7
+    assert training_arguments(tmp_path, FinetuneConfig(save_steps=3), max_grad_norm=4.0).max_grad_norm == 4.0
 
 
-def test_an_export_is_whole_or_not_there(tmp_path):
-    def save(folder):
-        (folder / "a").write_text("a")
+def test_an_interrupted_export_leaves_no_partial_folder(tmp_path):
+    with pytest.raises(OSError, match="disk full"), whole_folder(tmp_path / "model") as partial:
+        (partial / "a").write_text("a")
         raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        export(tmp_path / "model", save)
     assert not (tmp_path / "model").exists()
-    export(tmp_path / "model", lambda folder: (folder / "b").write_text("b"))
+    with whole_folder(tmp_path / "model") as partial:
+        (partial / "b").write_text("b")
     assert [file.name for file in (tmp_path / "model").iterdir()] == ["b"]
 
 
@@ -269,6 +271,7 @@ def kill_when(command, condition, environment):
             if condition() or process.poll() is not None:
                 break
             time.sleep(0.02)
+        assert process.stdout is not None
         assert process.poll() is None, process.stdout.read().decode()
     finally:
         os.kill(process.pid, signal.SIGKILL)

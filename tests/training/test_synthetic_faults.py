@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from transformers import AutoModel
 from hf_asd import EatFeatureExtractor, FinetuneConfig, finetune
 from hf_asd.audio.reading import read_audio
 from hf_asd.training.augmentation import AugmentingCollator, draw_faults, mix_background
-from hf_asd.training.synthetic_faults import FAULTS, add_fault
+from hf_asd.training.config import FaultName
+from hf_asd.training.synthetic_faults import SYNTHETIC_FAULTS, add_fault
 
 
 FRAMES, BANDS = 400, 128
@@ -22,16 +25,20 @@ def log_mel():
 
 
 def changes(log_mel, fault, seeds=40):
-    """What a fault does to the energy in dB, over draws: `(seeds, frames, bands)`."""
-    heard = [add_fault(log_mel, fault, torch.Generator().manual_seed(seed)) for seed in range(seeds)]
-    return 10 / np.log(10) * (torch.stack(heard) - log_mel)
+    """Change of the energy in dB by a fault, for several seeds: `(seeds, frames, bands)`."""
+    changed = [add_fault(log_mel, fault, torch.Generator().manual_seed(seed)) for seed in range(seeds)]
+    return 10 / np.log(10) * (torch.stack(changed) - log_mel)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_of_the_help_has_a_function():
+    assert tuple(SYNTHETIC_FAULTS) == get_args(FaultName)
+
+
+@pytest.mark.parametrize("fault", SYNTHETIC_FAULTS)
 def test_a_fault_is_drawn_by_its_seed_and_is_there_at_any_level_and_length(fault, log_mel):
     change = changes(log_mel, fault)
     assert torch.equal(change, changes(log_mel, fault)) and change.isfinite().all()
-    # Always something, never the same, nowhere beyond all bounds.
+    # Always a change, different every time, and limited.
     assert (change.abs().amax((1, 2)) > 0.5).all() and change.abs().mean((1, 2)).std() > 0.05
     assert change.max() < 40
     torch.testing.assert_close(changes(log_mel + 20, fault), change, atol=1e-3, rtol=0)
@@ -40,7 +47,7 @@ def test_a_fault_is_drawn_by_its_seed_and_is_there_at_any_level_and_length(fault
 
 
 def test_every_fault_does_what_its_name_says(log_mel):
-    knocks, tones, noise, swell, loss = (changes(log_mel, fault) for fault in FAULTS)
+    knocks, tones, noise, swell, loss = (changes(log_mel, fault) for fault in SYNTHETIC_FAULTS)
     for added in (knocks, tones, noise):
         assert added.min() > -1e-3
     assert loss.max() < 1e-3
@@ -60,12 +67,12 @@ def test_every_fault_does_what_its_name_says(log_mel):
 
 def test_a_share_of_the_clips_gets_faults_of_all_kinds():
     faults = draw_faults(torch.arange(4000), 0.4)
-    counts = np.bincount(faults + 1, minlength=len(FAULTS) + 1) / 4000
+    counts = np.bincount(faults + 1, minlength=len(SYNTHETIC_FAULTS) + 1) / 4000
     assert counts[0] == pytest.approx(0.6, abs=0.03) and counts[1:] == pytest.approx(0.08, abs=0.02)
     assert (draw_faults(torch.arange(100), 0.0) == -1).all()
 
 
-def test_a_faulty_clip_has_its_label_and_a_sound_background(clips):
+def test_a_faulty_clip_has_its_label_and_a_normal_background(clips):
     extractor = EatFeatureExtractor()
     samples = [
         {"samples": read_audio(row["audio"])[:8_400], "augmentation_seeds": seed, "label": 0}
@@ -81,14 +88,14 @@ def test_a_faulty_clip_has_its_label_and_a_sound_background(clips):
     assert torch.equal(same, faults < 0)
     options = {"fault_probability": 0.5, "noise_probability": 1.0, "snr_db": [0.0, 0.0]}
     noisy = AugmentingCollator(extractor, FinetuneConfig(**options, **quiet), 3)(samples)
-    before, own, heard = (
+    before, own, mixed = (
         2 * extractor.std * values["input_values"] + extractor.mean for values in (plain, batch, noisy)
     )
     for clip in range(len(samples)):
-        torch.testing.assert_close(heard[clip], mix_background(own[clip], before[clip ^ 1], 0.0), atol=1e-3, rtol=0)
+        torch.testing.assert_close(mixed[clip], mix_background(own[clip], before[clip ^ 1], 0.0), atol=1e-3, rtol=0)
 
 
-def test_a_machine_of_one_class_learns_to_tell_faults_and_resumes_to_the_same_bits(clips, tmp_path, monkeypatch):
+def test_a_machine_of_one_class_learns_synthetic_faults_and_resumes_to_the_same_bits(clips, tmp_path, monkeypatch):
     encoder = tiny_encoder(tmp_path / "encoder")
     fan = [row for row, machine in enumerate(clips["machine"]) if machine == "fan"]
     alone = clips.select(fan).remove_columns("attribute_label").add_column("attribute_label", ["any"] * len(fan))
@@ -97,7 +104,7 @@ def test_a_machine_of_one_class_learns_to_tell_faults_and_resumes_to_the_same_bi
     config = FinetuneConfig(**OPTIONS | {"fault_probability": 0.5, "mixup": 0.5})
     whole = finetune(alone, encoder, config, tmp_path / "whole")
     names = AutoModel.from_pretrained(whole).config.id2label
-    assert names == dict(enumerate(["fan: any", *(f"synthetic fault: {fault}" for fault in FAULTS)]))
+    assert names == dict(enumerate(["fan: any", *(f"synthetic fault: {fault}" for fault in SYNTHETIC_FAULTS)]))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         stop_at(patch, 3)
         finetune(alone, encoder, config, tmp_path / "stopped")

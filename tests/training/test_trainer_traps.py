@@ -1,6 +1,7 @@
 """What transformers' Trainer is known to do wrong, and that it does not do it here."""
 
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,12 @@ from hf_asd.training.trainer import SeededTrainer
 
 def test_a_resumed_model_gets_every_tensor_of_its_checkpoint_also_around_an_ast(tmp_path):
     """The Trainer reads checkpoints raw and passes over what it does not know; AST is saved under other names."""
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    small: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     ast = ASTConfig(**small, max_length=32, num_mel_bins=32)
     models = {
         "eat": EatForPreTraining(EatConfig(**TINY, decoder_layers=1)),
@@ -110,7 +116,7 @@ def test_the_teacher_is_float32_and_moves_in_half_precision_training_too(clips, 
     pretrain(clips, PretrainConfig(**options, ema_decay_start=0.9999, ema_decay_end=0.9999), tmp_path / "run")
     assert len(seen) == 6 and all(dtypes == {torch.float32} for dtypes, _ in seen)
     assert 0 < seen[0][1] < 2e-6 and seen[-1][1] > seen[0][1]
-    half = EatForPreTraining(EatConfig(**TINY, decoder_layers=1), EatModel(EatConfig(**TINY)).to(torch.bfloat16))
+    half = EatForPreTraining(EatConfig(**TINY, decoder_layers=1), EatModel(EatConfig(**TINY)).bfloat16())
     assert {weight.dtype for weight in half.teacher.parameters()} == {torch.float32}
 
 
@@ -144,14 +150,19 @@ def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_step(clips, tmp_path, mo
 def test_half_precision_is_off_on_a_cpu(tmp_path):
     from hf_asd.training.trainer import training_arguments
 
-    arguments = training_arguments(tmp_path, {})
+    arguments = training_arguments(tmp_path, FinetuneConfig())
     assert isinstance(arguments, TrainingArguments)
     assert arguments.bf16 == (arguments.device.type == "cuda")
 
 
 def test_an_ast_is_fine_tuned_and_resumed(clips, tmp_path, monkeypatch):
     torch.manual_seed(0)
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    small: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     ASTModel(ASTConfig(**small, max_length=64, num_mel_bins=32)).save_pretrained(tmp_path / "ast")
     ASTFeatureExtractor(num_mel_bins=32, max_length=64).save_pretrained(tmp_path / "ast")
     config = FinetuneConfig(**FINETUNE)

@@ -1,4 +1,4 @@
-"""Heads over embeddings with their losses: softmax, and cosine classifiers with a margin on the true class alone."""
+"""Classification heads with their losses: softmax, and cosine classifiers, some with a margin on the true class."""
 
 import math
 
@@ -7,17 +7,27 @@ from torch import nn
 from transformers import initialization as init
 
 from ...distributed import gather_rows
+from .configuration_attribute_classifier import AttributeClassifierConfig
 
 
 class Head(nn.Module):
     """
-    What every head does, in three steps: `forward` compares embeddings with classes, `logits` turns that into logits,
-    in training with a margin on the true class, and `loss` into a loss. All work in float32, also under autocast:
-    angles in half precision lose the margin.
+    The three steps of every head: `forward` compares embeddings with classes, `logits` turns similarities into logits,
+    in training with a margin on the true class, and `loss` computes the loss. All of them work in float32, also under
+    autocast: half precision is too coarse for the margin.
+
+    Args:
+        dimensions (`int`): length of an embedding.
+        num_labels (`int`): number of classes, two or more.
+        config ([`AttributeClassifierConfig`]): of which a head reads the options that it has: `scale`, `margin`,
+            `num_centers`.
     """
 
-    def init_weights(self, std: float):
-        """Draws what the head learns from; `std` is the standard deviation of weights."""
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
+        super().__init__()
+
+    def init_weights(self, std: float) -> None:
+        """Draws the initial weights; `std` is their standard deviation."""
         raise NotImplementedError
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
@@ -42,8 +52,8 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def adapt(self, similarities: torch.Tensor, labels: torch.Tensor):
-        """Sets an adaptive scale from a batch; called once a training step. Heads without one do nothing."""
+    def adapt(self, similarities: torch.Tensor, labels: torch.Tensor) -> None:
+        """Sets an adaptive scale from a batch; called for every batch in training. Other heads do nothing."""
 
     def loss(self, similarities: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """
@@ -58,20 +68,14 @@ class Head(nn.Module):
 
 
 class SoftmaxHead(Head):
-    """
-    Linear classifier.
+    """Linear classifier; it has no options."""
 
-    Args:
-        dimensions (`int`): length of an embedding.
-        num_labels (`int`): number of classes, two or more.
-    """
-
-    def __init__(self, dimensions: int, num_labels: int):
-        super().__init__()
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
+        super().__init__(dimensions, num_labels, config)
         self.weight = nn.Parameter(torch.empty(num_labels, dimensions))
         self.bias = nn.Parameter(torch.empty(num_labels))
 
-    def init_weights(self, std: float):
+    def init_weights(self, std: float) -> None:
         init.normal_(self.weight, std=std)
         init.zeros_(self.bias)
 
@@ -85,25 +89,20 @@ class SoftmaxHead(Head):
 
 class ArcFaceHead(Head):
     """
-    Cosine classifier with an additive angular margin on the true class.
-
-    Args:
-        dimensions (`int`): length of an embedding.
-        num_labels (`int`): number of classes, two or more.
-        scale (`float`): factor of the cosines.
-        margin (`float`): angle in radians.
+    Cosine classifier with an additive angular margin on the true class. It reads `scale`, factor of the cosines, and
+    `margin`, an angle in radians.
 
     References:
         J. Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", equation 3.
     """
 
-    def __init__(self, dimensions: int, num_labels: int, scale: float, margin: float):
-        super().__init__()
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
+        super().__init__(dimensions, num_labels, config)
         self.weight = nn.Parameter(torch.empty(num_labels, dimensions))
-        self.scale = scale
-        self.margin = margin
+        self.scale = config.scale
+        self.margin = config.margin
 
-    def init_weights(self, std: float):
+    def init_weights(self, std: float) -> None:
         init.normal_(self.weight, std=std)
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
@@ -112,7 +111,7 @@ class ArcFaceHead(Head):
     def logits(self, similarities: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         if labels is not None:
             own = similarities.gather(1, labels[:, None])
-            # Beyond pi the cosine would rise again and reward a clip for lying opposite its class.
+            # Above pi the cosine rises again, which would reward a clip on the opposite side of its class.
             with_margin = (angle(own) + self.margin).clamp_max(math.pi).cos()
             similarities = similarities.scatter(1, labels[:, None], with_margin)
         return self.scale * similarities
@@ -120,21 +119,17 @@ class ArcFaceHead(Head):
 
 class SubCenterArcFaceHead(ArcFaceHead):
     """
-    ArcFace with several centers a class, of which the nearest counts: a class may have several modes, and clips with a
-    wrong label gather around a center of their own.
-
-    Args:
-        dimensions, num_labels, scale, margin: as for [`ArcFaceHead`].
-        num_centers (`int`): centers a class.
+    ArcFace with several centers per class, of which the nearest is used: a class may have several modes, and clips
+    with a wrong label get a center of their own. It reads `scale`, `margin` and `num_centers`, centers per class.
 
     References:
         J. Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces",
         section 3.
     """
 
-    def __init__(self, dimensions: int, num_labels: int, scale: float, margin: float, num_centers: int):
-        super().__init__(dimensions, num_labels * num_centers, scale, margin)
-        self.num_centers = num_centers
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
+        super().__init__(dimensions, num_labels * config.num_centers, config)
+        self.num_centers = config.num_centers
 
     def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
         return super().forward(embeddings).unflatten(1, (-1, self.num_centers)).amax(2)
@@ -142,14 +137,14 @@ class SubCenterArcFaceHead(ArcFaceHead):
 
 class AdaptiveHead(Head):
     """
-    A cosine classifier whose scale follows from every batch, that of all processes together: no scale and no margin
-    have to be chosen.
+    A cosine classifier that computes its scale from every batch (the batches of all processes together), so that
+    neither scale nor margin has to be chosen.
 
-    With two classes the first scale of the papers would be 0, and with few the later ones can fall below it, which
-    ends learning: none here is below 1.
+    With two classes the first scale of the papers would be 0, and with few classes a later one can become so small
+    that nothing is learned any more: here a scale is at least 1.
 
     Args:
-        num_centers (`int`): of all classes together.
+        total_centers (`int`): of all classes together.
 
     References:
         X. Zhang et al. 2019, "AdaCos: Adaptively Scaling Cosine Logits for Effectively Learning Deep Face
@@ -158,25 +153,27 @@ class AdaptiveHead(Head):
         exp(scale cosine).
     """
 
-    def __init__(self, num_centers: int):
-        super().__init__()
-        self.first_scale = max(math.sqrt(2) * math.log(num_centers - 1), 1.0)
-        # A buffer, because training that goes on and logits after a reload need the scale that was reached.
+    scale: torch.Tensor
+
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig, total_centers: int):
+        super().__init__(dimensions, num_labels, config)
+        self.first_scale = max(math.sqrt(2) * math.log(total_centers - 1), 1.0)
+        # A buffer, because resumed training and a loaded model need the last scale.
         self.register_buffer("scale", torch.tensor(self.first_scale))
 
-    def init_weights(self, std: float):
+    def init_weights(self, std: float) -> None:
         init.constant_(self.scale, self.first_scale)
 
     def logits(self, similarities: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         return self.scale * similarities
 
     @torch.no_grad()
-    def adapt(self, similarities: torch.Tensor, labels: torch.Tensor):
+    def adapt(self, similarities: torch.Tensor, labels: torch.Tensor) -> None:
         own = similarities.gather(1, labels[:, None])
         others = (self.scale * similarities).scatter(1, labels[:, None], -torch.inf)
         self._set_scale(others, own)
 
-    def _set_scale(self, exponents: torch.Tensor, own: torch.Tensor):
+    def _set_scale(self, exponents: torch.Tensor, own: torch.Tensor) -> None:
         exponents, own = gather_rows(exponents, own)
         log_average = exponents.flatten().logsumexp(0) - math.log(len(exponents))
         median = angle(own).quantile(0.5)
@@ -185,20 +182,17 @@ class AdaptiveHead(Head):
 
 class AdaCosHead(AdaptiveHead):
     """
-    AdaCos: one center a class.
-
-    Args:
-        dimensions, num_labels: as for [`ArcFaceHead`].
+    AdaCos: one center per class; it has no options.
 
     References:
         as for [`AdaptiveHead`].
     """
 
-    def __init__(self, dimensions: int, num_labels: int):
-        super().__init__(num_labels)
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
+        super().__init__(dimensions, num_labels, config, num_labels)
         self.weight = nn.Parameter(torch.empty(num_labels, dimensions))
 
-    def init_weights(self, std: float):
+    def init_weights(self, std: float) -> None:
         super().init_weights(std)
         init.normal_(self.weight, std=std)
 
@@ -208,23 +202,20 @@ class AdaCosHead(AdaptiveHead):
 
 class SubClusterAdaCosHead(AdaptiveHead):
     """
-    AdaCos with several centers a class whose probabilities add up: a class may have any distribution on the sphere.
-
-    Args:
-        dimensions, num_labels: as for [`ArcFaceHead`].
-        num_centers (`int`): centers a class.
+    AdaCos with several centers per class, whose probabilities are added: a class may have any distribution on the
+    sphere. It reads `num_centers`, centers per class.
 
     References:
         K. Wilkinghoff 2021, "Sub-Cluster AdaCos: Learning Representations for Anomalous Sound Detection"; B_avg sums
         over all centers. The median angle here is that to the nearest center of the own class.
     """
 
-    def __init__(self, dimensions: int, num_labels: int, num_centers: int):
-        super().__init__(num_labels * num_centers)
-        self.num_centers = num_centers
-        self.weight = nn.Parameter(torch.empty(num_labels * num_centers, dimensions))
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
+        super().__init__(dimensions, num_labels, config, num_labels * config.num_centers)
+        self.num_centers = config.num_centers
+        self.weight = nn.Parameter(torch.empty(num_labels * config.num_centers, dimensions))
 
-    def init_weights(self, std: float):
+    def init_weights(self, std: float) -> None:
         super().init_weights(std)
         init.normal_(self.weight, std=std)
 
@@ -235,7 +226,7 @@ class SubClusterAdaCosHead(AdaptiveHead):
         return (self.scale * similarities).logsumexp(2)
 
     @torch.no_grad()
-    def adapt(self, similarities: torch.Tensor, labels: torch.Tensor):
+    def adapt(self, similarities: torch.Tensor, labels: torch.Tensor) -> None:
         own = similarities[torch.arange(len(labels), device=labels.device), labels].amax(1)
         self._set_scale(self.scale * similarities, own)
 
@@ -243,11 +234,11 @@ class SubClusterAdaCosHead(AdaptiveHead):
 class AdaProjHead(AdaptiveHead):
     """
     AdaCos over subspaces: a class is the span of several fixed random directions, and a clip's cosine is that of the
-    angle between the clip and its projection on the span.
+    angle between the clip and its projection on the span. It reads `num_centers`, dimensions of a class's subspace,
+    which must be smaller than the embedding's.
 
-    Args:
-        dimensions, num_labels: as for [`ArcFaceHead`].
-        num_centers (`int`): dimensions of a class's subspace, fewer than `dimensions`.
+    Raises:
+        ValueError: `num_centers` is not smaller than `dimensions`.
 
     References:
         K. Wilkinghoff 2024, "AdaProj: Adaptively Scaled Angular Margin Subspace Projections for Anomalous Sound
@@ -256,15 +247,18 @@ class AdaProjHead(AdaptiveHead):
         is part of the scale.
     """
 
-    def __init__(self, dimensions: int, num_labels: int, num_centers: int):
-        if num_centers >= dimensions:
-            raise ValueError(
-                f"num_centers is {num_centers}; a subspace of embeddings with {dimensions} dimensions has fewer."
-            )
-        super().__init__(num_labels)
-        self.register_buffer("bases", torch.empty(num_labels, dimensions, num_centers))
+    bases: torch.Tensor
 
-    def init_weights(self, std: float):
+    def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
+        if config.num_centers >= dimensions:
+            raise ValueError(
+                f"num_centers is {config.num_centers}; with adaproj it must be below the number of dimensions of an "
+                f"embedding, here {dimensions}."
+            )
+        super().__init__(dimensions, num_labels, config, num_labels)
+        self.register_buffer("bases", torch.empty(num_labels, dimensions, config.num_centers))
+
+    def init_weights(self, std: float) -> None:
         super().init_weights(std)
         init.copy_(self.bases, torch.linalg.qr(torch.randn(self.bases.shape)).Q)
 
@@ -291,36 +285,31 @@ def cosines(embeddings: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
 
 
 def angle(cosine: torch.Tensor) -> torch.Tensor:
-    """Angles in radians; the gradient, infinite at cosines of -1 and 1, is cut off there."""
+    """Angles in radians; cosines are clamped just inside -1 and 1, where the gradient is infinite."""
     return cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()
 
 
-LOSSES = ("softmax", "arcface", "subcenter_arcface", "adacos", "subcluster_adacos", "adaproj")
+# Loss -> its head; all are made from the same arguments.
+HEADS: dict[str, type[Head]] = {
+    "softmax": SoftmaxHead,
+    "arcface": ArcFaceHead,
+    "subcenter_arcface": SubCenterArcFaceHead,
+    "adacos": AdaCosHead,
+    "subcluster_adacos": SubClusterAdaCosHead,
+    "adaproj": AdaProjHead,
+}
 
 
-def make_head(loss: str, dimensions: int, num_labels: int, scale: float, margin: float, num_centers: int) -> Head:
+def make_head(dimensions: int, num_labels: int, config: AttributeClassifierConfig) -> Head:
     """
-    The head of a loss.
+    The head of the config's loss.
 
     Args:
-        loss (`str`): one of `LOSSES`.
-        dimensions (`int`), num_labels (`int`): length of an embedding, number of classes.
-        scale (`float`), margin (`float`): of the ArcFace losses.
-        num_centers (`int`): centers or dimensions a class, of the losses that have several.
+        dimensions, num_labels, config: as for [`Head`].
 
     Raises:
         ValueError: an unknown loss.
     """
-    if loss == "softmax":
-        return SoftmaxHead(dimensions, num_labels)
-    if loss == "arcface":
-        return ArcFaceHead(dimensions, num_labels, scale, margin)
-    if loss == "subcenter_arcface":
-        return SubCenterArcFaceHead(dimensions, num_labels, scale, margin, num_centers)
-    if loss == "adacos":
-        return AdaCosHead(dimensions, num_labels)
-    if loss == "subcluster_adacos":
-        return SubClusterAdaCosHead(dimensions, num_labels, num_centers)
-    if loss == "adaproj":
-        return AdaProjHead(dimensions, num_labels, num_centers)
-    raise ValueError(f"loss is {loss!r}; accepted are {', '.join(LOSSES)}.")
+    if config.loss not in HEADS:
+        raise ValueError(f"loss is {config.loss!r}; accepted are {', '.join(HEADS)}.")
+    return HEADS[config.loss](dimensions, num_labels, config)

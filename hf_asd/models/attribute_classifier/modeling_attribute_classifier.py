@@ -1,12 +1,13 @@
-"""Attribute classifier: an encoder that learns to tell machines and their attributes apart."""
+"""Attribute classifier: an encoder with a head that classifies machines and their attributes."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from ..pooling import check_pooling, embedding_size, pool
 from .configuration_attribute_classifier import AttributeClassifierConfig
@@ -18,17 +19,17 @@ from .running_norm import RunningNorm
 class AttributeClassifierOutput(ModelOutput):
     """
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`): cross-entropy, when `labels` are given.
-        logits (`torch.FloatTensor` of shape `(clips, num_labels)`): without a margin.
-        embeddings (`torch.FloatTensor` of shape `(clips, dimensions)`): what detection compares: the pooled encoder
-            output or, with `config.embedding_from` `"projection"`, its projection.
-        similarities (`torch.FloatTensor`): what the head's loss takes (see [`~.heads.Head`]).
+        loss (`torch.Tensor` of shape `()`, float32): mean cross-entropy, if `labels` are given.
+        logits (`torch.Tensor` of shape `(clips, num_labels)`, float32): without a margin.
+        embeddings (`torch.Tensor` of shape `(clips, dimensions)`): the embeddings that detection uses: the pooled
+            encoder output or, with `config.embedding_from` `"projection"`, its projection.
+        similarities (`torch.Tensor`): input of the head's loss (see [`~.heads.Head`]).
     """
 
-    loss: torch.FloatTensor | None = None
-    logits: torch.FloatTensor | None = None
-    embeddings: torch.FloatTensor | None = None
-    similarities: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    embeddings: torch.Tensor | None = None
+    similarities: torch.Tensor | None = None
 
 
 class AttributeClassifier(PreTrainedModel):
@@ -43,31 +44,30 @@ class AttributeClassifier(PreTrainedModel):
     config_class = AttributeClassifierConfig
     base_model_prefix = "encoder"
     main_input_name = "input_values"
-    input_modalities = ("audio",)
+    input_modalities = ["audio"]
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    # The loss is a mean over the batch; the Trainer must not rescale it by a count that this model does not take.
+    # The loss is a mean over the batch, so the Trainer must not rescale it by the number of items.
     accepts_loss_kwargs = False
 
     def __init__(self, config: AttributeClassifierConfig):
         super().__init__(config)
-        check_pooling(config.encoder_config, config.pooling)
-        dimensions = embedding_size(config.encoder_config, config.pooling)
-        self.encoder = AutoModel.from_config(config.encoder_config)
+        self.encoder_config = cast(PreTrainedConfig, config.encoder_config)
+        check_pooling(self.encoder_config, config.pooling)
+        dimensions = embedding_size(self.encoder_config, config.pooling)
+        self.encoder = AutoModel.from_config(self.encoder_config)
         self.running_norm = RunningNorm(dimensions)
         self.projection = nn.Identity()
         if config.projection_size is not None:
             self.projection = nn.Linear(dimensions, config.projection_size)
             dimensions = config.projection_size
-        self.head = make_head(
-            config.loss, dimensions, config.num_labels, config.scale, config.margin, config.num_centers
-        )
+        self.head = make_head(dimensions, len(config.id2label or {}), config)
         self.post_init()
 
     def save_pretrained(self, folder, *args, save_original_format: bool = False, **kwargs):
         """
-        As `PreTrainedModel.save_pretrained`, under the names in memory: a Trainer that resumes reads no others, while
-        transformers writes some encoders (AST) under older ones.
+        As `PreTrainedModel.save_pretrained`, with the names of weights in memory: a resumed Trainer reads only these,
+        while transformers saves some encoders (AST) with older names.
         """
         super().save_pretrained(folder, *args, save_original_format=save_original_format, **kwargs)
 
@@ -90,15 +90,15 @@ class AttributeClassifier(PreTrainedModel):
     ) -> AttributeClassifierOutput:
         """
         Args:
-            input_values (`torch.FloatTensor`): what the encoder's feature extractor gives, of shape
-                `(clips, frames, mel_bins)` or `(clips, samples)`.
-            labels (`torch.LongTensor` of shape `(clips,)`, *optional*): classes; the loss is returned with them.
-            pooled (`torch.FloatTensor` of shape `(clips, dimensions)`, *optional*): pooled encoder output that was
+            input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)` or `(clips, samples)`, float32): from the
+                encoder's feature extractor.
+            labels (`torch.Tensor` of shape `(clips,)`, int64, *optional*): classes; with them a loss is returned.
+            pooled (`torch.Tensor` of shape `(clips, dimensions)`, float32, *optional*): pooled encoder output that was
                 computed before, instead of `input_values`.
         """
         if pooled is None:
             hidden_states = self.encoder(input_values, **kwargs).last_hidden_state
-            pooled = pool(hidden_states, self.config.pooling, self.config.encoder_config)
+            pooled = pool(hidden_states, self.config.pooling, self.encoder_config)
         projected = self.projection(self.running_norm(pooled))
         similarities = self.head(projected)
         loss = None

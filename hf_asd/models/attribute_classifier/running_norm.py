@@ -1,4 +1,4 @@
-"""What stands between an encoder's features and a head: they are centered and scaled."""
+"""Normalization of pooled encoder outputs before the classification head."""
 
 import torch
 from torch import nn
@@ -11,12 +11,12 @@ MOMENTUM = 0.1  # of a step's clips in the running values, as in torch's batch n
 
 class RunningNorm(nn.Module):
     """
-    Features less a running mean, divided by a running standard deviation.
+    Subtracts a running mean from features and divides them by a running standard deviation.
 
-    What all clips have in common is most of an encoder's output; a cosine head would see next to nothing but that.
-    ArcFace has a batch normalization in this place. Here the running values normalize in training as well, no gradient
-    passes through them, and they move once a step, by the clips of all its batches and processes: so a step is the
-    same however its clips are dealt out.
+    Most of an encoder's output is the same for all clips, which would hide the differences from a cosine head. ArcFace
+    uses batch normalization for this. Here the running values are used in training as well, without a gradient, and
+    they are updated once per step from the clips of all its batches and processes: a step does not depend on how its
+    clips are split into batches and processes.
 
     Args:
         dimensions (`int`): length of the pooled encoder output.
@@ -25,16 +25,23 @@ class RunningNorm(nn.Module):
         S. Ioffe and C. Szegedy 2015, "Batch Normalization"; J. Deng et al. 2019, "ArcFace", section 3.1.
     """
 
+    mean: torch.Tensor
+    variance: torch.Tensor
+
     def __init__(self, dimensions: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dimensions))
         self.register_buffer("variance", torch.ones(dimensions))
-        self.heard, self.sums = 0, 0.0  # clips since the last update; their deviations and squared deviations
+        self._reset()
+
+    def _reset(self) -> None:
+        # Number of clips since the last update, and the sums of their deviations and squared deviations.
+        self.count, self.sums = 0, torch.zeros(())
 
     @torch.no_grad()
-    def fit(self, features: torch.Tensor):
+    def fit(self, features: torch.Tensor) -> None:
         """
-        Where the running values start.
+        Sets the initial running values.
 
         Args:
             features (`torch.Tensor` of shape `(clips, dimensions)`): pooled encoder outputs, float32.
@@ -43,19 +50,19 @@ class RunningNorm(nn.Module):
         self.variance.copy_(features.var(0, correction=0))
 
     @torch.no_grad()
-    def update(self):
-        """Moves the running values by what all processes heard since the last call; due after each training step."""
-        sums, heard = gather_rows(self.sums[None], torch.tensor([self.heard], device=self.mean.device))
-        deviation, square = sums.sum(0) / heard.sum()
+    def update(self) -> None:
+        """Updates the running values from all processes' clips since the last call; call it after each step."""
+        sums, count = gather_rows(self.sums[None], torch.tensor([self.count], device=self.mean.device))
+        deviation, square = sums.sum(0) / count.sum()
         self.mean += MOMENTUM * deviation
         self.variance.lerp_(square, MOMENTUM)
-        self.heard, self.sums = 0, 0.0
+        self._reset()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """`(clips, dimensions)` -> the same shape, float32."""
         deviations = features.float() - self.mean
         if self.training:
-            heard = deviations.detach()
-            self.heard += len(heard)
-            self.sums = self.sums + torch.stack([heard.sum(0), heard.square().sum(0)])
+            seen = deviations.detach()
+            self.count += len(seen)
+            self.sums = self.sums.to(seen.device) + torch.stack([seen.sum(0), seen.square().sum(0)])
         return deviations / (self.variance + 1e-5).sqrt()

@@ -15,20 +15,21 @@ class BeatsConfig(PreTrainedConfig):
     patch_embedding_size (`int`, *optional*, defaults to 512):
         Channels of a patch before it is projected to `hidden_size`.
     patch_size (`int`, *optional*, defaults to 16):
-        Frames and mel bands a patch.
+        Frames and mel bands per patch.
     num_mel_bins (`int`, *optional*, defaults to 128):
         Mel bands, a multiple of `patch_size`.
     num_conv_pos_embeddings (`int`, *optional*, defaults to 128),
     num_conv_pos_embedding_groups (`int`, *optional*, defaults to 16):
-        Width in tokens and groups of the convolution that tells positions; the groups divide `hidden_size`.
+        Position embedding by a convolution: its width in tokens and its groups; `hidden_size` is a multiple of the
+        groups.
     num_buckets (`int`, *optional*, defaults to 320), max_distance (`int`, *optional*, defaults to 800):
-        Buckets of the relative position bias, a multiple of 4, and the distance in tokens from which on all share one,
-        more than a quarter of `num_buckets`.
+        Relative position bias: number of buckets, a multiple of 4, and the distance in tokens above which all
+        distances share one bucket, more than a quarter of `num_buckets`.
     residual_scale (`float`, *optional*):
-        Factor of the residual, DeepNorm's alpha; by default `(2 * num_hidden_layers) ** 0.25`. It is kept when blocks
-        are dropped, because the others were trained with it.
+        Factor of the residual, DeepNorm's alpha; by default `(2 * num_hidden_layers) ** 0.25`. It is kept if layers
+        are removed, because the others were trained with it.
     attention_dropout (`float`, *optional*, defaults to 0.0), hidden_dropout (`float`, *optional*, defaults to 0.0):
-        Dropout of attention weights, and in front of the blocks and behind attention and MLP.
+        Dropout of attention weights, and before the layers and after attention and MLP.
     """
 
     model_type = "beats"

@@ -1,4 +1,4 @@
-"""BEATs' official checkpoints -> a model folder of this package."""
+"""Converts BEATs' official checkpoints to a model folder of this package."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from .feature_extraction_beats import BeatsFeatureExtractor
 from .modeling_beats import BeatsModel
 
 
-# Settings in an official checkpoint, ours, and what counts where one is left out.
+# Settings in an official checkpoint -> our name, and the value of a missing one.
 OFFICIAL_SETTINGS = {
     "input_patch_size": ("patch_size", 16),
     "embed_dim": ("patch_embedding_size", 512),
@@ -26,7 +26,7 @@ OFFICIAL_SETTINGS = {
     "num_buckets": ("num_buckets", 320),
     "max_distance": ("max_distance", 1280),
 }
-# What this model has no switch for: the value that it stands for, and what counts where one is left out.
+# Settings of which this model supports one value only: that value, and the value of a missing setting.
 OFFICIAL_FIXED = {
     "activation_fn": ("gelu", "gelu"),
     "conv_bias": (False, False),
@@ -53,24 +53,24 @@ OFFICIAL_KEYS = {
     r"\.(fc1|fc2)\.": r".mlp.\1.",
     r"^layers\.0\.attention\.relative_attention_bias\.": "relative_position_bias.embedding.",
 }
-# All blocks share the bias of the first.
+# All layers share the bias of the first.
 SHARED_BIAS = r"^layers\.\d+\.attention\.relative_attention_bias\.weight$"
 
 
 def convert_beats(checkpoint: str | Path, output_dir: str | Path) -> Path:
     """
-    Converts an official checkpoint of BEATs, pre-trained or fine-tuned; of a fine-tuned one the head is dropped.
+    Converts an official checkpoint of BEATs, pre-trained or fine-tuned; the head of a fine-tuned one is dropped.
 
     Args:
-        checkpoint (`str` or `Path`): the `.pt` file; read without running any code that it may hold.
-        output_dir (`str` or `Path`): where model and feature extractor are written.
+        checkpoint (`str` or `Path`): the `.pt` file; code that it may contain is not run.
+        output_dir (`str` or `Path`): folder for model and feature extractor.
 
     Returns:
         `Path`: `output_dir`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds more than weights and settings, or not those of a BEATs; names the settings, and the
+        ValueError: it contains more than weights and settings, or not those of a BEATs; names the settings, and the
             weights that are missing or surplus.
     """
     checkpoint, output_dir = Path(checkpoint), Path(output_dir)
@@ -85,7 +85,7 @@ def convert_beats(checkpoint: str | Path, output_dir: str | Path) -> Path:
 def _config(settings: dict | None, checkpoint: Path) -> BeatsConfig:
     if not isinstance(settings, dict):
         raise ValueError(
-            f"{checkpoint}: holds no settings of an encoder ('cfg' is a {type(settings).__name__}); accepted is an "
+            f"{checkpoint}: contains no settings of an encoder ('cfg' is a {type(settings).__name__}); accepted is an "
             "official checkpoint of BEATs, a dictionary with 'cfg' and 'model'."
         )
     for name, (value, default) in OFFICIAL_FIXED.items():
@@ -109,6 +109,6 @@ def _renamed(weights: dict[str, torch.Tensor], checkpoint: Path) -> dict[str, to
     for name, weight in biases.items():
         if shared is None or not torch.equal(weight, shared):
             raise ValueError(
-                f"{checkpoint}: {name} differs from that of block 0; BeatsModel shares one in all blocks."
+                f"{checkpoint}: {name} differs from that of layer 0; BeatsModel shares one in all layers."
             )
     return renamed

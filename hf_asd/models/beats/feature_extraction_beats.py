@@ -7,23 +7,23 @@ from ...audio.filter_bank import ENERGY_FLOOR, FilterBankExtractor
 
 class BeatsFeatureExtractor(FilterBankExtractor):
     r"""
-    Log-mel filter bank as of Kaldi (HTK mel scale, 25 ms Povey window, 10 ms hop, no dither) of samples of 16 bits,
-    normalized. Frames are not filled up to whole patches: the model cuts off what is short of one.
+    Log-mel filter bank as in Kaldi (HTK mel scale, 25 ms Povey window, 10 ms hop, no dither) of 16-bit samples,
+    normalized. Frames are not padded to whole patches: the model drops an incomplete last patch.
 
     Args:
         feature_size (`int`, *optional*, defaults to 128):
             Mel bands.
         sampling_rate (`int`, *optional*, defaults to 16000):
-            Rate in Hz of the recordings; no other is accepted.
+            Sampling rate of the recordings in Hz; other rates are an error.
         padding_value (`float`, *optional*):
-            Log energy of the frames that are appended to the shorter recordings, before the normalization; by default
-            that of digital silence.
+            Log energy of the frames that pad shorter recordings, before the normalization; by default that of digital
+            silence.
         do_normalize (`bool`, *optional*, defaults to `True`):
-            Whether `(x - mean) / (2 std)` is taken.
+            Whether the output is `(x - mean) / (2 std)`.
         mean (`float`, *optional*, defaults to 15.41663), std (`float`, *optional*, defaults to 6.55582):
-            Of the log energies; the defaults are AudioSet's.
+            Mean and standard deviation of the log energies; the defaults are those of AudioSet.
         patch_size (`int`, *optional*, defaults to 16):
-            Frames of a patch; a recording has at least as many (175 ms).
+            Frames per patch; a recording must have at least as many (175 ms).
     """
 
     window = "povey"

@@ -1,4 +1,4 @@
-"""BEATs: a transformer over log-mel patches whose attention knows how far two patches lie apart."""
+"""BEATs: a transformer over log-mel patches, with a bias in its attention for the distance of two patches."""
 
 import math
 
@@ -29,7 +29,7 @@ class BeatsEmbeddings(nn.Module):
         self.projection = nn.Linear(config.patch_embedding_size, config.hidden_size)
 
     def forward(self, input_values: torch.Tensor) -> torch.Tensor:
-        """`(clips, frames, mel_bins)` -> `(clips, patches, hidden_size)`; frames short of a patch are cut off."""
+        """`(clips, frames, mel_bins)` -> `(clips, patches, hidden_size)`; an incomplete last patch is dropped."""
         patch_size, bands = self.config.patch_size, self.config.num_mel_bins
         if input_values.shape[-1] != bands or input_values.shape[1] < patch_size:
             raise ValueError(
@@ -41,7 +41,7 @@ class BeatsEmbeddings(nn.Module):
 
 
 class BeatsPositionEmbedding(nn.Module):
-    """Positions that a convolution over neighboring tokens tells."""
+    """Position embedding by a convolution over neighboring tokens."""
 
     def __init__(self, config: BeatsConfig):
         super().__init__()
@@ -57,19 +57,19 @@ class BeatsPositionEmbedding(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         tokens = hidden_states.shape[1]
-        # An even width gives one token more.
+        # An even width returns one more token.
         positions = self.convolution(hidden_states.transpose(1, 2))[..., :tokens]
         return nn.functional.gelu(positions).transpose(1, 2)
 
 
 class BeatsRelativePositionBias(nn.Module):
     """
-    A learned bias of every head for the distance of two tokens; all blocks share it.
+    A learned bias of every head for the distance of two tokens; all layers share it.
 
     References:
         C. Raffel et al. 2020, "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer",
-        section 2.1: distances are told apart one by one up to a quarter of the buckets, and above it by their
-        logarithm.
+        section 2.1: each distance up to a quarter of the buckets has its own; larger ones share buckets that are
+        logarithmically spaced.
     """
 
     def __init__(self, config: BeatsConfig):
@@ -88,15 +88,15 @@ class BeatsRelativePositionBias(nn.Module):
         return bucket + half * (distances > 0)
 
     def forward(self, tokens: int) -> torch.Tensor:
-        """`torch.Tensor` of shape `(1, heads, tokens, tokens)`: a row a query, a column a key."""
+        """`torch.Tensor` of shape `(1, heads, tokens, tokens)`: a row per query, a column per key."""
         distances = torch.arange(1 - tokens, tokens, device=self.embedding.weight.device)
         by_distance = self.embedding(self.buckets(distances)).T
-        # Windows of `tokens` distances: the first starts at 1 - tokens, which is what the last query sees.
+        # Windows of `tokens` distances: the first one, from 1 - tokens, is that of the last query.
         return by_distance.unfold(1, tokens, 1).flip(1)[None]
 
 
 class BeatsAttention(nn.Module):
-    """Attention with a position bias that a gate makes weaker or stronger, query by query."""
+    """Attention with a position bias that a gate scales for every query."""
 
     def __init__(self, config: BeatsConfig):
         super().__init__()
@@ -115,7 +115,7 @@ class BeatsAttention(nn.Module):
         self,
         hidden_states: torch.Tensor,
         position_bias: torch.Tensor,
-        heard: torch.Tensor | None = None,
+        valid: torch.Tensor | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         clips, tokens, size = hidden_states.shape
@@ -125,9 +125,11 @@ class BeatsAttention(nn.Module):
         )
         update, reset = self.gate(query).unflatten(-1, (2, 4)).sum(-1).sigmoid().split(1, dim=-1)
         bias = ((update * (reset * self.gate_scale - 1) + 2) * position_bias).to(query.dtype)
-        if heard is not None:
-            bias = bias.masked_fill(~heard[:, None, None], torch.finfo(bias.dtype).min)
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        if valid is not None:
+            bias = bias.masked_fill(~valid[:, None, None], torch.finfo(bias.dtype).min)
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(
+            str(self.config._attn_implementation), eager_attention_forward
+        )
         dropout = self.config.attention_dropout if self.training else 0.0
         output, weights = attention(self, query, key, value, bias, dropout=dropout, scaling=self.scaling, **kwargs)
         return self.out_proj(output.reshape(clips, tokens, size)), weights
@@ -135,7 +137,7 @@ class BeatsAttention(nn.Module):
 
 class BeatsLayer(GradientCheckpointingLayer):
     """
-    A block with its norms behind attention and MLP, and with a residual that counts more than they do.
+    A transformer layer with its norms after attention and MLP, and with a scaled residual.
 
     References:
         H. Wang et al. 2022, "DeepNet: Scaling Transformers to 1,000 Layers", section 3.
@@ -143,6 +145,7 @@ class BeatsLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: BeatsConfig):
         super().__init__()
+        assert config.residual_scale is not None  # the config computes it
         self.residual_scale = config.residual_scale
         self.attention = BeatsAttention(config)
         self.norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -154,10 +157,10 @@ class BeatsLayer(GradientCheckpointingLayer):
         self,
         hidden_states: torch.Tensor,
         position_bias: torch.Tensor,
-        heard: torch.Tensor | None = None,
+        valid: torch.Tensor | None = None,
         **kwargs,
     ) -> torch.Tensor:
-        attended, _ = self.attention(hidden_states, position_bias, heard, **kwargs)
+        attended, _ = self.attention(hidden_states, position_bias, valid, **kwargs)
         hidden_states = self.norm1(self.residual_scale * hidden_states + self.dropout(attended))
         return self.norm2(self.residual_scale * hidden_states + self.dropout(self.mlp(hidden_states)))
 
@@ -167,7 +170,7 @@ class BeatsPreTrainedModel(StrictPreTrainedModel):
     config_class = BeatsConfig
     base_model_prefix = "beats"
     main_input_name = "input_values"
-    input_modalities = ("audio",)
+    input_modalities = ["audio"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["BeatsLayer"]
     _supports_sdpa = True  # flash attention takes no bias
@@ -209,26 +212,25 @@ class BeatsModel(BeatsPreTrainedModel):
     ) -> BaseModelOutput:
         """
         Args:
-            input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of [`BeatsFeatureExtractor`], of
-                any length.
-            attention_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*): nonzero where a frame comes from
-                the recording. Patches without all of their frames do not reach the others, as if they had been cut
-                off, and their own outputs mean nothing.
+            input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`, float32): from
+                [`BeatsFeatureExtractor`], of any length.
+            attention_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*): nonzero for the frames of the
+                recording, 0 for padding. Patches with padding are masked; their own outputs are meaningless.
 
         Returns:
             `BaseModelOutput`: `last_hidden_state` of shape `(clips, patches, hidden_size)`, patches row-major (time,
             frequency).
         """
         hidden_states = self.embeddings(input_values)
-        heard = None
+        valid = None
         if attention_mask is not None:
             bands = self.config.num_mel_bins // self.config.patch_size
-            heard = attention_mask.bool().unfold(1, self.config.patch_size, self.config.patch_size).all(-1)
-            heard = heard.repeat_interleave(bands, 1)
-            hidden_states = hidden_states.masked_fill(~heard[..., None], 0.0)
+            valid = attention_mask.bool().unfold(1, self.config.patch_size, self.config.patch_size).all(-1)
+            valid = valid.repeat_interleave(bands, 1)
+            hidden_states = hidden_states.masked_fill(~valid[..., None], 0.0)
         hidden_states = self.dropout(self.norm(hidden_states + self.position_embedding(hidden_states)))
         position_bias = self.relative_position_bias(hidden_states.shape[1])
         for layer in self.layers:
-            # Both as positional arguments: a checkpointed block gives keyword arguments no gradient.
-            hidden_states = layer(hidden_states, position_bias, heard, **kwargs)
+            # Both as positional arguments: with gradient checkpointing, keyword arguments get no gradient.
+            hidden_states = layer(hidden_states, position_bias, valid, **kwargs)
         return BaseModelOutput(last_hidden_state=hidden_states)

@@ -1,8 +1,8 @@
-"""The small encoder that comes with the package: its weights lie beside this file, its card is README.md."""
+"""The small encoder that comes with the package; its weights are in this folder, its card is README.md."""
 
 from pathlib import Path
 
 
 BUNDLED_ENCODER = Path(__file__).parent
-# Fewer normal clips make no stable memory of two embeddings, and more faults are missed at the threshold.
+# With fewer normal clips, a memory bank of both embeddings is unstable and misses more faults at the threshold.
 BUNDLED_MIN_CLIPS = 30

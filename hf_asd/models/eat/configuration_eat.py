@@ -12,9 +12,9 @@ PUBLISHED_NAMES = {
     "mel_bins": "num_mel_bins",
     "norm_eps": "layer_norm_eps",
 }
-# What they could say otherwise and this model has no switch for.
+# Options of published configurations of which this model supports one value only.
 PUBLISHED_FIXED = {"in_chans": 1, "layer_norm_first": False, "norm_affine": True, "fixed_positions": True}
-# What does not change the encoder: its head, the length of its table of positions, regularization in training, and
+# Options that do not change the encoder: its head, the length of its position table, regularization in training, and
 # the code that is published with the weights.
 PUBLISHED_UNUSED = (
     *("auto_map", "model_variant", "num_classes", "max_length", "img_size", "drop_rate", "attn_drop_rate"),
@@ -32,17 +32,17 @@ class EatConfig(PreTrainedConfig):
     num_attention_heads (`int`, *optional*, defaults to 12), intermediate_size (`int`, *optional*, defaults to 3072):
         The encoder's shape; `hidden_size` is a multiple of 4 and of the number of heads.
     patch_size (`int`, *optional*, defaults to 16):
-        Frames and mel bands a patch.
+        Frames and mel bands per patch.
     num_mel_bins (`int`, *optional*, defaults to 128):
         Mel bands, a multiple of `patch_size`.
     attention_dropout (`float`, *optional*, defaults to 0.0), hidden_dropout (`float`, *optional*, defaults to 0.0):
-        Dropout of attention weights, and behind attention and MLP.
+        Dropout of attention weights, and after attention and MLP.
     average_top_k_layers (`int`, *optional*):
-        Pre-training: last blocks whose outputs make the teacher's target; all by default.
+        Pre-training: number of last layers whose outputs are the teacher's target; all by default.
     decoder_layers (`int`, *optional*, defaults to 6), decoder_groups (`int`, *optional*, defaults to 16):
-        Pre-training: convolutions of the decoder and their groups, which divide `hidden_size`.
+        Pre-training: convolutions of the decoder and their groups; `hidden_size` is a multiple of the groups.
     projection_size (`int`, *optional*):
-        Pre-training: dimensions in which clips are told apart; without it there is no contrast between clips.
+        Pre-training: dimensions of the contrastive loss between clips; by default there is no such loss.
     """
 
     model_type = "eat"
@@ -78,7 +78,7 @@ class EatConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def _read_published(self, options: dict) -> dict:
-        """Takes the published options over, and returns the others."""
+        """Reads published options and returns the others."""
         for name, value in (PUBLISHED_FIXED | {"stride": self.patch_size}).items():
             found = options.pop(name, value)
             if found != value:

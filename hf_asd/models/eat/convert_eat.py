@@ -1,4 +1,4 @@
-"""EAT's own checkpoints, as fairseq wrote them, -> a model folder of this package."""
+"""Converts checkpoints of EAT's own code, written by fairseq, to a model folder of this package."""
 
 import re
 from pathlib import Path
@@ -20,34 +20,35 @@ FAIRSEQ_KEYS = {
     r"^decoder\.proj\.": "decoder.projection.",
     **PUBLISHED_KEYS,
 }
-HEAD_CHANNELS = 64  # of an attention head in all published sizes; weights do not tell the number of heads
+HEAD_CHANNELS = 64  # per attention head in all published sizes; the number of heads does not follow from the weights
 
 
 def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = False) -> Path:
     """
     Converts a checkpoint of EAT's own code.
 
-    A checkpoint of pre-training becomes an [`EatForPreTraining`] that goes on where it stopped: student, decoder and
-    teacher; `AutoModel` loads its encoder. One of fine-tuning, or without a decoder, becomes an [`EatModel`].
+    A checkpoint of pre-training becomes an [`EatForPreTraining`] with student, decoder and teacher, whose training can
+    be continued; `AutoModel` loads its encoder. One of fine-tuning, or without a decoder, becomes an [`EatModel`].
 
     Args:
-        checkpoint (`str` or `Path`): the `.pt` file; read without running any code that it may hold.
-        output_dir (`str` or `Path`): where model and feature extractor are written.
-        ema (`bool`, *optional*, defaults to `False`): take the teacher's weights, a slow average, for the encoder's.
+        checkpoint (`str` or `Path`): the `.pt` file; code that it may contain is not run.
+        output_dir (`str` or `Path`): folder for model and feature extractor.
+        ema (`bool`, *optional*, defaults to `False`): use the teacher's weights, a moving average, for the encoder.
 
     Returns:
         `Path`: `output_dir`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds more than weights, or not those of an EAT; names the weights that are missing or surplus.
+        ValueError: it contains more than weights, or not those of an EAT; names the weights that are missing or
+            surplus.
     """
     checkpoint, output_dir = Path(checkpoint), Path(output_dir)
     content = read_checkpoint(checkpoint, "{'model': c['model']}")
     weights = dict(content["model"])
     teacher = weights.pop("_ema", None)
     if ema and teacher is None:
-        raise ValueError(f"{checkpoint}: holds no teacher (`_ema`); convert it without --ema.")
+        raise ValueError(f"{checkpoint}: contains no teacher (`_ema`); convert it without --ema.")
     weights, teacher = _renamed(weights), _renamed(teacher or {})
     names = [name for name in weights if name.startswith("decoder.")]
     decoder = {name.removeprefix("decoder."): weights.pop(name) for name in names}
@@ -66,7 +67,7 @@ def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = Fals
 def _renamed(weights: dict) -> dict[str, torch.Tensor]:
     renamed = {}
     for name, weight in weights.items():
-        # A final norm belongs to blocks with their norms in front, and must not pass for the norm before the blocks.
+        # A final norm belongs to layers that normalize their input; it is not the norm before the layers.
         own = f"final {name}" if re.match(r"(model\.)?norm\.", name) else name
         for pattern, replacement in FAIRSEQ_KEYS.items():
             own = re.sub(pattern, replacement, own)
@@ -76,16 +77,16 @@ def _renamed(weights: dict) -> dict[str, torch.Tensor]:
 
 
 def _config(encoder: dict, decoder: dict, settings: dict, checkpoint: Path) -> EatConfig:
-    """The shape that the weights tell; the default one where they are not an EAT's, for the error to come."""
+    """The shape of the weights; the default one if they are not an EAT's, which causes an error later."""
     options = {}
     depths = [int(name.split(".")[1]) for name in encoder if name.startswith("layers.")]
     patches, mlp = (encoder.get(f"{name}.weight") for name in ("embeddings.patch_embedding", "layers.0.mlp.fc1"))
     if depths and patches is not None and mlp is not None:
         if "num_heads" not in settings and len(patches) % HEAD_CHANNELS:
             raise ValueError(
-                f"{checkpoint}: its {len(patches)} channels are no multiple of {HEAD_CHANNELS}, as in the published "
-                "sizes, and the weights do not tell the number of attention heads; store "
-                "{'cfg': {'model': {'num_heads': ...}}} beside 'model'."
+                f"{checkpoint}: its {len(patches)} channels are not a multiple of {HEAD_CHANNELS} as in the published "
+                "sizes, so the number of attention heads is unknown; store {'cfg': {'model': {'num_heads': ...}}} "
+                "beside 'model'."
             )
         options = {
             "hidden_size": len(patches),

@@ -5,22 +5,23 @@ from ...audio.filter_bank import FilterBankExtractor
 
 class EatFeatureExtractor(FilterBankExtractor):
     r"""
-    Log-mel filter bank as of Kaldi (HTK mel scale, 25 ms symmetric Hann window, 10 ms hop, no dither), normalized.
+    Log-mel filter bank as in Kaldi (HTK mel scale, 25 ms symmetric Hann window, 10 ms hop, no dither), normalized.
 
     Args:
         feature_size (`int`, *optional*, defaults to 128):
             Mel bands.
         sampling_rate (`int`, *optional*, defaults to 16000):
-            Rate in Hz of the recordings; no other is accepted.
+            Sampling rate of the recordings in Hz; other rates are an error.
         padding_value (`float`, *optional*, defaults to 0.0):
-            Log energy of the frames that are appended, before the normalization.
+            Log energy of padding frames, before the normalization.
         do_normalize (`bool`, *optional*, defaults to `True`):
-            Whether `(x - mean) / (2 std)` is taken.
+            Whether the output is `(x - mean) / (2 std)`.
         mean (`float` or `list[float]`, *optional*, defaults to -4.268),
         std (`float` or `list[float]`, *optional*, defaults to 4.569):
-            Of the log energies, of all mel bands together or of each; the defaults are AudioSet's.
+            Mean and standard deviation of the log energies, of all mel bands together or of each; the defaults are
+            those of AudioSet.
         patch_size (`int`, *optional*, defaults to 16):
-            Frames are filled up to a multiple of it (1008 for 10 s).
+            The number of frames is padded to a multiple of it (1008 for 10 s).
     """
 
     window = "hann"

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
@@ -24,28 +25,29 @@ PUBLISHED_KEYS = {
     r"^blocks\.": "layers.",
     r"\.attn\.": ".attention.",
 }
-# Fixed positions are computed, and a fine-tuned model's head is of no use to an encoder.
+# Fixed positions are computed, and an encoder does not need the head of a fine-tuned model.
 UNUSED_KEYS = (r"^fixed_positional_encoder\.", r"^fc_norm\.", r"^head\.")
 
 
 def sincos_positions(steps: int, bands: int, size: int, device: torch.device) -> torch.Tensor:
     """
-    Fixed two-dimensional positions: the first half of the channels tells the band, the second the time step.
+    Fixed two-dimensional position embeddings: the first half of the channels encodes the band, the second the time
+    step.
 
     Args:
         steps (`int`): patches along time.
         bands (`int`): patches along frequency.
         size (`int`): channels, a multiple of 4.
-        device (`torch.device`): where to.
+        device (`torch.device`): of the result.
 
     Returns:
         `torch.Tensor` of shape `(steps * bands, size)`, float32, rows in the order (time, frequency).
 
     References:
-        A. Vaswani et al. 2017, "Attention Is All You Need", section 3.5; in two dimensions as of K. He et al. 2022,
+        A. Vaswani et al. 2017, "Attention Is All You Need", section 3.5; in two dimensions: K. He et al. 2022,
         "Masked Autoencoders Are Scalable Vision Learners", section 3.
     """
-    # In double precision: a time step of several hundred loses digits in the sine otherwise.
+    # In double precision: for time steps of several hundred, the sine in single precision is inaccurate.
     rates = 10_000 ** -(torch.arange(size // 4, dtype=torch.float64, device=device) / (size // 4))
 
     def along(length: int) -> torch.Tensor:
@@ -68,7 +70,7 @@ class EatEmbeddings(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
 
     def forward(self, input_values: torch.Tensor) -> torch.Tensor:
-        """`(clips, frames, mel_bins)` -> `(clips, patches, hidden_size)`; frames short of a patch are cut off."""
+        """`(clips, frames, mel_bins)` -> `(clips, patches, hidden_size)`; an incomplete last patch is dropped."""
         if input_values.shape[-1] != self.num_mel_bins or input_values.shape[1] < self.patch_size:
             raise ValueError(
                 f"input_values has the shape {tuple(input_values.shape)}; accepted is (clips, frames, "
@@ -80,7 +82,7 @@ class EatEmbeddings(nn.Module):
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    """Attention in plain operations, for inspection; SDPA is the default."""
+    """Attention in plain operations, which returns attention weights; SDPA is the default."""
     weights = query @ key.transpose(2, 3) * scaling
     if attention_mask is not None:
         weights = weights + attention_mask
@@ -107,7 +109,9 @@ class EatAttention(nn.Module):
             part.view(clips, tokens, -1, self.head_dim).transpose(1, 2)
             for part in self.qkv(hidden_states).split(size, dim=-1)
         )
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention_forward)
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(
+            str(self.config._attn_implementation), eager_attention_forward
+        )
         dropout = self.config.attention_dropout if self.training else 0.0
         output, weights = attention(
             self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
@@ -116,7 +120,7 @@ class EatAttention(nn.Module):
 
 
 class EatMLP(nn.Module):
-    def __init__(self, config: EatConfig):
+    def __init__(self, config: PreTrainedConfig):
         super().__init__()
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACT2FN[config.hidden_act]
@@ -127,7 +131,7 @@ class EatMLP(nn.Module):
 
 
 class EatLayer(GradientCheckpointingLayer):
-    """A block with its norms behind attention and MLP."""
+    """A transformer layer with its norms after attention and MLP."""
 
     def __init__(self, config: EatConfig):
         super().__init__()
@@ -140,7 +144,7 @@ class EatLayer(GradientCheckpointingLayer):
     def forward(
         self, hidden_states: torch.Tensor, with_mlp_output: bool = False, **kwargs
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """The block's output, and what its MLP gave before the residual was added: pre-training predicts that."""
+        """The layer's output, and its MLP's output before the residual: pre-training predicts the latter."""
         attended, _ = self.attention(hidden_states, **kwargs)
         hidden_states = self.norm1(hidden_states + self.dropout(attended))
         mlp_output = self.mlp(hidden_states)
@@ -154,7 +158,7 @@ class EatPreTrainedModel(StrictPreTrainedModel):
     published_keys = PUBLISHED_KEYS
     base_model_prefix = "eat"
     main_input_name = "input_values"
-    input_modalities = ("audio",)
+    input_modalities = ["audio"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["EatLayer"]
     _supports_sdpa = True
@@ -164,7 +168,7 @@ class EatPreTrainedModel(StrictPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = set(UNUSED_KEYS)
 
     def save_pretrained(self, folder, *args, save_original_format: bool = False, **kwargs):
-        """As `PreTrainedModel.save_pretrained`, under our own names: a Trainer that resumes reads no others."""
+        """As `PreTrainedModel.save_pretrained`, with our own names of weights: a resumed Trainer reads only these."""
         super().save_pretrained(folder, *args, save_original_format=save_original_format, **kwargs)
 
     @torch.no_grad()
@@ -182,7 +186,7 @@ class EatModel(EatPreTrainedModel):
         config ([`EatConfig`]): the model's shape.
     """
 
-    # What a checkpoint of pre-training holds besides.
+    # The other parts of a checkpoint of pre-training.
     _keys_to_ignore_on_load_unexpected = {*UNUSED_KEYS, r"^decoder\.", r"^(teacher_)?projector\.", r"^teacher\."}
 
     def __init__(self, config: EatConfig):
@@ -196,7 +200,7 @@ class EatModel(EatPreTrainedModel):
         return self.embeddings.patch_embedding
 
     def with_cls(self, patches: torch.Tensor) -> torch.Tensor:
-        """Patches, or those that a mask left, with the CLS token in front and normalized: input of the first block."""
+        """The input of the first layer: the CLS token and all (or all visible) patches, normalized."""
         cls_token = self.embeddings.cls_token.expand(len(patches), -1, -1)
         return self.norm(torch.cat([cls_token, patches], dim=1))
 
@@ -208,10 +212,10 @@ class EatModel(EatPreTrainedModel):
     ) -> BaseModelOutputWithPooling:
         """
         Args:
-            input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of [`EatFeatureExtractor`], of any
-                length.
-            attention_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*): nonzero where a frame comes from
-                the recording. Patches without any such frame are not attended to, and their own outputs mean nothing.
+            input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`, float32): from
+                [`EatFeatureExtractor`], of any length.
+            attention_mask (`torch.Tensor` of shape `(clips, frames)`, *optional*): nonzero for the frames of the
+                recording, 0 for padding. Patches of padding only are masked; their own outputs are meaningless.
 
         Returns:
             `BaseModelOutputWithPooling`: `last_hidden_state` of shape `(clips, 1 + patches, hidden_size)`, the CLS
@@ -220,10 +224,10 @@ class EatModel(EatPreTrainedModel):
         hidden_states = self.with_cls(self.embeddings(input_values))
         if attention_mask is not None:
             bands = self.config.num_mel_bins // self.config.patch_size
-            heard = attention_mask.bool().unfold(1, self.config.patch_size, self.config.patch_size).any(-1)
-            heard = nn.functional.pad(heard.repeat_interleave(bands, 1), (1, 0), value=True)  # the CLS token
+            valid = attention_mask.bool().unfold(1, self.config.patch_size, self.config.patch_size).any(-1)
+            valid = nn.functional.pad(valid.repeat_interleave(bands, 1), (1, 0), value=True)  # the CLS token
             attention_mask = create_bidirectional_mask(
-                config=self.config, inputs_embeds=hidden_states, attention_mask=heard
+                config=self.config, inputs_embeds=hidden_states, attention_mask=valid
             )
         for layer in self.layers:
             hidden_states = layer(hidden_states, attention_mask=attention_mask, **kwargs)

@@ -1,4 +1,4 @@
-"""EAT pre-training: a student that sees a fifth of the patches predicts what a slow teacher makes of all of them."""
+"""EAT pre-training: a student gets a fifth of the patches and predicts a teacher's outputs for all of them."""
 
 from copy import deepcopy
 from dataclasses import dataclass
@@ -6,29 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from ...distributed import gather_rows, partial_state
 from .configuration_eat import EatConfig
 from .modeling_eat import EatModel, EatPreTrainedModel
 
 
-MASK_NOISE = 0.01  # standard deviation of the tokens that stand where the student saw nothing
-TEMPERATURE = 0.1  # of the contrast between clips
+MASK_NOISE = 0.01  # standard deviation of the tokens in place of masked patches
+TEMPERATURE = 0.1  # of the contrastive loss
 
 
 def inverse_block_masks(
     rows: int, steps: int, bands: int, mask_ratio: float, block: int, generator: torch.Generator
 ) -> torch.Tensor:
     """
-    Which patches stay visible: square blocks of patches are kept and everything else is masked, so that what is left
-    hangs together. Patches are then added or taken away at random until all rows keep equally many.
+    Draws the patches that stay visible: square blocks of neighboring patches are kept and all others are masked. Then
+    patches are added or removed at random until all rows keep the same number.
 
     Args:
-        rows (`int`): masks to draw.
+        rows (`int`): number of masks.
         steps (`int`), bands (`int`): patches along time and frequency.
         mask_ratio (`float`): share of patches that are masked.
-        block (`int`): patches along the side of a block.
+        block (`int`): side of a block in patches.
         generator (`torch.Generator`): on the CPU.
 
     Returns:
@@ -41,7 +41,7 @@ def inverse_block_masks(
     """
     visible = max(1, int(steps * bands * (1 - mask_ratio) + 1e-9))
     height, width = min(block, steps), min(block, bands)
-    # A little more than needed, because blocks overlap.
+    # Slightly more than needed, because blocks overlap.
     blocks = max(1, int(steps * bands * (1 - mask_ratio + 0.07) / (height * width)))
     tops = torch.randint(0, steps - height + 1, (rows, blocks), generator=generator)
     lefts = torch.randint(0, bands - width + 1, (rows, blocks), generator=generator)
@@ -58,27 +58,27 @@ def inverse_block_masks(
 class EatForPreTrainingOutput(ModelOutput):
     """
     Args:
-        loss (`torch.FloatTensor` of shape `(1,)`): frame loss and weighted utterance loss.
-        frame_loss (`torch.FloatTensor` of shape `(1,)`): over masked patches.
-        utterance_loss (`torch.FloatTensor` of shape `(1,)`): of the CLS token.
-        contrast_loss (`torch.FloatTensor` of shape `(1,)`): of telling clips apart; 0 without a projection.
-        agreement (`torch.FloatTensor` of shape `(1,)`): mean cosine between the student's predictions of masked
+        loss (`torch.Tensor` of shape `()`, float32): weighted sum of the three losses.
+        frame_loss (`torch.Tensor` of shape `()`, float32): of the masked patches.
+        utterance_loss (`torch.Tensor` of shape `()`, float32): of the CLS token.
+        contrast_loss (`torch.Tensor` of shape `()`, float32): of the contrast between clips; 0 without a projection.
+        agreement (`torch.Tensor` of shape `()`, float32): mean cosine between the student's predictions of masked
             patches and the teacher's targets.
-        targets (`torch.FloatTensor` of shape `(clips, patches, hidden_size)`): of the teacher.
-        teacher_states (`torch.FloatTensor` of shape `(clips, patches, hidden_size)`): the teacher's own output.
+        targets (`torch.Tensor` of shape `(clips, patches, hidden_size)`, float32): of the teacher.
+        teacher_states (`torch.Tensor` of shape `(clips, patches, hidden_size)`, float32): the teacher's own output.
     """
 
-    loss: torch.FloatTensor | None = None
-    frame_loss: torch.FloatTensor | None = None
-    utterance_loss: torch.FloatTensor | None = None
-    contrast_loss: torch.FloatTensor | None = None
-    agreement: torch.FloatTensor | None = None
-    targets: torch.FloatTensor | None = None
-    teacher_states: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    frame_loss: torch.Tensor | None = None
+    utterance_loss: torch.Tensor | None = None
+    contrast_loss: torch.Tensor | None = None
+    agreement: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
+    teacher_states: torch.Tensor | None = None
 
 
 class EatDecoder(nn.Module):
-    """Convolutions over the grid of patches that fill in what the student did not see."""
+    """Convolutions over the grid of patches that predict the masked ones."""
 
     def __init__(self, config: EatConfig):
         super().__init__()
@@ -98,10 +98,11 @@ class EatDecoder(nn.Module):
 
 
 class EatProjector(nn.Module):
-    """One vector a clip -> the space in which clips are told apart, unit length."""
+    """Projects embeddings for the contrastive loss, to unit length."""
 
     def __init__(self, config: EatConfig):
         super().__init__()
+        assert config.projection_size is not None
         self.fc1 = nn.Linear(config.hidden_size, 4 * config.projection_size)
         self.norm = nn.LayerNorm(4 * config.projection_size, eps=config.layer_norm_eps)
         self.fc2 = nn.Linear(4 * config.projection_size, config.projection_size)
@@ -115,18 +116,18 @@ class EatForPreTraining(EatPreTrainedModel):
     """
     Student, teacher and decoder.
 
-    The teacher is a part of the model so that checkpoints hold it; it gets no gradient and follows the student by
-    [`~EatForPreTraining.update_teacher`]. Its weights are float32 whatever the student's are: its steps are too small
+    The teacher is a part of the model so that checkpoints contain it; it gets no gradient and is a moving average of
+    the student, see [`~EatForPreTraining.update_teacher`]. Its weights are always float32: its changes are too small
     for half precision.
 
     Args:
         config ([`EatConfig`]): the encoder's and the decoder's shape.
-        student ([`EatModel`], *optional*): an encoder to go on with; the teacher starts as its copy.
+        student ([`EatModel`], *optional*): an encoder to start from; the teacher starts as its copy.
 
     References:
         W. Chen et al. 2024, "EAT: Self-Supervised Pre-Training with Efficient Audio Transformer", section 3. Both
-        losses are means over rows here; the reference sums the utterance loss over clips and masks, which is
-        `utterance_weight` times their number.
+        losses are means over rows here; the reference sums the utterance loss over clips and masks. For that, multiply
+        `utterance_weight` by their number.
     """
 
     accepts_loss_kwargs = False
@@ -136,6 +137,7 @@ class EatForPreTraining(EatPreTrainedModel):
         self.eat = EatModel(config)
         self.decoder = EatDecoder(config)
         self.projector = EatProjector(config) if config.projection_size else None
+        self.teacher_projector: EatProjector | None = None
         self.post_init()
         if student is not None:
             self.eat.load_state_dict(student.state_dict())
@@ -150,7 +152,8 @@ class EatForPreTraining(EatPreTrainedModel):
     @classmethod
     def from_pretrained(cls, source, *args, **kwargs):
         """
-        As [`EatModel.from_pretrained`]; of an encoder alone, the teacher starts as its copy and the decoder fresh.
+        As [`EatModel.from_pretrained`]. If it is an encoder only, the teacher starts as its copy, and the decoder with
+        random weights.
         """
         if cls.__name__ in (EatConfig.from_pretrained(source, **kwargs).architectures or []):
             return super().from_pretrained(source, *args, **kwargs)
@@ -160,8 +163,8 @@ class EatForPreTraining(EatPreTrainedModel):
     @torch.no_grad()
     def update_teacher(self, decay: float) -> None:
         """Moves the teacher towards the student: `teacher = decay * teacher + (1 - decay) * student`."""
-        pairs = [(self.teacher, self.eat)]
-        if self.projector is not None:
+        pairs: list[tuple[nn.Module, nn.Module]] = [(self.teacher, self.eat)]
+        if self.projector is not None and self.teacher_projector is not None:
             pairs.append((self.teacher_projector, self.projector))
         for teacher, student in pairs:
             for slow, fast in zip(teacher.parameters(), student.parameters(), strict=True):
@@ -170,15 +173,18 @@ class EatForPreTraining(EatPreTrainedModel):
     @torch.no_grad()
     def targets(self, input_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        What the student is to predict: outputs of the teacher's MLPs, normalized over the patches of a clip, averaged
-        over blocks.
+        The targets of the student's predictions: outputs of the teacher's MLPs, normalized over the patches of a clip
+        and averaged over layers.
+
+        Args:
+            input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`, float32): from the feature extractor.
 
         Returns:
-            `tuple`: the targets, and the teacher's own output of its last block, both of shape
+            `tuple`: the targets, and the output of the teacher's last layer, both of shape
             `(clips, patches, hidden_size)`, float32.
         """
         hidden_states = self.teacher.with_cls(self.teacher.embeddings(input_values))
-        total = 0.0
+        total = torch.zeros_like(hidden_states[:, 1:], dtype=torch.float32)
         first = len(self.teacher.layers) - (self.config.average_top_k_layers or len(self.teacher.layers))
         for number, layer in enumerate(self.teacher.layers):
             hidden_states, mlp_output = layer(hidden_states, with_mlp_output=True)
@@ -199,36 +205,18 @@ class EatForPreTraining(EatPreTrainedModel):
     ) -> EatForPreTrainingOutput:
         """
         Args:
-            input_values (`torch.FloatTensor` of shape `(clips, frames, mel_bins)`): of the feature extractor.
-            visible (`torch.LongTensor` of shape `(clips, masks, visible)`): of [`inverse_block_masks`].
-            augmentation_seeds (`torch.LongTensor` of shape `(clips,)`): seeds of the mask tokens.
-            student_values (`torch.FloatTensor` of the shape of `input_values`, *optional*): the clips as the student
-                hears them, such as in noise; as the teacher does by default.
+            input_values (`torch.Tensor` of shape `(clips, frames, mel_bins)`, float32): from the feature extractor.
+            visible (`torch.Tensor` of shape `(clips, masks, visible)`, int64): from [`inverse_block_masks`].
+            augmentation_seeds (`torch.Tensor` of shape `(clips,)`, int64): seeds of the mask tokens.
+            student_values (`torch.Tensor` of the shape of `input_values`, *optional*): the student's input, such as a
+                noisy one; by default the same as the teacher's.
             frame_weight, utterance_weight, contrast_weight (`float`, *optional*, default to 1.0): of the losses; the
                 last one of a model with a projection.
         """
         targets, teacher_states = self.targets(input_values)
-        patches = self.eat.embeddings(input_values if student_values is None else student_values)
-        clips, count, size = patches.shape
-        masks, kept = visible.shape[1:]
-        rows = visible[..., None].expand(-1, -1, -1, size)
-
-        seen = patches[:, None].expand(-1, masks, -1, -1).gather(2, rows)
-        hidden_states = self.eat.with_cls(seen.flatten(0, 1))
-        for layer in self.eat.layers:
-            hidden_states = layer(hidden_states)
-        cls_token = hidden_states[:, 0].unflatten(0, (clips, masks)).float()
-        seen = hidden_states[:, 1:].unflatten(0, (clips, masks))
-
-        grid = (
-            self.mask_tokens((masks, count, size), augmentation_seeds, seen.device)
-            .to(seen.dtype)
-            .scatter(2, rows, seen)
-        )
-        bands = self.config.num_mel_bins // self.config.patch_size
-        predicted = self.decoder(grid.flatten(0, 1).transpose(1, 2).unflatten(2, (-1, bands)))
-        predicted = predicted.unflatten(0, (clips, masks)).float()
-
+        values = input_values if student_values is None else student_values
+        predicted, cls_token, seen = self.predict(values, visible, augmentation_seeds)
+        (clips, count, size), (masks, kept) = targets.shape, visible.shape[1:]
         scale = size**-0.5
         wanted = targets[:, None]
         masked = torch.ones(clips, masks, count, device=seen.device).scatter(2, visible, 0.0)
@@ -250,15 +238,49 @@ class EatForPreTraining(EatPreTrainedModel):
             teacher_states=teacher_states,
         )
 
-    def contrast(self, views: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+    def predict(
+        self, values: torch.Tensor, visible: torch.Tensor, augmentation_seeds: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
-        Which of the batch's clips a student's view is of, by the teacher's embeddings of them: InfoNCE.
-
-        What all clips have in common would make them alike at first, so both are standardized by mean and spread of
-        the teacher's embeddings.
+        The student's predictions from the visible patches.
 
         Args:
-            views (`torch.Tensor` of shape `(clips, masks, hidden_size)`): embeddings of the student.
+            values (`torch.Tensor` of shape `(clips, frames, mel_bins)`, float32): the student's input.
+            visible, augmentation_seeds: as for [`~EatForPreTraining.forward`].
+
+        Returns:
+            predictions of all patches, of shape `(clips, masks, patches, hidden_size)`, float32; CLS tokens, of shape
+            `(clips, masks, hidden_size)`, float32; outputs of the visible patches, of shape
+            `(clips, masks, visible, hidden_size)`.
+        """
+        patches = self.eat.embeddings(values)
+        clips, count, size = patches.shape
+        masks = visible.shape[1]
+        rows = visible[..., None].expand(-1, -1, -1, size)
+
+        seen = patches[:, None].expand(-1, masks, -1, -1).gather(2, rows)
+        hidden_states = self.eat.with_cls(seen.flatten(0, 1))
+        for layer in self.eat.layers:
+            hidden_states = layer(hidden_states)
+        cls_token = hidden_states[:, 0].unflatten(0, (clips, masks)).float()
+        seen = hidden_states[:, 1:].unflatten(0, (clips, masks))
+
+        tokens = self.mask_tokens((masks, count, size), augmentation_seeds, seen.device)
+        grid = tokens.to(seen.dtype).scatter(2, rows, seen)
+        bands = self.config.num_mel_bins // self.config.patch_size
+        predicted = self.decoder(grid.flatten(0, 1).transpose(1, 2).unflatten(2, (-1, bands)))
+        return predicted.unflatten(0, (clips, masks)).float(), cls_token, seen
+
+    def contrast(self, views: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+        """
+        Contrastive loss (InfoNCE): each embedding of the student is assigned to one of the teacher's embeddings of the
+        batch's clips.
+
+        Both are standardized by mean and standard deviation of the teacher's embeddings; otherwise the embeddings of
+        all clips would be almost the same at first.
+
+        Args:
+            views (`torch.Tensor` of shape `(clips, masks, hidden_size)`): embeddings of the student, one per mask.
             embeddings (`torch.Tensor` of shape `(clips, hidden_size)`): of the teacher.
 
         Returns:
@@ -266,8 +288,9 @@ class EatForPreTraining(EatPreTrainedModel):
 
         References:
             A. van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", equation 4;
-            keys of a slow teacher as of K. He et al. 2020, "Momentum Contrast".
+            keys of a moving-average teacher: K. He et al. 2020, "Momentum Contrast".
         """
+        assert self.projector is not None and self.teacher_projector is not None
         clips, masks, _ = views.shape
         with torch.no_grad():
             (everyone,) = gather_rows(embeddings)
@@ -280,7 +303,7 @@ class EatForPreTraining(EatPreTrainedModel):
 
     @staticmethod
     def mask_tokens(shape: tuple[int, ...], augmentation_seeds: torch.Tensor, device: torch.device) -> torch.Tensor:
-        """What stands where the student saw nothing: noise of shape `(clips, *shape)`, drawn clip by clip."""
+        """Tokens in place of masked patches: noise of shape `(clips, *shape)`, drawn clip by clip."""
         generator = torch.Generator(device)
         tokens = [
             torch.randn(shape, generator=generator.manual_seed(seed), device=device)
@@ -290,5 +313,5 @@ class EatForPreTraining(EatPreTrainedModel):
 
 
 def ema_decay(step: int, start: float, end: float, steps: int) -> float:
-    """The teacher's decay: linear from `start` to `end` over `steps`, `end` from then on."""
+    """EMA decay of the teacher at a step: linear from `start` to `end` over `steps`, then `end`."""
     return float(np.interp(step, [0, max(1, steps)], [start, end]))
