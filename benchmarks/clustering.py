@@ -8,7 +8,7 @@ clusters.
     python benchmarks/clustering.py numbers --encoder runs/factory/pretrain-*/encoder --pooling bands
 
 Speed and agreement are of drawn embeddings with 768 dimensions: 16 attributes apart by about as much as clips of one
-attribute differ, as unit vectors. `numbers` reads the factory's hidden attributes to measure the rules, which see
+attribute differ, as unit vectors. `numbers` reads the factory's hidden attributes to measure the rules; the rules use
 embeddings alone. Its figures are adjusted for chance: NMI and purity rise with every further cluster.
 """
 
@@ -115,7 +115,7 @@ def step(args: argparse.Namespace):
 
 
 def peak_memory() -> float:
-    """In GiB, of this process alone: getrusage also tells that of the one which started it."""
+    """In GiB, of this process alone; the value of getrusage includes the process that started it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
@@ -134,14 +134,14 @@ def agreement(args: argparse.Namespace):
         middle = time.perf_counter()
         micro = build_dendrogram(vectors, exact_clips=0)
         end = time.perf_counter()
-        # Where clusters overlap, exact Ward does not agree with itself either.
+        # Where clusters overlap, a small change of the embeddings also changes the clusters of exact Ward.
         jitter = np.random.default_rng(1).standard_normal(vectors.shape, dtype=np.float32) * vectors.std(axis=0) / 100
         moved = build_dendrogram(vectors + jitter)
         a, b, c = (dendrogram.cut(16)[dendrogram.leaves] for dendrogram in (exact, micro, moved))
         print(
             f"spread {spread}, {args.clips} clips: exact {middle - start:.1f} s, micro-clusters {end - middle:.1f} s; "
-            f"ARI with each other {adjusted_rand_score(a, b):.3f} (target: 0.95), of exact Ward with itself where a "
-            f"value is moved by a hundredth of its deviation {adjusted_rand_score(a, c):.3f}, with the truth "
+            f"ARI with each other {adjusted_rand_score(a, b):.3f} (target: 0.95), of exact Ward with itself when each value "
+            f"is changed by a hundredth of its standard deviation {adjusted_rand_score(a, c):.3f}, with the truth "
             f"{adjusted_rand_score(truth, a):.3f} and {adjusted_rand_score(truth, b):.3f}",
             flush=True,
         )
