@@ -70,15 +70,15 @@ FINETUNED = {
     "machine labels only, no synthetic faults": "machine plain",
     "+ Ward, no synthetic faults (the paper)": "ward plain",
 }
-BESIDE = " beside spectral statistics"
+WITH_STATISTICS = " with spectral statistics"
 SYSTEMS = (
     *STATISTICS,
     "auto-encoder",
     "frozen encoder",
     "frozen adapted encoder",
-    "frozen adapted encoder" + BESIDE,
+    "frozen adapted encoder" + WITH_STATISTICS,
     *FINETUNED,
-    WARD + BESIDE,
+    WARD + WITH_STATISTICS,
 )
 SMALL = [
     "--factory.num_source_train=95",
@@ -166,8 +166,8 @@ def score(system: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, 
         elif system == "frozen encoder":
             encoder = before(recipe, seed, folder, train)
         else:
-            encoder = fine_tuned(FINETUNED[system.removesuffix(BESIDE)], recipe, seed, folder, train, truth)
-        config = replace(recipe.fit, with_statistics=system.endswith(BESIDE))
+            encoder = fine_tuned(FINETUNED[system.removesuffix(WITH_STATISTICS)], recipe, seed, folder, train, truth)
+        config = replace(recipe.fit, with_statistics=system.endswith(WITH_STATISTICS))
     parts = folder / "embeddings" / system
     detector = AnomalyDetector(encoder, config).fit(train, parts / "train")
     return detector.score(test, parts / "test").remove_columns("embedding")

@@ -140,8 +140,8 @@ def agreement(args: argparse.Namespace):
         a, b, c = (dendrogram.cut(16)[dendrogram.leaves] for dendrogram in (exact, micro, moved))
         print(
             f"spread {spread}, {args.clips} clips: exact {middle - start:.1f} s, micro-clusters {end - middle:.1f} s; "
-            f"ARI with each other {adjusted_rand_score(a, b):.3f} (target: 0.95), of exact Ward with itself when each value "
-            f"is changed by a hundredth of its standard deviation {adjusted_rand_score(a, c):.3f}, with the truth "
+            f"ARI with each other {adjusted_rand_score(a, b):.3f} (target: 0.95), of exact Ward with itself when each "
+            f"value changes by a hundredth of its standard deviation {adjusted_rand_score(a, c):.3f}, with the truth "
             f"{adjusted_rand_score(truth, a):.3f} and {adjusted_rand_score(truth, b):.3f}",
             flush=True,
         )

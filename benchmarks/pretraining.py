@@ -5,9 +5,9 @@ How long a step of pre-training takes, and which share of it is spent outside th
     python benchmarks/pretraining.py --clips 48            # on a GPU: also bf16 model FLOP utilization and memory
 
 EAT-base with random weights, clips of 10 s in WAV files, 16 masks a clip, everything as in training: a step starts
-with reading the files and ends with the update of the teacher. Outside the encoder are decoding, filter bank, masks, mask
-tokens, decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's layers,
-forward and backward. Parts are timed separately, in turn with the whole step; printed are ratios of medians.
+with reading the files and ends with the update of the teacher. Outside the encoder are decoding, filter bank, masks,
+mask tokens, decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's
+layers, forward and backward. Parts are timed separately, in turn with the whole step; printed are ratios of medians.
 
 Model FLOP utilization counts the multiplications and additions of matrix products, convolutions and attention
 (PyTorch's counter) against the GPU's dense peak in bf16 (--peak, in TFLOP/s).
