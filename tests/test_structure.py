@@ -209,7 +209,7 @@ def test_american_spelling():
     british = [
         f"{path.relative_to(ROOT)}:{number}: {', '.join(words)}"
         for path in files
-        if path != Path(__file__)
+        if path not in (Path(__file__), ROOT / "CHANGELOG.md")  # the changelog lists old names of options
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if (words := BRITISH.findall(line))
     ]
