@@ -167,7 +167,8 @@ def score(system: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, 
             encoder = before(recipe, seed, folder, train)
         else:
             encoder = fine_tuned(FINETUNED[system.removesuffix(WITH_STATISTICS)], recipe, seed, folder, train, truth)
-        config = replace(recipe.fit, with_statistics=system.endswith(WITH_STATISTICS))
+        pooling = recipe.finetune.pooling if system.startswith("frozen") else None  # a fine-tuned encoder has its own
+        config = replace(recipe.fit, pooling=pooling, with_statistics=system.endswith(WITH_STATISTICS))
     parts = folder / "embeddings" / system
     detector = AnomalyDetector(encoder, config).fit(train, parts / "train")
     return detector.score(test, parts / "test").remove_columns("embedding")

@@ -27,7 +27,7 @@ from hf_asd import SpectralStatistics, TransformerEncoder, assign_pseudo_attribu
 from hf_asd.clustering.config import ClusteringConfig
 from hf_asd.clustering.dendrogram import Dendrogram, build_dendrogram
 from hf_asd.clustering.num_clusters import choose_num_clusters, leading_components
-from hf_asd.clustering.pseudo_attributes import cluster_machine, clustered_space
+from hf_asd.clustering.pseudo_attributes import cluster_machine, prepare_points
 from hf_asd.data.dcase.attributes import load_attribute_truth
 from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.data.schema import attribute_label
@@ -173,7 +173,7 @@ def hidden_machines(folder: Path, seed: int, clips: int, encoder):
     config = FactoryConfig(num_source_train=clips - 10, num_target_train=10, num_test=0, hidden_machines=6, seed=seed)
     train = load_dcase(write_factory(config, folder / "factory"), cache_dir=folder / "rows")["train"]
     truth = load_attribute_truth(folder / "factory" / "ground_truth")
-    points = clustered_space(get_embeddings(embed(train, encoder)).numpy(), ClusteringConfig())
+    points = prepare_points(get_embeddings(embed(train, encoder)).numpy(), ClusteringConfig())
     machines = np.array(train["machine"][:])
     labels = np.array([attribute_label(truth[clip_id]) for clip_id in train["clip_id"][:]])
     for machine in np.unique(machines):

@@ -36,6 +36,7 @@ from hf_asd import AnomalyDetector
 from hf_asd.audio.acoustic_features import extract_features, log_grid
 from hf_asd.data.schema import dataset_from_rows
 from hf_asd.detection.explanation.reasons import explain
+from hf_asd.detection.explanation.words import Reason
 from hf_asd.simulation.machines import MACHINES
 from hf_asd.simulation.recording import draw_clip, record_clip
 
@@ -149,7 +150,7 @@ def count_normal(detector: AnomalyDetector, samples: np.ndarray, counts: dict):
         computed = all_reasons(detector, samples)
         counts["normal", "computed"] += bool(computed)
         for reason in computed:
-            print(f"  reason for a normal clip: {reason['text']}")
+            print(f"  reason for a normal clip: {reason.text}")
     else:
         counts["normal", "alarms"] += result.is_anomaly is True
     loud = np.clip(samples * (0.5 / np.quantile(np.abs(samples), 0.99)), -0.5, 0.5)
@@ -158,7 +159,7 @@ def count_normal(detector: AnomalyDetector, samples: np.ndarray, counts: dict):
     counts["8 kHz", "abstained"] += detector(low, 8000).abstain_reason is not None
 
 
-def all_reasons(detector: AnomalyDetector, samples: np.ndarray) -> list[dict]:
+def all_reasons(detector: AnomalyDetector, samples: np.ndarray) -> list[Reason]:
     """What is unusual about a clip, for every decision of the detector."""
     return explain(extract_features(samples), next(iter(detector.profiles.values())))
 
@@ -170,7 +171,7 @@ def count_injected(detector, kind, db, samples, band, span, counts):
     counts["fault", "all"] += 1
     counts["fault", "abstained"] += result.abstain_reason is not None
     reasons = all_reasons(detector, samples) if result.is_anomaly is False else result.reasons
-    named_reasons = [reason for reason in reasons if reason["kind"] != "cannot_tell"]
+    named_reasons = [reason for reason in reasons if reason.kind != "cannot_tell"]
     name = "alarm" if result.is_anomaly else "quiet"
     counts[*key, name] += 1
     if not named_reasons:
@@ -178,12 +179,13 @@ def count_injected(detector, kind, db, samples, band, span, counts):
     counts[*key, name, "reasons"] += 1
     first = named_reasons[0]
     middle = np.sqrt(band[0] * band[1])
-    named = "low_hz" in first and abs(octaves(np.sqrt(first["low_hz"] * first["high_hz"]), middle)) <= 1 / 3
+    has_band = first.low_hz is not None
+    named = has_band and abs(octaves(np.sqrt(first.low_hz * first.high_hz), middle)) <= 1 / 3
     counts[*key, name, "band"] += named
-    edges = "low_hz" in first and max(abs(octaves(first["low_hz"], band[0])), abs(octaves(first["high_hz"], band[1])))
+    edges = has_band and max(abs(octaves(first.low_hz, band[0])), abs(octaves(first.high_hz, band[1])))
     counts[*key, name, "edges"] += named and edges <= 1 / 3
     counts[*key, name, "moment"] += (
-        "start_s" in first and span[0] is not None and abs(first["start_s"] - span[0]) <= 0.5
+        first.start_s is not None and span[0] is not None and abs(first.start_s - span[0]) <= 0.5
     )
 
 
@@ -199,9 +201,9 @@ def count_factory(detector, faulty, healthy, counts):
     name = "alarm" if result.is_anomaly else "quiet"
     counts["factory", name] += 1
     reasons = all_reasons(detector, faulty) if result.is_anomaly is False else result.reasons
-    named_reasons = [reason for reason in reasons if reason["kind"] != "cannot_tell"]
-    if named_reasons and "low_hz" in named_reasons[0]:
-        low, high = named_reasons[0]["low_hz"], named_reasons[0]["high_hz"]
+    named_reasons = [reason for reason in reasons if reason.kind != "cannot_tell"]
+    if named_reasons and named_reasons[0].low_hz is not None:
+        low, high = named_reasons[0].low_hz, named_reasons[0].high_hz
         middles = np.sqrt(THIRDS[1:] * THIRDS[:-1])[true]
         named = np.sqrt(low * high)
         inside = (middles >= low) & (middles <= high)
