@@ -29,11 +29,11 @@ def main():
     for number in range(args.count):
         write(args.output / "my_fan" / f"{number:03d}.wav", fan("train", number), args.seconds)
     new = args.output / "new"
-    write(new / "monday.wav", fan("test", 0), args.seconds)
-    write(new / "tuesday.wav", fan("test", 1), args.seconds)
-    write(new / "wednesday.wav", fan("test", 2, "rub"), args.seconds)
-    write(new / "thursday.wav", fan("test", 3, "imbalance"), args.seconds)
-    write(new / "friday.wav", fan("test", 4), args.seconds, is_running=False)
+    write(new / "1_monday.wav", fan("test", 0), args.seconds)
+    write(new / "2_tuesday.wav", fan("test", 1), args.seconds)
+    write(new / "3_wednesday.wav", fan("test", 2, "rub"), args.seconds)
+    write(new / "4_thursday.wav", fan("test", 3, "imbalance"), args.seconds)
+    write(new / "5_friday.wav", fan("test", 4), args.seconds, is_running=False)
     print(f"{args.output / 'my_fan'}: {args.count} normal recordings; {new}: 5 recordings to score")
 
 

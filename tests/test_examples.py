@@ -4,6 +4,7 @@ namespace, in a temporary folder, as a kernel would run them.
 """
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -25,7 +26,8 @@ def test_the_notebook_runs_from_folder_to_report(tmp_path, monkeypatch, capsys):
     for number, cell in enumerate(code_cells(), start=1):
         exec(compile(cell, f"{NOTEBOOK.name}, code cell {number}", "exec"), names)
     assert names["decision"].is_anomaly is True and names["decision"].reasons
-    assert "AUC 1.000" in capsys.readouterr().out
+    (auc,) = re.findall(r"^AUC (\d\.\d+)$", capsys.readouterr().out, re.MULTILINE)
+    assert float(auc) > 0.8
     assert (tmp_path / "my_detector" / "report.html").stat().st_size > 10_000
 
 
@@ -43,4 +45,4 @@ def test_example_recordings_are_written(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=shim(tmp_path / "bin"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "my_fan").glob("*.wav"))) == 5
-    assert {file.stem for file in (tmp_path / "new").iterdir()} >= {"monday", "wednesday", "friday"}
+    assert [file.name[:2] for file in sorted((tmp_path / "new").iterdir())] == ["1_", "2_", "3_", "4_", "5_"]
