@@ -45,4 +45,4 @@ def test_example_recordings_are_written(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=shim(tmp_path / "bin"), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "my_fan").glob("*.wav"))) == 5
-    assert [file.name[:2] for file in sorted((tmp_path / "new").iterdir())] == ["1_", "2_", "3_", "4_", "5_"]
+    assert [file.name[:2] for file in sorted((tmp_path / "new").iterdir())] == ["1_", "2_", "3_"]
