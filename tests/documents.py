@@ -28,8 +28,9 @@ def section(text: str, heading: str) -> str:
 
 
 def code_blocks(text: str, language: str) -> list[str]:
-    """The fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    """The fenced blocks of a language; `""` gives those that name none."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for named, block in blocks if named == language]
 
 
 def shim(folder: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ import yaml
 KINDS = ("models", "datasets", "spaces")
 LFS_SUFFIXES = (".safetensors", ".parquet", ".bin", ".pt", ".wav", ".flac")
 WRITE_TOKEN, READ_TOKEN = "hf_write", "hf_read"
-LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-sa-4.0", "other")  # a few of those that the Hub knows
+LICENSES = ("apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-sa-4.0", "other")  # a few of those that the Hub knows
 DATE = "2026-01-01T00:00:00.000Z"
 NOT_FOUND = {"repo": "RepoNotFound", "revision": "RevisionNotFound", "entry": "EntryNotFound"}
 
@@ -165,8 +165,8 @@ class HubServer:
             return {"type": "user", "id": "1", "name": "me", "orgs": [{"name": "org"}], "auth": auth}, 200, {}
         if words == ["api", "validate-yaml"]:
             _, header = (*json.loads(body)["content"].split("---\n"), "{}")[:2]
-            known = yaml.safe_load(header).get("license") in (None, *LICENCES)
-            errors = [] if known else [{"message": f'"license" must be one of [{", ".join(LICENCES)}]'}]
+            known = yaml.safe_load(header).get("license") in (None, *LICENSES)
+            errors = [] if known else [{"message": f'"license" must be one of [{", ".join(LICENSES)}]'}]
             return {"errors": errors, "warnings": []}, 200 if known else 400, {}
         if words[:2] == ["api", "repos"]:
             return self._repos(method, words[2], token, json.loads(body))
