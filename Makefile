@@ -1,25 +1,29 @@
-# python3.11 where it is there, else any newer python3.
+# python3.11 where it is installed, else any newer python3.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help quickstart test style quality
+.PHONY: help quickstart test test-fast style quality
 
-help:  ## these lines
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+help:  ## show these lines
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-quickstart: .venv/installed  ## the whole chain on the simulated factory: a table of scores and a report
+quickstart: .venv/installed  ## run all stages on the simulated factory: a table of scores and a report
 	$(BIN)/hf-asd run recipes/factory
 
-test: .venv/installed  ## the test suite
+test: .venv/installed  ## run the whole test suite
 	$(BIN)/python -m pytest
+
+test-fast: .venv/installed  ## run the tests that take less than two seconds each
+	$(BIN)/python -m pytest -m "not slow"
 
 style: .venv/installed  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-quality: .venv/installed  ## check format and common faults
+quality: .venv/installed  ## check format, common faults and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

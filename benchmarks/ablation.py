@@ -1,22 +1,21 @@
 """
-What every part of the chain is worth: detectors that learn nothing, frozen encoders, and fine-tuning on machine
-labels, true attributes, pseudo-attributes and oracle attributes, over several training seeds. All fine-tuned systems
-hear the recipe's synthetic faults, except the two that say so.
+How much every stage adds to the official score: detectors without training, frozen encoders, and fine-tuning on
+machine labels, true attributes, pseudo-attributes and oracle attributes, over several training seeds. All fine-tuned
+systems are trained with the recipe's synthetic faults, except the two whose name says otherwise.
 
     python benchmarks/ablation.py                                # the factory of recipes/factory, 5 seeds
-    python benchmarks/ablation.py --factories 0 1 2 3 --seeds 0  # other machines and faults, not training, drawn anew
-    python benchmarks/ablation.py --small --seeds 0 1            # minutes: shows that it runs, decides nothing
+    python benchmarks/ablation.py --factories 0 1 2 3 --seeds 0  # other machines and faults, one training each
+    python benchmarks/ablation.py --small --seeds 0 1            # minutes: a check that it runs; too small for results
     python benchmarks/ablation.py --recipe my.yaml --data.path dcase2025/dev_data --truth dcase2025/truth
 
-Every score is kept in `--output` and not computed again; a run that was stopped goes on. Options of a recipe (`--NAME
-VALUE`) overrule it for all systems. The last column tells by how much Ward beats a row: the 95 %
-interval of a bootstrap that draws the same factories, clips and seeds for both. True attributes of hidden machines are
-read by the system `oracle attributes` and by the table of clusterings alone.
+Every score is kept in `--output` and not computed again; a run that was stopped continues. Recipe options (`--NAME
+VALUE`) override the recipe for all systems. The last column is the score of Ward minus the score of the row: the 95 %
+interval of a bootstrap that draws the same factories, clips and seeds for both. Only the system `oracle attributes`
+and the table of clusterings read the true attributes of machines that hide them.
 """
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +23,13 @@ import matplotlib
 import numpy as np
 import torch
 from datasets import Dataset
+from hf_asd.recipe.config import Recipe
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import set_seed
 
 from hf_asd import (
     AnomalyDetector,
-    SpectralStatistics,
     TransformerEncoder,
     assign_pseudo_attributes,
     embed,
@@ -44,9 +43,10 @@ from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.data.schema import attribute_label, read_table, write_table
 from hf_asd.detection.config import DetectorConfig
 from hf_asd.evaluation.scores import evaluate_scores
+from hf_asd.files import write_json, write_text
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
 from hf_asd.models.eat.feature_extraction_eat import EatFeatureExtractor
-from hf_asd.recipe.loading import Recipe, load_recipe
+from hf_asd.recipe.loading import load_recipe
 from hf_asd.simulation.writer import write_factory
 from hf_asd.training.pretraining import init_encoder
 
@@ -71,15 +71,15 @@ FINETUNED = {
     "machine labels only, no synthetic faults": "machine plain",
     "+ Ward, no synthetic faults (the paper)": "ward plain",
 }
-BESIDE = " beside spectral statistics"
+WITH_STATISTICS = " with spectral statistics"
 SYSTEMS = (
     *STATISTICS,
     "auto-encoder",
     "frozen encoder",
     "frozen adapted encoder",
-    "frozen adapted encoder" + BESIDE,
+    "frozen adapted encoder" + WITH_STATISTICS,
     *FINETUNED,
-    WARD + BESIDE,
+    WARD + WITH_STATISTICS,
 )
 SMALL = [
     "--factory.num_source_train=95",
@@ -98,8 +98,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/factory"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of training")
-    parser.add_argument("--factories", type=int, nargs="+", help="seeds of factories; defaults to the recipe's one")
-    parser.add_argument("--small", action="store_true", help="a factory and a model of minutes")
+    parser.add_argument("--factories", type=int, nargs="+", help="seeds of factories (default: the one of the recipe)")
+    parser.add_argument("--small", action="store_true", help="a factory and a model for a check of a few minutes")
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), help="only these", choices=SYSTEMS)
     parser.add_argument("--truth", type=Path, help="true attributes of hidden machines; the factory has its own")
     parser.add_argument("--output", type=Path, default=Path("runs/ablation"))
@@ -108,7 +108,7 @@ def main():
     output = args.output.with_name(args.output.name + "-small") if args.small else args.output
     recipe = load_recipe(args.recipe, [*(SMALL if args.small else []), *overrides])
     if args.factories and recipe.factory is None:
-        raise SystemExit(f"--factories is for a recipe with a factory; {args.recipe} has recordings.")
+        raise SystemExit(f"--factories needs a recipe with a factory; {args.recipe} names recordings.")
     places = {output: recipe}
     if args.factories:
         places = {
@@ -116,15 +116,19 @@ def main():
             for seed in args.factories
         }
     tables = []
-    for place, of in places.items():
-        claim(place, of)
-        data = data_of(of, place, args.truth)
-        tables.append([[scored(system, of, seed, place, *data) for system in args.systems] for seed in args.seeds])
-    tell(output, args.systems, tables, list(places), recipe, args.resamples)
+    for place, its_recipe in places.items():
+        check_same_options(place, its_recipe)
+        data = load_data(its_recipe, place, args.truth)
+        tables.append(
+            [[scored_rows(system, its_recipe, seed, place, *data) for system in args.systems] for seed in args.seeds]
+        )
+    write_results(output, args.systems, tables, list(places), recipe, args.resamples)
 
 
-def scored(system: str, recipe: Recipe, seed: int, place: Path, train: Dataset, test: Dataset, truth: dict) -> Dataset:
-    """What `score` found, now or in a run before."""
+def scored_rows(
+    system: str, recipe: Recipe, seed: int, place: Path, train: Dataset, test: Dataset, truth: dict
+) -> Dataset:
+    """The rows that `score` gives, from the file of an earlier run where there is one."""
     folder = place / (f"seed-{seed}" if system not in STATISTICS else "any-seed")
     file = folder / "scores" / f"{system}.parquet"
     if not file.is_file():
@@ -133,47 +137,46 @@ def scored(system: str, recipe: Recipe, seed: int, place: Path, train: Dataset, 
     return read_table(file)
 
 
-def claim(output: Path, recipe: Recipe):
-    """Scores of other options must not stand in one table."""
-    mark, told = output / "options.txt", repr(replace(recipe, output_dir="", seed=0))
-    if mark.is_file() and mark.read_text() != told:
-        raise SystemExit(f"{output} holds scores of other options; give another --output.")
-    output.mkdir(parents=True, exist_ok=True)
-    mark.write_text(told)
+def check_same_options(output: Path, recipe: Recipe):
+    """Stops where a folder holds scores that were computed with other options."""
+    file, options = output / "options.txt", repr(replace(recipe, output_dir="", seed=0))
+    if file.is_file() and file.read_text() != options:
+        raise SystemExit(f"{output} holds scores that were computed with other options; give another --output.")
+    write_text(file, options)
 
 
-def data_of(recipe: Recipe, output: Path, truth: Path | None) -> tuple[Dataset, Dataset, dict[str, str]]:
+def load_data(recipe: Recipe, output: Path, truth: Path | None) -> tuple[Dataset, Dataset, dict[str, str]]:
     source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, output / "factory")
     if recipe.factory is not None:
         truth = output / "factory" / "ground_truth"
     splits = load_dcase(source, recipe.data.year, cache_dir=output / "rows")
-    told = load_attribute_truth(truth) if truth is not None else {}
-    return splits["train"], splits["test"], {clip_id: attribute_label(values) for clip_id, values in told.items()}
+    attributes = load_attribute_truth(truth) if truth is not None else {}
+    labels = {clip_id: attribute_label(values) for clip_id, values in attributes.items()}
+    return splits["train"], splits["test"], labels
 
 
 def score(system: str, recipe: Recipe, seed: int, folder: Path, train: Dataset, test: Dataset, truth: dict) -> Dataset:
     """The test rows with an `anomaly_score` each."""
     if system in STATISTICS:
-        config = STATISTICS[system]
-        encoder = SpectralStatistics(config.statistics)
+        encoder, config = None, STATISTICS[system]
     elif system == "auto-encoder":
         return auto_encoder(recipe, seed, train, test)
     else:
-        if system.startswith("frozen"):
-            path = adapted(recipe, seed, folder, train) if "adapted" in system else before(recipe, seed, folder, train)
+        if system.startswith("frozen adapted"):
+            encoder = adapted(recipe, seed, folder, train)
+        elif system == "frozen encoder":
+            encoder = before(recipe, seed, folder, train)
         else:
-            path = fine_tuned(FINETUNED[system.removesuffix(BESIDE)], recipe, seed, folder, train, truth)
-        # A fine-tuned encoder has its own pooling; the others are pooled in the same way.
-        pooling = recipe.finetune.pooling if system.startswith("frozen") else None
-        config = replace(recipe.fit, pooling=pooling, with_statistics=system.endswith(BESIDE))
-        encoder = config.load_encoder(path)
+            encoder = fine_tuned(FINETUNED[system.removesuffix(WITH_STATISTICS)], recipe, seed, folder, train, truth)
+        pooling = recipe.finetune.pooling if system.startswith("frozen") else None  # a fine-tuned encoder has its own
+        config = replace(recipe.fit, pooling=pooling, with_statistics=system.endswith(WITH_STATISTICS))
     parts = folder / "embeddings" / system
     detector = AnomalyDetector(encoder, config).fit(train, parts / "train")
     return detector.score(test, parts / "test").remove_columns("embedding")
 
 
 def before(recipe: Recipe, seed: int, folder: Path, train: Dataset) -> str:
-    """The encoder before domain-adaptive pre-training: the one that it starts from, or random weights."""
+    """The encoder before domain-adaptive pre-training: the one that the recipe names, or random weights."""
     if recipe.pretrain.encoder is not None:
         return recipe.pretrain.encoder
     path = folder / "before"
@@ -211,10 +214,10 @@ def labeled(
         missing = [i for i, label in enumerate(known) if label is None and train["clip_id"][i] not in truth]
         if missing:
             raise SystemExit(f"--truth lacks {len(missing)} clips such as {train['clip_id'][missing[0]]}.")
-        told = [
+        oracle = [
             truth[clip_id] if label is None else None for clip_id, label in zip(train["clip_id"], known, strict=True)
         ]
-        return train.add_column("pseudo_attribute", told)
+        return train.add_column("pseudo_attribute", oracle)
     method, _, where = labels.partition(" ")
     path = before(recipe, seed, folder, train) if where == "before" else encoder
     embedded = embed(
@@ -231,7 +234,7 @@ def labeled(
 
 
 class AutoEncoder(nn.Sequential):
-    """The organizers' idea: five frames of log-mel through a bottleneck of eight, 128 units a layer."""
+    """As in the organizers' baseline: five frames of log-mel through a bottleneck of eight, 128 units a layer."""
 
     def __init__(self, inputs: int):
         sizes = (inputs, 128, 128, 128, 128, 8, 128, 128, 128, 128)
@@ -274,7 +277,7 @@ def auto_encoder(recipe: Recipe, seed: int, train: Dataset, test: Dataset, frame
     return test.add_column("anomaly_score", scores.tolist())
 
 
-def tell(
+def write_results(
     output: Path,
     systems: list[str],
     tables: list[list[list[Dataset]]],
@@ -303,22 +306,20 @@ def tell(
         single = figure["scores"][0] if factories == 1 else np.mean(figure["scores"], 1)
         figure["std"] = float(np.std(single, ddof=min(1, len(single) - 1)))
         figure["interval"] = confidence_interval(samples[number])
-        told = ""
+        cell = ""
         if WARD in systems and system != WARD:
             difference = samples[systems.index(WARD)] - samples[number]
             figure["ward_minus_it"] = confidence_interval(difference)
             low, high = figure["ward_minus_it"]
-            told = f"{100 * low:+.1f} to {100 * high:+.1f}"
+            cell = f"{100 * low:+.1f} to {100 * high:+.1f}"
         figures[system] = figure
         lines.append(
             f"| {system} | {' | '.join(f'{100 * figure[term]:.2f}' for term in terms)} | {100 * figure['std']:.2f} | "
-            f"{told} |"
+            f"{cell} |"
         )
     lines += ["", *clustering_lines(places)]
-    (output / "ablation.md").write_text("\n".join(lines) + "\n")
-    partial = output / "ablation.json.partial"
-    partial.write_text(json.dumps(figures, indent=1))
-    os.replace(partial, output / "ablation.json")
+    write_text(output / "ablation.md", "\n".join(lines) + "\n")
+    write_json(output / "ablation.json", figures)
     plot(figures, output / "ablation.png")
     print("\n".join(lines))
     print(f"\n{output / 'ablation.md'}, {output / 'ablation.json'}, {output / 'ablation.png'}")

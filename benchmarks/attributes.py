@@ -1,14 +1,14 @@
 """
-What pre-training is for: whether embeddings tell the hidden attributes of machines apart, before and after it.
+How well embeddings separate the hidden attributes of machines, before and after pre-training.
 
     python benchmarks/attributes.py WORK                                    # five seeds of the quickstart's encoder
     python benchmarks/attributes.py WORK --seeds 0 --pretrain.max_steps 50  # other options of pre-training
 
-The recipe's factory is written once and heard by every seed: of weights, crops and masks. Where attributes are hidden
-they come from the factory's own list, which nothing but this comparison reads. Two figures, means over machines, of
-their training clips: how often the nearest other clip has the same attributes (cosine), and the adjusted Rand index of
-Ward clusters at the true number of attributes (unit vectors). Beside the encoder, before and after, stand features
-that learn nothing. A second call goes on where the first stopped.
+The recipe's factory is written once and used by every seed; a seed changes weights, crops and masks. Where attributes
+are hidden they come from the factory's own list, which only this comparison reads. Two figures of the training clips,
+means over machines: how often the nearest other clip has the same attributes (cosine), and the adjusted Rand index of
+Ward clusters at the true number of attributes (unit vectors). For comparison the same for features without training. A
+second call continues where the first stopped.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main():
             for name in ("mean", "quantiles"):
                 described = get_embeddings(embed(rows, SpectralStatistics(name))).numpy()
                 found[f"log-mel, {name}"] = [separation(described, rows, truth)]
-                if name == "mean":  # how loud a clip is depends on the microphone's distance as well
+                if name == "mean":  # the level of a clip also depends on the distance of the microphone
                     level = described.mean(1, keepdims=True)
                     found["log-mel, mean less the clip's level"] = [separation(described - level, rows, truth)]
         set_seed(seed)

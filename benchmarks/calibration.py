@@ -1,6 +1,6 @@
 """
-Whether `--false-alarm-rate` is kept: 200 simulated installations each with 10, 30, 100 and 990 normal clips, and on
-each fresh normal clips of the same machine, for every way to set a threshold.
+Whether the share of false alarms stays below `--false-alarm-rate`: 200 simulated installations each with 10, 30, 100
+and 990 normal clips, tested with new normal clips of the same machine, for every threshold method.
 
     python benchmarks/calibration.py [WORK]
 
@@ -8,14 +8,16 @@ Embeddings are drawn: a machine of three operating states of unequal share, heav
 freedom), 64 correlated dimensions; with WORK of `benchmarks/scoring_embeddings.py` they are the normal clips of the
 simulated factories (spectral statistics), from which every installation draws its own.
 
-A fresh clip of each installation raises an alarm or not: 200 draws, whose share lies in the binomial interval given
-in 95 of 100 such experiments. The mean over more fresh clips an installation tells the rate more exactly. "asked" may
-lie below "promised": n clips cannot promise less than 1 / (n + 1) without an assumption on the scores' distribution.
+One new clip of each installation raises an alarm or not: 200 draws, whose share lies in the printed binomial interval
+in 95 of 100 such experiments. The mean over more new clips of each installation is a more exact estimate of the rate.
+"asked" may lie below "promised": n clips cannot promise less than 1 / (n + 1) without an assumption on the
+distribution of the scores.
 """
 
 import argparse
 import warnings
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -23,8 +25,8 @@ from scipy.stats import binom
 from tqdm.auto import tqdm
 
 from hf_asd.detection.backends.composite import make_scorer
-from hf_asd.detection.config import ScoringConfig
-from hf_asd.detection.threshold import METHODS, threshold_from
+from hf_asd.detection.config import ScoringConfig, ThresholdMethod
+from hf_asd.detection.threshold import threshold_from
 
 
 SIZES = (10, 30, 100, 990)
@@ -37,10 +39,12 @@ def main():
     parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--installations", type=int, default=200)
     parser.add_argument("--presets", nargs="+", default=["fast", "standard", "max"])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=list(get_args(ThresholdMethod)))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     args = parser.parse_args()
-    warnings.simplefilter("ignore")  # a gamma distribution that does not fit is counted below
+    warnings.simplefilter(
+        "ignore"
+    )  # about gamma distributions that do not fit; the table shows what follows from them
     print(
         f"{'clips from':<12}{'preset':<9}{'n':>4}{'threshold':>11}{'asked':>7}{'promised':>10}"
         f"{'first clip':>12}{'interval':>16}{'all clips':>11}  kept"
@@ -62,17 +66,17 @@ def measure(args: argparse.Namespace, source: str, preset: str, size: int):
         leave_one_out_scores, fresh = scorer.leave_one_out().numpy(), scorer.score(clips[size:]).numpy()
         for method in args.methods:
             for rate in RATES:
-                threshold, told = threshold_from(leave_one_out_scores, rate, method)
+                threshold, promised_rate = threshold_from(leave_one_out_scores, rate, method)
                 alarms.setdefault((method, rate), []).append(fresh > threshold)
-                promised.setdefault((method, rate), []).append(told)
+                promised.setdefault((method, rate), []).append(promised_rate)
     for (method, rate), found in alarms.items():
-        told = np.mean(promised[method, rate])
+        mean_promised = np.mean(promised[method, rate])
         first, everything = np.mean([clip[0] for clip in found]), np.mean(found)
-        low, high = binom.interval(0.95, args.installations, told)
+        low, high = binom.interval(0.95, args.installations, mean_promised)
         low, high = low / args.installations, high / args.installations
         kept = "yes" if first <= high else "NO"
         print(
-            f"{source:<12}{preset:<9}{size:>4}{method:>11}{rate:>7.2f}{told:>10.3f}{first:>12.3f}"
+            f"{source:<12}{preset:<9}{size:>4}{method:>11}{rate:>7.2f}{mean_promised:>10.3f}{first:>12.3f}"
             f"{f'{low:.3f} to {high:.3f}':>16}{everything:>11.3f}  {kept}",
             flush=True,
         )

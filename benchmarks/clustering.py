@@ -8,7 +8,7 @@ clusters.
     python benchmarks/clustering.py numbers --encoder runs/factory/pretrain-*/encoder --pooling bands
 
 Speed and agreement are of drawn embeddings with 768 dimensions: 16 attributes apart by about as much as clips of one
-attribute differ, as unit vectors. `numbers` reads the factory's hidden attributes to measure the rules, which see
+attribute differ, as unit vectors. `numbers` reads the factory's hidden attributes to measure the rules; the rules use
 embeddings alone. Its figures are adjusted for chance: NMI and purity rise with every further cluster.
 """
 
@@ -27,7 +27,7 @@ from hf_asd import SpectralStatistics, TransformerEncoder, assign_pseudo_attribu
 from hf_asd.clustering.config import ClusteringConfig
 from hf_asd.clustering.dendrogram import Dendrogram, build_dendrogram
 from hf_asd.clustering.num_clusters import choose_num_clusters, leading_components
-from hf_asd.clustering.pseudo_attributes import cluster_machine, clustered_space
+from hf_asd.clustering.pseudo_attributes import cluster_machine, prepare_points
 from hf_asd.data.dcase.attributes import load_attribute_truth
 from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.data.schema import attribute_label
@@ -115,7 +115,7 @@ def step(args: argparse.Namespace):
 
 
 def peak_memory() -> float:
-    """In GiB, of this process alone: getrusage also tells that of the one which started it."""
+    """In GiB, of this process alone; the value of getrusage includes the process that started it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
 
@@ -134,14 +134,14 @@ def agreement(args: argparse.Namespace):
         middle = time.perf_counter()
         micro = build_dendrogram(vectors, exact_clips=0)
         end = time.perf_counter()
-        # Where clusters overlap, exact Ward does not agree with itself either.
+        # Where clusters overlap, a small change of the embeddings also changes the clusters of exact Ward.
         jitter = np.random.default_rng(1).standard_normal(vectors.shape, dtype=np.float32) * vectors.std(axis=0) / 100
         moved = build_dendrogram(vectors + jitter)
         a, b, c = (dendrogram.cut(16)[dendrogram.leaves] for dendrogram in (exact, micro, moved))
         print(
             f"spread {spread}, {args.clips} clips: exact {middle - start:.1f} s, micro-clusters {end - middle:.1f} s; "
-            f"ARI with each other {adjusted_rand_score(a, b):.3f} (target: 0.95), of exact Ward with itself where a "
-            f"value is moved by a hundredth of its deviation {adjusted_rand_score(a, c):.3f}, with the truth "
+            f"ARI with each other {adjusted_rand_score(a, b):.3f} (target: 0.95), of exact Ward with itself when each "
+            f"value changes by a hundredth of its standard deviation {adjusted_rand_score(a, c):.3f}, with the truth "
             f"{adjusted_rand_score(truth, a):.3f} and {adjusted_rand_score(truth, b):.3f}",
             flush=True,
         )
@@ -173,7 +173,7 @@ def hidden_machines(folder: Path, seed: int, clips: int, encoder):
     config = FactoryConfig(num_source_train=clips - 10, num_target_train=10, num_test=0, hidden_machines=6, seed=seed)
     train = load_dcase(write_factory(config, folder / "factory"), cache_dir=folder / "rows")["train"]
     truth = load_attribute_truth(folder / "factory" / "ground_truth")
-    points = clustered_space(get_embeddings(embed(train, encoder)).numpy(), ClusteringConfig())
+    points = prepare_points(get_embeddings(embed(train, encoder)).numpy(), ClusteringConfig())
     machines = np.array(train["machine"][:])
     labels = np.array([attribute_label(truth[clip_id]) for clip_id in train["clip_id"][:]])
     for machine in np.unique(machines):

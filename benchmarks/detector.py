@@ -1,6 +1,7 @@
 """
-How long detection takes beyond the embeddings: fitting and scoring the size of a challenge with every preset (target:
-under 1 s on two cores for the default), and the nearest of a million references in half precision, with its memory.
+How long detection takes without the embeddings: fitting and scoring the clips of one DCASE Challenge with every preset
+(target: under 1 s on two cores for `standard`), and the nearest of a million references in half precision, with its
+memory.
 
     python benchmarks/detector.py
 """
@@ -28,7 +29,9 @@ def main():
     print(f"threads: {torch.get_num_threads()}")
     machines = [torch.randn(args.references + args.queries, args.dimensions) + 3 for _ in range(args.machines)]
     begin = time.perf_counter()
-    for vectors in machines:  # one product of all queries and references is the unit that presets are told in
+    for (
+        vectors
+    ) in machines:  # the product of all queries and references is the unit that the presets are compared with
         vectors[: args.references] @ vectors.T
     unit = time.perf_counter() - begin
     print(f"a single-precision product of references and clips, the least that can be done: {unit:.3f} s")

@@ -1,10 +1,10 @@
 """
-What the path from WAV files to an embedding column on disk costs over the bare encoder.
+How much slower the whole path from WAV files to an embedding column on disk is than the encoder alone.
 
     python benchmarks/embedding.py
 
-An encoder of EAT-base's shape with random weights, clips of 10 s. Both ways are measured in turn in one run; given is
-the ratio of their throughputs, the median over the repeats.
+An encoder of the size of EAT-base with random weights, clips of 10 s. Both are measured in turn in one run; the result
+is the ratio of their throughputs, the median over the repeats.
 """
 
 import argparse

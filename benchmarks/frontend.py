@@ -1,9 +1,9 @@
 """
-The batched filter bank against transformers' ASTFeatureExtractor on the same clips.
+The speed of the batched filter bank, compared with transformers' ASTFeatureExtractor on the same clips.
 
     python benchmarks/frontend.py
 
-Clips of 10 s; both are measured in turn in one run. Given are the ratio of their times (median over the repeats) and
+Clips of 10 s; both are measured in turn in one run. Printed are the ratio of their times (median over the repeats) and
 the largest difference of their log energies.
 """
 
@@ -24,12 +24,12 @@ args = parser.parse_args()
 
 rng = np.random.default_rng(0)
 clips = [0.1 * rng.standard_normal(160_000).astype(np.float32) for _ in range(args.clips)]
-clips = [clip - clip.mean() for clip in clips]  # EAT takes the mean off a clip, AST does not
+clips = [clip - clip.mean() for clip in clips]  # EAT subtracts the mean of a clip, AST does not
 ours, theirs = EatFeatureExtractor(), ASTFeatureExtractor(mean=-4.268, std=4.569)
 
 
 def timed(extractor) -> tuple[float, np.ndarray]:
-    # The other's idle threads spin for a while (OpenBLAS, OpenMP) and would take a core from this one.
+    # Idle threads of the other one (OpenBLAS, OpenMP) keep a core busy for a while.
     time.sleep(0.2)
     extractor(clips, sampling_rate=16_000)
     start = time.perf_counter()

@@ -1,10 +1,10 @@
 """
-How much longer a detector takes to load than its encoder, and to decide about a clip than its encoder to embed it.
+How much longer a detector takes than its encoder alone: to load, and to decide about a clip.
 
     python benchmarks/loading.py [--machines 10] [--clips 1000] [--repeats 5]
 
-An encoder of EAT's base size with random weights; embeddings at random. Loading and scoring alternate with the bare
-encoder's, and the medians are compared.
+An encoder of the size of EAT-base with random weights, and random embeddings. The detector and the encoder alone are
+measured in turn, and the medians are compared.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main():
     detector = AnomalyDetector(encoder).fit(Dataset.from_dict(columns))
     with tempfile.TemporaryDirectory() as name:
         folder = detector.save_pretrained(Path(name) / "detector")
-        sizes = {path: told["bytes"] / 2**20 for path, told in checksums(folder).items()}
+        sizes = {path: entry["bytes"] / 2**20 for path, entry in checksums(folder).items()}
         loads, bare_loads, hashes = [], [], []
         for _ in range(args.repeats):
             bare_loads.append(timed(lambda: TransformerEncoder.from_pretrained(folder / "encoder")))

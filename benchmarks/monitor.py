@@ -1,12 +1,12 @@
 """
-`hf-asd monitor` on a day of sound, played through a pipe as fast as it reads: memory, speed, faults found, alarms.
+`hf-asd monitor` on a day of sound, sent through a pipe as fast as it reads: memory, speed, faults found, alarms.
 
     python benchmarks/monitor.py [--hours 24] [--machine bearing] [--seed 300]
 
 A detector (no encoder, false-alarm rate 1 %) is fitted to 100 normal clips of a simulated machine. The stream consists
-of windows of 10 s drawn from 400 fresh normal clips, with twelve episodes of two minutes in which the machine has a
+of windows of 10 s drawn from 400 new normal clips, with twelve episodes of two minutes in which the machine has a
 severe fault (each of its faults in turn), half a minute of silence every two hours, and one clipped window. The
-monitor runs as a process of its own, whose resident memory is read as it goes.
+monitor runs in a separate process; its resident memory is read during the run.
 """
 
 import argparse
@@ -37,9 +37,7 @@ def main():
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--machine", default="bearing", choices=list(MACHINES))
     parser.add_argument("--seed", type=int, default=300)
-    parser.add_argument(
-        "--statistics", default="acoustic_features", help="what the detector listens for (description)"
-    )
+    parser.add_argument("--statistics", default="acoustic_features", help="what the detector compares clips by")
     args = parser.parse_args()
     windows = round(args.hours * 3600 / SECONDS)
 
@@ -53,9 +51,8 @@ def main():
         recordings.mkdir()
         for n in range(100):
             soundfile.write(recordings / f"{n:03d}.wav", record("train", "normal", n), RATE, subtype="PCM_16")
-        detector = AnomalyDetector(config=DetectorConfig(false_alarm_rate=0.01, statistics=args.statistics)).fit(
-            load_folder(recordings)
-        )
+        config = DetectorConfig(false_alarm_rate=0.01, statistics=args.statistics)
+        detector = AnomalyDetector(None, config).fit(load_folder(recordings))
         detector.save_pretrained(Path(folder) / "detector")
         normal = [pcm(record("test", "normal", n)) for n in range(400)]
         faults = MACHINES[args.machine].faults
@@ -105,7 +102,7 @@ def play(detector: Path, windows: int, normal: list[bytes], episodes: dict):
     writer.start()
     lines, memory, start = [], [], None
     for number, text in enumerate(process.stdout):
-        start = start or time.perf_counter()  # the first line: imports and loading are over
+        start = start or time.perf_counter()  # from the first line on: without imports and loading
         lines.append(json.loads(text))
         if number % max(windows // 24, 1) == 0:
             memory.append(resident_mib(process.pid))
@@ -127,7 +124,7 @@ def report(args, windows, episodes, lines, memory, seconds):
     found = Counter()
     explained = set()
     for first, (fault, _) in episodes.items():
-        # A window of grace: an alarm may come with the episode's last windows.
+        # One window more: the last windows of an episode may still raise an alarm after it.
         inside = [window for window in raised if first <= window < first + EPISODE_WINDOWS + 1]
         found[fault] += bool(inside)
         explained |= set(inside)

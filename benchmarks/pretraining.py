@@ -1,13 +1,13 @@
 """
-What a step of pre-training costs, and how much of it lies outside the encoder.
+How long a step of pre-training takes, and which share of it is spent outside the encoder.
 
     python benchmarks/pretraining.py                       # on a CPU: shares of the step, about two minutes
     python benchmarks/pretraining.py --clips 48            # on a GPU: also bf16 model FLOP utilization and memory
 
-EAT-base with random weights, clips of 10 s in WAV files, 16 masks a clip, everything as in training: a step goes from
-the files to the teacher that has followed. Outside of the encoder are decoding, filter bank, masks, mask tokens,
-decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's blocks, forward
-and backward. Parts are timed by themselves, in turn with the whole step; given are ratios of medians.
+EAT-base with random weights, clips of 10 s in WAV files, 16 masks a clip, everything as in training: a step starts
+with reading the files and ends with the update of the teacher. Outside the encoder are decoding, filter bank, masks,
+mask tokens, decoder, loss, optimizer and teacher update; inside are the teacher's forward pass and the student's
+layers, forward and backward. Parts are timed separately, in turn with the whole step; printed are ratios of medians.
 
 Model FLOP utilization counts the multiplications and additions of matrix products, convolutions and attention
 (PyTorch's counter) against the GPU's dense peak in bf16 (--peak, in TFLOP/s).
@@ -45,9 +45,9 @@ from hf_asd.training.trainer import compile_layers
 PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "4090": 165}  # dense bf16, TFLOP/s
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--clips", type=int, default=2, help="clips a step (default: 2; on a GPU rather 48)")
+parser.add_argument("--clips", type=int, default=2, help="clips a step (default: 2; on a GPU take 48)")
 parser.add_argument("--repeats", type=int, default=3)
-parser.add_argument("--peak", type=float, help="of the GPU, TFLOP/s in bf16 (default: by its name)")
+parser.add_argument("--peak", type=float, help="peak of the GPU in TFLOP/s, bf16 (default: known from its name)")
 args = parser.parse_args()
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -137,7 +137,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     parts = {
         "teacher, forward": teacher,
-        "student's blocks, forward and backward": student,
+        "student's layers, forward and backward": student,
         "decoder, forward and backward": decoder,
         "reading and decoding": lambda: [dataset[draw] for draw in draws],
         "filter bank": lambda: extractor(samples, sampling_rate=16_000, return_tensors="pt"),

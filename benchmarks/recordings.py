@@ -1,10 +1,10 @@
 """
-How well detectors hear faults of a real machine from a handful of normal recordings.
+How well detectors find faults of a real machine from a few normal recordings.
 
     python benchmarks/recordings.py DIR [--encoder FOLDER_OR_HUB_ID ...] [--pooling bands_std]
 
 DIR holds `normal/` and `anomaly/` (or machines' folders with the two). In each of 50 random splits (seed 0) ten normal
-recordings are the reference; the other normal ones and all anomalous ones are scored. Given are mean and standard
+recordings are the reference; the other normal ones and all anomalous ones are scored. Printed are mean and standard
 deviation of the AUC over the splits, and the share of alarms at the detector's own threshold.
 """
 
@@ -22,7 +22,9 @@ disable_progress_bar()
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", metavar="DIR")
 parser.add_argument("--encoder", action="append", default=[], help="a pretrained encoder; may be given several times")
-parser.add_argument("--pooling", default="mean", help="of the encoders' tokens; a classifier has its own")
+parser.add_argument(
+    "--pooling", default="mean", help="how the encoders' tokens become one embedding; a fine-tuned encoder has its own"
+)
 parser.add_argument("--with-statistics", action="store_true", help="spectral statistics beside the encoders")
 parser.add_argument("--references", type=int, default=10)
 parser.add_argument("--splits", type=int, default=50)
@@ -32,12 +34,9 @@ dataset = load_folder(args.folder)
 everything = concatenate_datasets(list(dataset.values()))
 systems = {
     "spectral statistics": (SpectralStatistics(), DetectorConfig()),
-    "spectral statistics, mean instead of quantiles": (SpectralStatistics("mean"), DetectorConfig(statistics="mean")),
-    "acoustic_features": (SpectralStatistics("acoustic_features"), DetectorConfig(statistics="acoustic_features")),
-    "mean log-mel, nearest neighbor": (
-        SpectralStatistics("mean"),
-        DetectorConfig(statistics="mean", preset="fast"),
-    ),
+    "spectral statistics, mean instead of quantiles": (SpectralStatistics("mean"), DetectorConfig()),
+    "acoustic features": (SpectralStatistics("acoustic_features"), DetectorConfig()),
+    "mean log-mel, nearest neighbor": (SpectralStatistics("mean"), DetectorConfig(preset="fast")),
 }
 for encoder in args.encoder:
     pretrained = TransformerEncoder.from_pretrained(encoder, args.pooling, with_statistics=args.with_statistics)

@@ -1,6 +1,6 @@
 """
 How long scoring and loading take at the size of DCASE 2025: the official score with 1000 bootstrap resamples of
-8 machines x 200 clips on one core, and a tree of 18 000 clips as a dataset, the first and the second time.
+8 machines x 200 clips on one core, and loading a tree of 18 000 clips as a dataset, the first and the second time.
 
     OMP_NUM_THREADS=1 python benchmarks/scoring.py
 """
@@ -85,8 +85,8 @@ def write_machine(folder: Path, clips: int, development: bool):
         lines.append(f"{folder.name}/train/{name},car,A{number % 5},spd,{number % 7}")
     for number in range(200):
         domain, condition = ("source", "target")[number // 100], ("normal", "anomaly")[number // 50 % 2]
-        told = f"section_00_{domain}_test_{condition}_{number:04d}_car_A1_spd_1.wav"
-        shutil.copyfile(recording, folder / "test" / (told if development else f"section_00_{number:04d}.wav"))
+        name = f"section_00_{domain}_test_{condition}_{number:04d}_car_A1_spd_1.wav"
+        shutil.copyfile(recording, folder / "test" / (name if development else f"section_00_{number:04d}.wav"))
     (folder / "attributes_00.csv").write_text("\n".join(lines) + "\n")
 
 

@@ -3,14 +3,14 @@ The embeddings that `benchmarks/scoring_stack.py` and `benchmarks/calibration.py
 two or three machines each, described by spectral statistics and by encoders under every pooling.
 
     python benchmarks/scoring_embeddings.py WORK                              # factories and spectral statistics
-    for seed in 11 12 13 14 15 16; do                                         # the chain on each factory
+    for seed in 11 12 13 14 15 16; do                                         # all stages on each factory
         hf-asd run recipes/factory --factory null --data.path WORK/factory-$seed --output_dir WORK/chain-$seed \\
             --pretrain.max_steps 200
     done
     python benchmarks/scoring_embeddings.py WORK --encoder "frozen=WORK/chain-{seed}/pretrain-*/encoder" \\
         --encoder "finetuned=WORK/chain-{seed}/finetune-*/encoder"
 
-WORK gets a folder a factory (seeds and mixes of machines differ) and `embeddings/`, where a second call goes on.
+WORK gets one folder for each factory (seeds and machines differ) and `embeddings/`; a second call continues there.
 """
 
 import argparse

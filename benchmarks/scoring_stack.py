@@ -1,13 +1,13 @@
 """
-Which pooling, normalization and backend hears most: the official score with bootstrap intervals over six simulated
+Which pooling, normalization and backend score best: the official score with bootstrap intervals over six simulated
 factories, for spectral statistics and encoders, with 10, 30, 100 and 990 normal clips.
 
-    python benchmarks/scoring_embeddings.py WORK ...   # once, as its own text says
+    python benchmarks/scoring_embeddings.py WORK ...   # once, see its docstring
     python benchmarks/scoring_stack.py WORK
 
 Of the normal clips a tenth, and at most ten, are of the target domain. Scores are kept in WORK/scores, where a second
-call goes on; the table and the plot are WORK/scoring_stack.md and WORK/scoring_stack.png. "Oracle" takes for every
-machine the system that is best on its test clips: what a perfect choice would give, not a result.
+call continues; the table and the plot are WORK/scoring_stack.md and WORK/scoring_stack.png. "Oracle" takes for every
+machine the system that is best on its test clips: an upper bound for any choice between systems, not a result.
 """
 
 import argparse
@@ -43,13 +43,13 @@ SYSTEMS = {
     "1-NN Euclidean": {"backends": ("euclidean",), "normalization": "none"},
     "1-NN Euclidean, ratio": {"backends": ("euclidean",), "normalization": "ratio"},
     "standardized 1-NN": {"backends": ("standardized_knn",)},
-    "largest deviation": {"backends": ("max_deviation",)},
+    "maximum deviation": {"backends": ("max_deviation",)},
     "Mahalanobis": {"backends": ("mahalanobis",)},
     "Mahalanobis, selective": {"backends": ("mahalanobis",), "per_domain_banks": True},
     "gmm": {"backends": ("gmm",)},
     "local outlier factor": {"backends": ("lof",)},
-    "largest + standardized": {"backends": JOINED, "fusion": "mean"},
-    "largest + standardized, by domain": {
+    "max deviation + standardized": {"backends": JOINED, "fusion": "mean"},
+    "max deviation + standardized, by domain": {
         "backends": JOINED,
         "fusion": "mean",
         "normalization": "z",
@@ -59,14 +59,14 @@ SYSTEMS = {
     "+ Mahalanobis, min": {"backends": (*JOINED, "mahalanobis"), "fusion": "min"},
     "+ Mahalanobis, max": {"backends": (*JOINED, "mahalanobis"), "fusion": "max"},
     "+ Mahalanobis + cosine, mean": {"backends": (*JOINED, "mahalanobis", "cosine"), "fusion": "mean"},
-    "largest + Mahalanobis, mean": {"backends": ("max_deviation", "mahalanobis"), "fusion": "mean"},
-    "largest + Mahalanobis, max (default)": {"preset": "standard"},
+    "max deviation + Mahalanobis, mean": {"backends": ("max_deviation", "mahalanobis"), "fusion": "mean"},
+    "max deviation + Mahalanobis, max (standard)": {"preset": "standard"},
     "standardized + Mahalanobis, max": {"backends": ("standardized_knn", "mahalanobis"), "fusion": "max"},
     "cosine + Mahalanobis, max": {"backends": ("cosine", "mahalanobis"), "fusion": "max"},
     "cosine ratio + Mahalanobis, max": {"backends": CLOSE, "fusion": "max", "normalization": "ratio"},
     "cosine ratio + Mahalanobis, mean": {"backends": CLOSE, "fusion": "mean", "normalization": "ratio"},
-    "cosine ratio + largest + Mahalanobis, max (max)": {"preset": "max"},
-    "cosine ratio + largest + Mahalanobis, mean": {
+    "cosine ratio + max deviation + Mahalanobis, max (max)": {"preset": "max"},
+    "cosine ratio + max deviation + Mahalanobis, mean": {
         "backends": (*CLOSE, "max_deviation"),
         "fusion": "mean",
         "normalization": "ratio",
@@ -132,13 +132,13 @@ def score_everything(work: Path, seeds: list[int]) -> tuple[dict, dict]:
     clips = {size: [np.concatenate(part) for part in zip(*parts, strict=True)] for size, parts in truth.items()}
     # Poolings that only some factories have been embedded with are left out.
     joined = {key: values for key, values in joined.items() if len(values) == len(clips[key[3]][0])}
-    default = "largest + Mahalanobis, max (default)"  # its scores are z-scores, which can be averaged
+    standard = "max deviation + Mahalanobis, max (standard)"  # its scores are z-scores, which can be averaged
     for size in clips:
         names = sorted({key[0] for key in joined if key[3] == size} - {"statistics"})
         chosen = [("statistics", "quantiles"), *((name, "mean") for name in names)]
-        together = [joined[*pair, default, size] for pair in chosen if (*pair, default, size) in joined]
+        together = [joined[*pair, standard, size] for pair in chosen if (*pair, standard, size) in joined]
         if len(together) > 1:
-            joined["statistics", " + ".join(names), default, size] = np.mean(together, axis=0)
+            joined["statistics", " + ".join(names), standard, size] = np.mean(together, axis=0)
     return joined, clips
 
 
@@ -179,7 +179,7 @@ def table(scores: dict, truth: dict, size: int, resamples: int) -> list[str]:
         results = {key: score_table(labels, scores[key], *columns) for key in keys}
         keys.sort(key=lambda key: -results[key]["official_score"])
         plain = (encoder, "mean", "1-NN cosine (fast)", size)
-        closer = [key for key in keys if key in keys[:10] or key == plain or key[2].endswith(("(default)", "(max)"))]
+        closer = [key for key in keys if key in keys[:10] or key == plain or key[2].endswith(("(standard)", "(max)"))]
         stacked = np.stack([scores[key] for key in closer])
         drawn = dict(
             zip(closer, bootstrap_official_scores(labels, stacked, *columns, resamples=resamples), strict=True)
@@ -208,8 +208,8 @@ def plot(scores: dict, truth: dict, file: Path):
     """Official score over the number of normal clips, the best pooling of each backend, one panel an embedding."""
     encoders = sorted({key[0] for key in scores})
     figure, axes = plt.subplots(1, len(encoders), figsize=(6 * len(encoders), 5), sharey=True, squeeze=False)
-    shown = ("1-NN cosine (fast)", "1-NN cosine, ratio", "largest deviation", "standardized 1-NN", "Mahalanobis")
-    shown += ("largest + standardized", "largest + Mahalanobis, max (default)")
+    shown = ("1-NN cosine (fast)", "1-NN cosine, ratio", "maximum deviation", "standardized 1-NN", "Mahalanobis")
+    shown += ("max deviation + standardized", "max deviation + Mahalanobis, max (standard)")
     for encoder, axis in zip(encoders, axes[0], strict=True):
         pooling = "quantiles" if encoder == "statistics" else "mean"
         for name in shown:

@@ -1,0 +1,49 @@
+"""
+Checks every benchmark without running it, because one run takes minutes to hours: it compiles, what it imports from
+the package exists, and benchmarks/README.md lists it.
+"""
+
+import ast
+from importlib import import_module
+
+import pytest
+from documents import ROOT
+
+
+SCRIPTS = sorted(path for folder in ("benchmarks", "examples", "recipes") for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported_names(tree: ast.Module) -> list[tuple[str, str | None]]:
+    """Module and name of everything that is imported from the package, inside functions too."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hf_asd":
+            found += [(node.module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, None) for alias in node.names if alias.name.split(".")[0] == "hf_asd"]
+    return found
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_a_script_imports_exists(script):
+    tree = ast.parse(script.read_text(encoding="utf-8"), filename=str(script))
+    missing = [
+        f"{module}.{name}"
+        for module, name in imported_names(tree)
+        if name is not None and not hasattr(import_module(module), name)
+    ]
+    assert not missing, f"{script.name} imports {', '.join(missing)}, which does not exist"
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_script_says_what_it_does_and_how_to_call_it(script):
+    text = script.read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    assert f"python {script.relative_to(ROOT).as_posix()}" in docstring
+    assert "argparse.ArgumentParser(description=__doc__" in text
+
+
+def test_every_benchmark_is_listed():
+    listed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    missing = [path.name for path in (ROOT / "benchmarks").glob("*.py") if f"]({path.name})" not in listed]
+    assert not missing, f"benchmarks/README.md does not list {', '.join(missing)}"
