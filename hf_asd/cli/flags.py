@@ -27,7 +27,9 @@ class _SetOption(argparse.Action):
         if isinstance(values, list) and len(values) == 1 and (is_none(values[0]) or takes_one(self.annotation)):
             values = values[0]
         try:
-            setattr(namespace, self.dest, parse_option(option_string, values, self.annotation, self.metadata))
+            setattr(
+                namespace, self.dest, parse_option(option_string or self.dest, values, self.annotation, self.metadata)
+            )
         except ValueError as error:
             parser.error(str(error))
 
