@@ -37,6 +37,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: str | Path) -> None:
+    """Removes what killed processes left of [`whole_file`] in a folder and below; no process may be writing there."""
+    for leftover in Path(folder).rglob(".*.partial"):
+        leftover.unlink()
+
+
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 import soundfile
 from tqdm.auto import tqdm
 
-from ..files import read_json, whole_file, write_json, write_text
+from ..files import read_json, remove_leftovers, whole_file, write_json, write_text
 from .config import FactoryConfig
 from .recording import Clip, draw_clip, record_clip
 from .signals import RATE
@@ -48,6 +48,7 @@ def write_factory(config: FactoryConfig, path: str | Path) -> Path:
     """
     path = Path(path)
     _claim(config, path)
+    remove_leftovers(path)
     clips = {machine: _plan(config, machine) for machine in config.machines}
     _write_tables(config, clips, path)
     size = WAV_HEADER_BYTES + 2 * round(config.clip_seconds * RATE)
