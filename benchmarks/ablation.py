@@ -23,7 +23,6 @@ import matplotlib
 import numpy as np
 import torch
 from datasets import Dataset
-from hf_asd.recipe.config import Recipe
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import set_seed
@@ -46,6 +45,7 @@ from hf_asd.evaluation.scores import evaluate_scores
 from hf_asd.files import write_json, write_text
 from hf_asd.metrics.bootstrap import bootstrap_official_scores, confidence_interval
 from hf_asd.models.eat.feature_extraction_eat import EatFeatureExtractor
+from hf_asd.recipe.config import Recipe
 from hf_asd.recipe.loading import load_recipe
 from hf_asd.simulation.writer import write_factory
 from hf_asd.training.pretraining import init_encoder

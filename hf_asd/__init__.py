@@ -7,7 +7,7 @@ knows `"anomalous-sound-detection"`. Every name is imported when it is first ask
 
 from importlib import import_module
 
-from .registration import register_all
+from .models.registration import register_all
 
 
 __version__ = "0.2.0"

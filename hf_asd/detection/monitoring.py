@@ -1,10 +1,8 @@
 """Decisions about growing files, folders and pipes, window by window, in constant memory."""
 
-import json
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -69,29 +67,6 @@ def monitor(
     else:
         raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
     return _decide(detector, windows, policy or AlarmPolicy(), machine, config.explain)
-
-
-def print_lines(lines: Iterator[dict]) -> int:
-    """
-    Writes one JSON object a line to standard output, and a summary to standard error.
-
-    Args:
-        lines (`Iterator[dict]`): of [`monitor`]; an interrupt from the keyboard ends them.
-
-    Returns:
-        `int`, the exit code: 0 done, 2 something could not be read or nothing was decided.
-    """
-    counts = Counter()
-    try:
-        for line in lines:
-            print(json.dumps(line, ensure_ascii=False), flush=True)
-            counts.update(errors="error" in line, windows="error" not in line, alarms=line.get("event") == "raised")
-            counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
-    except KeyboardInterrupt:
-        pass
-    names = ("windows", "anomalies", "undecided", "alarms", "errors")
-    print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
-    return 2 if counts["errors"] or not counts["windows"] else 0
 
 
 def _decide(

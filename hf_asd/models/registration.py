@@ -13,7 +13,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from types import ModuleType
 
-from .models.architectures import ARCHITECTURES, load_class
+from .architectures import ARCHITECTURES, load_class
 
 
 class LazyClasses(dict):
@@ -77,7 +77,7 @@ def register_classes(mapping: str, kind: str) -> Callable[[ModuleType], None]:
 
 
 def register_pipeline(module: ModuleType) -> None:
-    import_module(f"{__package__}.pipelines")  # registers itself
+    import_module("hf_asd.pipelines")  # registers itself
 
 
 # Module of transformers -> what registers this package's classes there.
