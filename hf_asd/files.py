@@ -11,7 +11,8 @@ from pathlib import Path
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """
-    Gives a temporary name beside a file; what was written there gets the file's name when the block ends without error.
+    Gives a temporary name beside a file; what was written there gets the file's name when the block ends without
+    error.
 
     Args:
         path (`str` or `Path`): the file; its folder is made where it does not exist, an older file is replaced.

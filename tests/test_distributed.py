@@ -49,7 +49,7 @@ assert (get_embeddings(embedded) == get_embeddings(again)).all()
 rank = partial_state().process_index
 np.save(output / f"embeddings-{rank}.npy", get_embeddings(embedded).numpy())
 (output / f"losses-{rank}.json").write_text(json.dumps(losses))
-print(f"processes: {partial_state().num_processes}\\n", end="")  # one write, which that of another process cannot split
+print(f"processes: {partial_state().num_processes}\\n", end="")  # one write, so that no other process splits it
 """
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Channel = int | Literal["mean", "near-minus-far", "spectral-subtraction"]
 NEAR_FAR = ("near-minus-far", "spectral-subtraction")  # channel 0 is near the machine, channel 1 far (DCASE 2026)
 WINDOW, HOP = 1024, 512
-# At least this share of the near microphone's power remains (-20 dB), so that errors of the noise estimate do not leave
-# isolated tones (M. Berouti, R. Schwartz, J. Makhoul, "Enhancement of speech corrupted by acoustic noise",
+# At least this share of the near microphone's power remains (-20 dB), so that errors of the noise estimate do not
+# leave isolated tones (M. Berouti, R. Schwartz, J. Makhoul, "Enhancement of speech corrupted by acoustic noise",
 # ICASSP 1979).
 SPECTRAL_FLOOR = 0.01
 

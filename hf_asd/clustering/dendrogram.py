@@ -50,8 +50,8 @@ def build_dendrogram(points: np.ndarray, method: str = "ward", exact_clips: int 
     """
     Builds the dendrogram of a machine's clips.
 
-    More than `exact_clips` clips are first grouped into 2500 micro-clusters by k-means, whose weighted centroids Ward's
-    method then merges: memory grows with the number of clips instead of its square.
+    More than `exact_clips` clips are first grouped into 2500 micro-clusters by k-means, whose weighted centroids
+    Ward's method then merges: memory grows with the number of clips instead of its square.
 
     Args:
         points (`np.ndarray` of shape `(clips, dimensions)`): float.

@@ -12,8 +12,8 @@ class AlarmPolicy:
     When a series of decisions is an alarm: m of n windows, with hysteresis and a cool-down.
 
     One anomalous window may be chance (with a false-alarm rate of 1 % and windows of 10 s it occurs 86 times a day);
-    three of the last five are not. Counting m out of n is the binary integration of J. V. Harrington, "An analysis of the
-    detection of repeated signals in noise by binary integration", IRE Trans. Inf. Theory 1, 1955.
+    three of the last five are not. Counting m out of n is the binary integration of J. V. Harrington, "An analysis of
+    the detection of repeated signals in noise by binary integration", IRE Trans. Inf. Theory 1, 1955.
 
     Args:
         raise_at (`int`, *optional*, defaults to 3): anomalous windows among the last `of_last` that raise an alarm.

@@ -14,10 +14,6 @@ from .config import DetectorConfig
 
 
 AUTO = "auto"
-AUTO_HELP = (
-    f"auto: with {BUNDLED_MIN_CLIPS} normal clips of every machine or more the bundled encoder beside spectral statistics, "
-    "with fewer spectral statistics alone"
-)
 
 
 def choose_encoder(
@@ -41,8 +37,8 @@ def choose_encoder(
     if encoder is None or encoder == AUTO or isinstance(encoder, SpectralStatistics):
         for option in config.given_encoder_options():
             raise ValueError(
-                f"{option} is {getattr(config, option)!r}, which is for an encoder that you name (a folder or an id on "
-                f"the Hub); encoder is {'none' if not isinstance(encoder, str) else encoder}."
+                f"{option} is {getattr(config, option)!r}, which is for an encoder that you name (a folder or an id "
+                f"on the Hub); encoder is {AUTO if encoder == AUTO else 'none'}."
             )
         if encoder == AUTO and config.statistics is not None:
             raise ValueError(

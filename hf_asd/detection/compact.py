@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from datasets import Dataset, Features, List, Value
 
+from ..data.dcase.years import DEFAULT_YEAR
 from ..embedding.embed import get_embeddings
 from ..evaluation.scores import compare_scores
 from ..files import write_json
@@ -31,9 +32,9 @@ def compact(
     """
     A detector with a smaller memory bank and the same encoder.
 
-    Thresholds and p-values are computed again. Where clips are dropped, the scores of the kept ones would mislead, since
-    these lie far from all others. So every normal clip is scored by a bank of the same size that was chosen without it,
-    one fifth of the clips at a time.
+    Thresholds and p-values are computed again. Where clips are dropped, the scores of the kept ones would mislead,
+    since these lie far from all others. So every normal clip is scored by a bank of the same size that was chosen
+    without it, one fifth of the clips at a time.
 
     Args:
         detector ([`AnomalyDetector`]): a fitted one; it stays unchanged.
@@ -119,7 +120,7 @@ def compact_folder(
     dtype: DtypeName = "float32",
     num_references: int | None = None,
     test: Dataset | None = None,
-    year: int = 2025,
+    year: int = DEFAULT_YEAR,
 ) -> dict:
     """
     [`compact`] from folder to folder, with a card that states what it costs in score.

@@ -39,9 +39,9 @@ class ScoringConfig:
     num_neighbors: int = option(1, "nearest neighbors whose distances are averaged into a score", at_least=1)
     normalization: Normalization | None = option(
         None,
-        "cosine and euclidean distances divided by (ratio), less (difference) or less a fitted multiple of (varmin) the "
-        "local density of the references; z: the scores of any backend, domain by domain; none: no normalization; not "
-        "set: that of the preset",
+        "cosine and euclidean distances divided by the local density of the references (ratio), minus it (difference) "
+        "or minus a fitted multiple of its logarithm (varmin); z: the scores of any backend, domain by domain; none: no "
+        "normalization; not set: that of the preset",
     )
     density_neighbors: int = option(4, "neighbors of a reference that make its local density", at_least=1)
     per_domain_banks: bool = option(
@@ -67,8 +67,8 @@ class ScoringConfig:
     )
     threshold_method: ThresholdMethod = option(
         "conformal",
-        "how the threshold follows from the scores of normal clips: by rank, as their quantile, or as the quantile of a "
-        "gamma distribution fitted to them, for rates that few clips cannot promise",
+        "how the threshold follows from the scores of normal clips: by rank, as their quantile, or as the quantile of "
+        "a gamma distribution fitted to them, for rates that few clips cannot promise",
     )
     false_alarm_rate: float = option(0.05, "accepted share of false alarms among normal clips", above=0, below=1)
 

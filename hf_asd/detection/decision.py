@@ -73,8 +73,8 @@ def make_decisions(
         machine (`str`): its name.
         bank ([`MemoryBank`]): its normal clips and threshold.
         embeddings (`torch.Tensor` of shape `(clips, dimensions)`): float32.
-        findings (`Sequence[InputFindings]`): for each recording whether it is fit for a decision, and the reasons if it
-            is an anomaly; `None` where its samples were not looked at.
+        findings (`Sequence[InputFindings]`): for each recording whether it is fit for a decision, and the reasons if
+            it is an anomaly; `None` where its samples were not looked at.
 
     Returns:
         `list[Decision]`.

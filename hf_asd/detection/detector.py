@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict
 
 from ..audio.reading import DecodedClip, OnBadAudio, clip_from_array, read_clip
+from ..data.dcase.years import DEFAULT_YEAR
 from ..data.schema import side_by_side
 from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings
 from ..embedding.statistics import STATISTICS_SIZE, SpectralStatistics
@@ -33,9 +34,10 @@ class AnomalyDetector:
 
     Args:
         encoder (`str`, `Path`, [`SpectralStatistics`], [`TransformerEncoder`] or `None`, *optional*, defaults to
-            `"auto"`): how clips become embeddings: an encoder's folder or its id on the Hub; a loaded encoder; `None` for
-            spectral statistics, which need no weights. `"auto"` uses the bundled encoder beside spectral statistics
-            where every machine has 30 normal clips or more, and spectral statistics alone where one has fewer.
+            `"auto"`): how clips become embeddings: an encoder's folder or its id on the Hub; a loaded encoder; `None`
+            for spectral statistics, which need no weights. `"auto"` uses the bundled encoder beside spectral
+            statistics where every machine has 30 normal clips or more, and spectral statistics alone where one has
+            fewer.
         config ([`DetectorConfig`], *optional*): how embeddings are made and compared.
 
     Raises:
@@ -44,8 +46,8 @@ class AnomalyDetector:
 
     Attributes:
         machines (`dict[str, MemoryBank]`): what [`~AnomalyDetector.fit`] learned, by machine.
-        profiles (`dict[str, NormalProfile]`): the acoustic features of normal clips, by machine; decisions need none of
-            them, reasons and the checks of recordings do.
+        profiles (`dict[str, NormalProfile]`): the acoustic features of normal clips, by machine; decisions need none
+            of them, reasons and the checks of recordings do.
 
     Example:
 
@@ -78,7 +80,8 @@ class AnomalyDetector:
         Args:
             dataset (`datasets.Dataset` or `datasets.DatasetDict`): normal training clips (of a `DatasetDict` the split
                 `train`). An `embedding` column is used where there is one.
-            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an interruption.
+            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an
+                interruption.
             with_reasons (`bool`, *optional*, defaults to `True`): also keep the acoustic features of normal clips, so
                 that the detector can give reasons and refuse unfit recordings. Needs an `audio` column.
 
@@ -111,8 +114,8 @@ class AnomalyDetector:
             visit (`Callable[[int, DecodedClip], None]`, *optional*): called with each row number and its decoded clip.
 
         Returns:
-            `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, and one message for every recording
-            that was left out.
+            `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, and one message for every
+            recording that was left out.
         """
         rows = dataset["train"] if isinstance(dataset, DatasetDict) else dataset
         anomalies = sum(condition == "anomaly" for condition in rows["condition"])
@@ -172,9 +175,11 @@ class AnomalyDetector:
         Decides about every clip of a dataset, each independently of the others.
 
         Args:
-            dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read. Rows
-                with an `embedding` column are scored from it; their recordings are not opened, so they are not checked.
-            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an interruption.
+            dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read.
+                Rows with an `embedding` column are scored from it; their recordings are not opened, so they are not
+                checked.
+            output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an
+                interruption.
             check_input (`bool`, *optional*, defaults to `True`): make no decision about unfit recordings
                 ([`~hf_asd.detection.explanation.input_checks.check_input`]). A challenge wants a decision about every
                 clip, a plant does not.
@@ -182,8 +187,8 @@ class AnomalyDetector:
                 ([`~hf_asd.detection.explanation.reasons.explain`]).
 
         Returns:
-            `datasets.Dataset`: the rows with the fields of [`~hf_asd.detection.decision.Decision`] as columns. `machine`
-            is the machine that a clip was compared with: a detector of one machine takes every clip for it.
+            `datasets.Dataset`: the rows with the fields of [`~hf_asd.detection.decision.Decision`] as columns.
+            `machine` is the machine that a clip was compared with: a detector of one machine takes every clip for it.
 
         Raises:
             BadAudioError: recordings cannot be used; names all of them.
@@ -385,15 +390,15 @@ class AnomalyDetector:
         """
         return load_detector(cls, resolve_detector(detector, revision, token, **download))
 
-    def push_to_hub(self, repo_id: str, *, scored: Dataset | None = None, year: int = 2025, **options) -> str:
+    def push_to_hub(self, repo_id: str, *, scored: Dataset | None = None, year: int = DEFAULT_YEAR, **options) -> str:
         """
-        Publishes the whole detector with its card, in one commit. A folder that `save_pretrained` wrote is published by
-        [`~hf_asd.detection.publishing.push_detector`] (`hf-asd push`).
+        Publishes the whole detector with its card, in one commit. A folder that `save_pretrained` wrote is published
+        by [`~hf_asd.detection.publishing.push_detector`] (`hf-asd push`).
 
         Args:
             repo_id (`str`): `"ORG/NAME"`.
-            scored (`datasets.Dataset`, *optional*): labeled test clips as [`~AnomalyDetector.score`] returned them; the
-                card shows their official scores, and the scores are published.
+            scored (`datasets.Dataset`, *optional*): labeled test clips as [`~AnomalyDetector.score`] returned them;
+                the card shows their official scores, and the scores are published.
             year (`int`, *optional*, defaults to 2025): challenge year that defines the score.
             options: `license`, `dataset`, `private`, `revision`, `token` of
                 [`~hf_asd.hub.model_card.push_detector_folder`].

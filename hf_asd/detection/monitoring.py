@@ -41,15 +41,15 @@ def monitor(
         source (`str` or `Path`): a recording that may still grow; a folder that recordings are put into (each is read
             once, in order of arrival, by name among those that are there at once); or `"-"`: raw PCM from a pipe,
             signed 16 bit, little endian, channels interleaved.
-        config ([`MonitorConfig`], *optional*): windows and waiting. The rest at the end of a recording is a window too if
-            it is at least half as long, or if it is the whole recording. A pipe ends when it is closed.
+        config ([`MonitorConfig`], *optional*): windows and waiting. The rest at the end of a recording is a window too
+            if it is at least half as long, or if it is the whole recording. A pipe ends when it is closed.
         policy ([`AlarmPolicy`], *optional*): when decisions become an alarm.
         machine (`str`, *optional*): which machine it is; needed when the detector knows several.
         pipe (`BinaryIO`, *optional*): read instead of standard input.
 
     Yields:
-        `dict`: `source`, `start_s` and `end_s` (seconds within the recording or since the pipe was opened), the fields of
-        [`~hf_asd.detection.decision.Decision`], `alarm` (whether an alarm is active) and `event` (`"raised"`,
+        `dict`: `source`, `start_s` and `end_s` (seconds within the recording or since the pipe was opened), the fields
+        of [`~hf_asd.detection.decision.Decision`], `alarm` (whether an alarm is active) and `event` (`"raised"`,
         `"cleared"` or `None`); or `source`, `start_s` and `error`.
 
     Raises:

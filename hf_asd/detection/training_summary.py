@@ -25,8 +25,8 @@ def summarize_training(rows: Dataset, facts: Mapping[int, RecordingFacts]) -> di
     Facts about normal training clips.
 
     Args:
-        rows (`datasets.Dataset`): rows of the schema; `attribute_label` and `pseudo_attribute` are read where there are
-            such columns.
+        rows (`datasets.Dataset`): rows of the schema; `attribute_label` and `pseudo_attribute` are read where there
+            are such columns.
         facts (`Mapping[int, RecordingFacts]`): by row number, where recordings are known.
 
     Returns:

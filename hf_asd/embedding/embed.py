@@ -57,9 +57,9 @@ def embed(
     Args:
         dataset (`datasets.Dataset`): rows of the schema; only `audio` and `clip_id` are read.
         encoder ([`SpectralStatistics`] or [`TransformerEncoder`]): makes an embedding of a clip.
-        output_dir (`str` or `Path`, *optional*): where finished embeddings are kept, 256 rows a file; a later call with
-            the same folder, clips, encoder and channel continues after them. Recordings that have changed are embedded
-            again.
+        output_dir (`str` or `Path`, *optional*): where finished embeddings are kept, 256 rows a file; a later call
+            with the same folder, clips, encoder and channel continues after them. Recordings that have changed are
+            embedded again.
         channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
             as for [`~hf_asd.audio.reading.read_audio`].
 
@@ -104,8 +104,8 @@ def embed_recordings(
         dataset, encoder, output_dir, channel, allow_silence: as for [`embed`].
         on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether unusable recordings are an
             error or left out.
-        visit (`Callable[[int, DecodedClip], None]`, *optional*): called with the number of each row and its clip, in the
-            process that decodes it; also for rows whose embedding `output_dir` has.
+        visit (`Callable[[int, DecodedClip], None]`, *optional*): called with the number of each row and its clip, in
+            the process that decodes it; also for rows whose embedding `output_dir` has.
 
     Returns:
         [`EmbeddedRows`].

@@ -13,7 +13,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 MEL_BANDS = 128
 STATISTICS_SIZE = len(QUANTILES) * MEL_BANDS  # dimensions of "quantiles"
 DESCRIPTIONS: dict[StatisticsName, str] = {
-    "quantiles": f"spectral statistics, the 10, 50 and 90 % quantiles over time of {MEL_BANDS} log-mel bands; no weights",
+    "quantiles": f"spectral statistics, 10, 50 and 90 % quantiles over time of {MEL_BANDS} log-mel bands; no weights",
     "mean": f"spectral statistics, the mean over time of {MEL_BANDS} log-mel bands; no weights",
     "acoustic_features": "levels, tones, swells, knocks and rhythms of the recording; no weights",
 }
@@ -24,8 +24,8 @@ class SpectralStatistics:
     An embedding without weights: statistics over time of the log energy in each mel band, or acoustic features.
 
     Args:
-        statistics (`"quantiles"`, `"mean"` or `"acoustic_features"`, *optional*, defaults to `"quantiles"`): the 10, 50
-            and 90 % quantiles of each of the 128 bands; their mean; or levels, tones, swells, knocks and rhythms
+        statistics (`"quantiles"`, `"mean"` or `"acoustic_features"`, *optional*, defaults to `"quantiles"`): the 10,
+            50 and 90 % quantiles of each of the 128 bands; their mean; or levels, tones, swells, knocks and rhythms
             ([`~hf_asd.audio.acoustic_features.extract_features`]).
     """
 

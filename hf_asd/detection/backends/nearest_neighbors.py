@@ -14,7 +14,8 @@ EPSILON = 1e-12  # below it a distance is the rounding of float32 embeddings
 
 class NearestNeighbors:
     """
-    Distance to the nearest normal clips ([`CosineNeighbors`], [`EuclideanNeighbors`]), normalized by how far these lie from their own neighbors.
+    Distance to the nearest normal clips ([`CosineNeighbors`], [`EuclideanNeighbors`]), normalized by how far these lie
+    from their own neighbors.
 
     A reference in a dense region has a small distance to its neighbors, so the same distance to it counts for more.
     One object holds one domain's bank: source and target differ in size and density.
@@ -124,7 +125,7 @@ class NearestNeighbors:
         return distances - self.slope * density.log()
 
     def _density_without(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Left-out clips, the references that have them as neighbors, and the density of these references without them."""
+        """Left-out clips, references that have them as neighbors, and the density of these without them."""
         count = self.neighbors.shape[1]
         references = torch.arange(len(self.bank), device=self.bank.device).repeat_interleave(count)
         total = self.distances.sum(1, keepdim=True) - self.distances

@@ -13,7 +13,8 @@ class Scorer(Protocol):
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """
         Args:
-            queries (`torch.Tensor` of shape `(clips, dimensions)`): embeddings of clips that are not in the bank, float32.
+            queries (`torch.Tensor` of shape `(clips, dimensions)`): embeddings of clips that are not in the bank,
+                float32.
 
         Returns:
             `torch.Tensor` of shape `(clips,)`, float64: anomaly scores, higher is more anomalous.

@@ -40,7 +40,8 @@ def check_input(clip: DecodedClip, summary: dict[str, np.ndarray], profile: Norm
     if np.abs(clip.samples).max() < SILENCE_PEAK:
         return "silent: the peak lies below -90 dB of full scale; is the microphone connected?"
     if clip.clipped_share > max(CLIPPED_SHARE, 2 * profile.clipped if profile else 0):
-        return f"clipped: {100 * clip.clipped_share:.2g} % of the samples are cut off at the top; lower the recording level"
+        share = 100 * clip.clipped_share
+        return f"clipped: {share:.2g} % of the samples are cut off at the top; lower the recording level"
     if profile is None:
         return None
     below, above = profile.lowest_level - summary["level"], summary["level"] - profile.highest_level

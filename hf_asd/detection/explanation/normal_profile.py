@@ -93,8 +93,8 @@ class NormalProfile:
 
         Args:
             level (`np.ndarray` of shape `(clips, 51)`): of [`extract_features`].
-            leave_one_out (`bool`, *optional*, defaults to `False`): the clips are the normal ones themselves, each of which
-                is compared with the others.
+            leave_one_out (`bool`, *optional*, defaults to `False`): the clips are the normal ones themselves, each of
+                which is compared with the others.
 
         Returns:
             `np.ndarray` of shape `(clips, 51)`: in dB; the median over bands is 0.

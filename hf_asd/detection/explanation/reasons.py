@@ -26,8 +26,8 @@ class InputFindings:
     """
     Args:
         abstain_reason (`str`, *optional*): why the recording is unfit for a decision; `None` for a usable one.
-        reasons (`list[Reason]`, *optional*): what is unusual about it, if the decision is that it is an anomaly; `None`
-            where that was not asked for.
+        reasons (`list[Reason]`, *optional*): what is unusual about it, if the decision is that it is an anomaly;
+            `None` where that was not asked for.
     """
 
     abstain_reason: str | None
@@ -72,9 +72,9 @@ def explain(
     Args:
         features (`dict[str, np.ndarray]`): of [`~hf_asd.audio.acoustic_features.extract_features`].
         profile ([`NormalProfile`], *optional*): of the machine's normal clips.
-        is_anomaly (`bool`, *optional*, defaults to `False`): whether the detector decided so. About an anomaly that shows
-            nothing beyond every normal clip, the one finding is given that the fewest normal clips (5 % or less) show
-            as much, after a "perhaps"; where there is none, the reason is `"cannot_tell"`.
+        is_anomaly (`bool`, *optional*, defaults to `False`): whether the detector decided so. About an anomaly that
+            shows nothing beyond every normal clip, the one finding is given that the fewest normal clips (5 % or less)
+            show as much, after a "perhaps"; where there is none, the reason is `"cannot_tell"`.
         summary (`dict[str, np.ndarray]`, *optional*): of [`~hf_asd.audio.acoustic_features.summarize_features`], where
             it is known already.
 
@@ -121,8 +121,8 @@ def _from_single_bands(level: np.ndarray, residual: np.ndarray) -> float:
 
 def _without_repetition(reasons: list[Reason]) -> list[Reason]:
     """
-    The strongest of the reasons about one band (rhythms aside), a tone rather than its narrow band. Reasons with a place
-    come first, the level of the whole clip last.
+    The strongest of the reasons about one band (rhythms aside), a tone rather than its narrow band. Reasons with a
+    place come first, the level of the whole clip last.
     """
     kept: list[Reason] = []
     for reason in sorted(reasons, key=lambda reason: (reason.kind.startswith("level"), -reason.strength)):
