@@ -99,8 +99,8 @@ def fit(args: argparse.Namespace) -> None:
     with ClipStore() as store:
         with flag_names(DetectorConfig):
             detector, train, skipped = _fit(args, config, dataset, store)
+        folder = _save(args, detector, started)  # before the test recordings, which may be unusable
         scored, more_skipped = _score_test(args, detector, dataset, store)
-        folder = _save(args, detector, started)
         scored.evaluation = _record(folder, scored.rows)
         skipped += more_skipped
         report = _write_report(args, folder, detector, train, scored, skipped, store)

@@ -40,7 +40,7 @@ class ScoringConfig:
     normalization: Normalization | None = option(
         None,
         "cosine and euclidean distances divided by the local density of the references (ratio), minus it (difference) "
-        "or minus a fitted multiple of its logarithm (varmin); z: the scores of any backend, domain by domain; none: no "
+        "or minus a fitted multiple of its logarithm (varmin); z: scores of any backend, domain by domain; none: no "
         "normalization; not set: that of the preset",
     )
     density_neighbors: int = option(4, "neighbors of a reference that make its local density", at_least=1)
