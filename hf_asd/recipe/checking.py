@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +24,12 @@ def check_recipe(recipe: Recipe) -> None:
 
     Raises:
         FileNotFoundError: a file or folder does not exist.
-        ImportError: LoRA without peft.
         OSError: there is no such encoder.
         ValueError: an option that the encoder or another option contradicts; names the option.
     """
     _check_files(recipe)
     for section in ("pretrain", "finetune"):
         _check_training(section, getattr(recipe, section).training)
-        if getattr(recipe, section).lora is not None and find_spec("peft") is None:
-            raise ImportError(f"{section}.lora needs peft, which is not installed: pip install hf-asd[lora].")
     encoder = _encoder_config(recipe)
     _check_pooling(recipe, encoder)
     _check_layers(recipe, encoder)

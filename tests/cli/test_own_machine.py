@@ -78,7 +78,7 @@ def test_an_evaluation_on_labeled_recordings_is_pushed(hub, own_machine, capsys)
         for clip in range(4):
             soundfile.write(machine / "test" / condition / f"{clip}.wav", hum(rng, pitch), RATE)
     fit, push = ["fit", str(machine), "--output", str(detector)], ["push", str(detector), "me/fan"]
-    measured = "Official score of DCASE Task 2, {}, on 4 normal and 4 anomalous test recordings"
+    measured = "Official score of DCASE Task 2 of {} on 4 normal and 4 anomalous test recordings"
 
     assert main(fit) == 0
     assert "official score 2020: 100.00 % (95 % confidence interval" in capsys.readouterr().out
