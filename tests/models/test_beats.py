@@ -161,16 +161,16 @@ def test_wrong_and_partial_weights_are_refused_by_name(model, tmp_path):
     weights["layers.0.gamma"] = torch.ones(1)
     weights["norm.weight"] = torch.ones(3)
     model.save_pretrained(tmp_path, state_dict=weights)
-    told = (
-        r"the weights are not .* missing: layers.1.attention.gate.bias; surplus: layers.0.gamma; "
+    message = (
+        r"the weights do not fit .* missing: layers.1.attention.gate.bias; surplus: layers.0.gamma; "
         r"of another shape: norm.weight \(3,\) instead of \(32,\)"
     )
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         AutoModel.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"hidden_size": 30}, "hidden_size is 30; accepted are multiples of num_attention_heads"),
         ({"num_mel_bins": 100}, "num_mel_bins is 100; accepted are multiples of patch_size"),
@@ -178,8 +178,8 @@ def test_wrong_and_partial_weights_are_refused_by_name(model, tmp_path):
         ({"max_distance": 80}, "max_distance is 80; accepted are values above a quarter of num_buckets"),
     ],
 )
-def test_impossible_shapes_are_refused(options, told):
-    with pytest.raises(ValueError, match=told):
+def test_impossible_shapes_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         BeatsConfig(**options)
 
 

@@ -159,13 +159,13 @@ def test_the_head_of_a_fine_tuned_checkpoint_is_dropped(model, tmp_path):
 
 
 def test_checkpoints_that_cannot_be_converted_say_why(model, tmp_path, capsys):
-    def told(content):
+    def message(content):
         torch.save(content, tmp_path / "beats.pt")
         command = ["convert", str(tmp_path / "beats.pt"), "--output", str(tmp_path / "out"), "--model-type", "beats"]
         assert main(command) == 2 and not (tmp_path / "out").exists()
         return capsys.readouterr().err
 
-    error = told(
+    error = message(
         official(
             model,
             add={"encoder.layers.0.gamma": torch.ones(1), "layer_norm.weight": torch.ones(3)},
@@ -173,26 +173,26 @@ def test_checkpoints_that_cannot_be_converted_say_why(model, tmp_path, capsys):
         )
     )
     assert (
-        "beats.pt: the weights are not those of the model in its configuration; missing: layers.1.mlp.fc2.bias; "
+        "beats.pt: the weights do not fit the model in its configuration; missing: layers.1.mlp.fc2.bias; "
         "surplus: layers.0.gamma; of another shape: embeddings.norm.weight (3,) instead of (16,)." in error
     )
     # A tokenizer has an encoder, and more.
-    assert "surplus: quantize.embedding.weight" in told(
+    assert "surplus: quantize.embedding.weight" in message(
         official(model, add={"quantize.embedding.weight": torch.ones(1)})
     )
-    assert "missing: layers.2.attention.gate.bias" in told(official(model, {"encoder_layers": 3}))
+    assert "missing: layers.2.attention.gate.bias" in message(official(model, {"encoder_layers": 3}))
     bias = "encoder.layers.1.self_attn.relative_attention_bias.weight"
-    assert f"{bias} differs from that of block 0" in told(official(model, add={bias: torch.ones(32, 2)}))
+    assert f"{bias} differs from that of layer 0" in message(official(model, add={bias: torch.ones(32, 2)}))
     for option, value in (("deep_norm", False), ("layer_norm_first", True), ("gru_rel_pos", False)):
-        error = told(official(model, {option: value}))
+        error = message(official(model, {option: value}))
         assert f"beats.pt: {option} is {value}; BeatsModel accepts {not value} only." in error
-    leave_one_out_scores = official(model)
-    del leave_one_out_scores["cfg"]["deep_norm"]
-    assert "deep_norm is False; BeatsModel accepts True only" in told(leave_one_out_scores)
-    assert "'cfg' is a NoneType" in told({"model": official(model)["model"]})
-    assert "holds layers; accepted is a dictionary with the weights under 'model'" in told({"layers": 1})
-    error = told(official(model) | {"cfg": BeatsFeatureExtractor()})
-    assert "cannot be read as weights alone (it holds a hf_asd.models.beats.feature_extraction_beats" in error
+    without_deep_norm = official(model)
+    del without_deep_norm["cfg"]["deep_norm"]
+    assert "deep_norm is False; BeatsModel accepts True only" in message(without_deep_norm)
+    assert "'cfg' is a NoneType" in message({"model": official(model)["model"]})
+    assert "contains layers; accepted is a dictionary with the weights under 'model'" in message({"layers": 1})
+    error = message(official(model) | {"cfg": BeatsFeatureExtractor()})
+    assert "contains more than weights (it contains a hf_asd.models.beats.feature_extraction_beats" in error
     assert "{'cfg': c['cfg'], 'model': c['model']}" in error
 
 

@@ -126,12 +126,12 @@ def test_a_fine_tuned_models_head_is_left_out(encoder, tmp_path):
 def test_wrong_and_partial_weights_are_refused_by_name(encoder, tmp_path):
     add = {"model.blocks.1.gamma": torch.ones(1), "model.pre_norm.weight": torch.ones(3)}
     folder = publish(tmp_path / "wrong", encoder, add, drop=["model.blocks.0.mlp.fc1.bias"])
-    told = (
-        r"wrong: the weights are not .* missing: layers.0.mlp.fc1.bias; surplus: layers.1.gamma; "
+    message = (
+        r"wrong: the weights do not fit .* missing: layers.0.mlp.fc1.bias; surplus: layers.1.gamma; "
         r"of another shape: norm.weight \(3,\) instead of \(32,\)"
     )
     for load in (AutoModel.from_pretrained, EatForPreTraining.from_pretrained):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             load(folder)
     pretraining = randomized(EatForPreTraining(EatConfig(**TINY, decoder_layers=1)))
     weights = pretraining.state_dict()
@@ -217,7 +217,7 @@ def pretraining():
     return randomized(EatForPreTraining(EatConfig(**TINY, decoder_layers=2, decoder_groups=4)))
 
 
-def test_a_checkpoint_of_pretraining_goes_on_where_it_stopped(pretraining, tmp_path):
+def test_a_checkpoint_of_pretraining_keeps_student_teacher_and_decoder(pretraining, tmp_path):
     torch.save(fairseq(pretraining), tmp_path / "eat.pt")
     folder = convert_eat(tmp_path / "eat.pt", tmp_path / "student")
     assert_same_weights(EatForPreTraining.from_pretrained(folder), pretraining)
@@ -239,12 +239,12 @@ def test_a_fine_tuned_checkpoint_becomes_an_encoder(pretraining, tmp_path):
     folder = convert_eat(tmp_path / "eat.pt", tmp_path / "out")
     assert_same_weights(AutoModel.from_pretrained(folder), pretraining.eat)
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["EatModel"]
-    with pytest.raises(ValueError, match=r"eat.pt: holds no teacher"):
+    with pytest.raises(ValueError, match=r"eat.pt: contains no teacher"):
         convert_eat(tmp_path / "eat.pt", tmp_path / "out", ema=True)
 
 
 def test_checkpoints_that_cannot_be_converted_say_why(pretraining, tmp_path, capsys):
-    def told(content, *options):
+    def message(content, *options):
         torch.save(content, tmp_path / "eat.pt")
         command = ["convert", str(tmp_path / "eat.pt"), "--output", str(tmp_path / "out"), "--model-type", "eat"]
         assert main([*command, *options]) == 2 and not (tmp_path / "out").exists()
@@ -253,15 +253,15 @@ def test_checkpoints_that_cannot_be_converted_say_why(pretraining, tmp_path, cap
     partial = fairseq(pretraining)
     del partial["model"]["blocks.1.mlp.fc2.bias"]
     partial["model"]["blocks.1.norm.weight"] = partial["model"].pop("blocks.1.norm2.weight")
-    error = told(partial)
-    assert "eat.pt: the weights are not those of the model" in error
+    error = message(partial)
+    assert "eat.pt: the weights do not fit the model" in error
     assert "missing: layers.1.mlp.fc2.bias, layers.1.norm2.weight; surplus: layers.1.norm.weight." in error
 
     partial = fairseq(pretraining)
     del partial["model"]["_ema"]["blocks.1.attn.qkv.bias"]
-    assert "teacher (`_ema`): the weights are not" in told(partial)
+    assert "teacher (`_ema`): the weights do not fit" in message(partial)
     del partial["model"]["modality_encoders.IMAGE.decoder.proj.bias"]
-    assert "decoder: the weights are not those of the model in its configuration; missing: projection.bias" in told(
+    assert "decoder: the weights do not fit the model in its configuration; missing: projection.bias" in message(
         partial
     )
 
@@ -270,29 +270,29 @@ def test_checkpoints_that_cannot_be_converted_say_why(pretraining, tmp_path, cap
         in_front["model"][f"norm.{part}"] = in_front["model"].pop(
             f"modality_encoders.IMAGE.context_encoder.norm.{part}"
         )
-    assert "missing: norm.bias, norm.weight; surplus: final norm.bias, final norm.weight" in told(in_front)
+    assert "missing: norm.bias, norm.weight; surplus: final norm.bias, final norm.weight" in message(in_front)
 
     without_last = fairseq(pretraining, cfg={"model": {"num_heads": 2, "depth": 3}})
-    assert "missing: layers.2.attention.proj.bias" in told(without_last)
-    assert "its 32 channels are no multiple of 64" in told(fairseq(pretraining, cfg=None))
+    assert "missing: layers.2.attention.proj.bias" in message(without_last)
+    assert "its 32 channels are not a multiple of 64" in message(fairseq(pretraining, cfg=None))
 
-    error = told(fairseq(pretraining, cfg=EatFeatureExtractor()))
-    assert "cannot be read as weights alone (it holds a hf_asd.models.eat.feature_extraction_eat" in error
+    error = message(fairseq(pretraining, cfg=EatFeatureExtractor()))
+    assert "contains more than weights (it contains a hf_asd.models.eat.feature_extraction_eat" in error
     assert "and convert weights.pt" in error
     torch.save(fairseq(pretraining), tmp_path / "eat.pt")
     whole = (tmp_path / "eat.pt").read_bytes()
     (tmp_path / "eat.pt").write_bytes(whole[: len(whole) // 2])
     assert main(["convert", str(tmp_path / "eat.pt"), "--output", str(tmp_path / "out"), "--model-type", "eat"]) == 2
-    assert "eat.pt: is cut short or damaged" in capsys.readouterr().err
+    assert "eat.pt: is incomplete or damaged" in capsys.readouterr().err
     (tmp_path / "eat.pt").write_text("Measured on Monday.")
     assert main(["convert", str(tmp_path / "eat.pt"), "--output", str(tmp_path / "out"), "--model-type", "eat"]) == 2
-    assert "eat.pt: is no file that torch.save wrote" in capsys.readouterr().err
-    assert "holds layers; accepted is a dictionary with the weights under 'model'" in told({"layers": 1})
-    assert "missing: embeddings.cls_token" in told({"model": {"encoder.layers.0.fc1.weight": torch.ones(2, 2)}})
+    assert "eat.pt: was not written by torch.save" in capsys.readouterr().err
+    assert "contains layers; accepted is a dictionary with the weights under 'model'" in message({"layers": 1})
+    assert "missing: embeddings.cls_token" in message({"model": {"encoder.layers.0.fc1.weight": torch.ones(2, 2)}})
 
     command = ["convert", str(tmp_path / "none.pt"), "--output", str(tmp_path / "out"), "--model-type"]
     assert main([*command, "eat"]) == 2
-    assert "none.pt: there is no such file" in capsys.readouterr().err
+    assert "none.pt: no such file" in capsys.readouterr().err
     assert main([*command, "beats", "--ema"]) == 2
     assert "--ema is for EAT" in capsys.readouterr().err
 
