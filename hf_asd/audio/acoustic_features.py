@@ -2,7 +2,6 @@
 
 import numpy as np
 import scipy.fft
-from scipy.ndimage import median_filter
 
 from .reading import SAMPLING_RATE
 
@@ -54,7 +53,7 @@ def extract_features(samples: np.ndarray) -> dict[str, np.ndarray]:
     event = _decibels(moments)
     return {
         "level": np.median(_decibels(_bands(power, LONG, LEVEL_EDGES)), axis=0),
-        "tone": lines - median_filter(lines, 25, mode="nearest"),
+        "tone": lines - running_median(lines, 25),
         "event": event,
         "steady": _running_median(event),
         "loudness": _decibels(moments.sum(0)),
@@ -68,6 +67,14 @@ def _running_median(event: np.ndarray) -> np.ndarray:
     padded = np.pad(event, ((0, 0), (half, half)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, STEADY_FRAMES, axis=1)
     return np.partition(windows, half, axis=2)[:, :, half]
+
+
+def running_median(values: np.ndarray, width: int) -> np.ndarray:
+    """Median over `width` (odd) neighboring values; the first and last value are repeated beyond the ends."""
+    # As scipy.ndimage.median_filter, whose import takes long compared with scoring a clip.
+    padded = np.pad(values, width // 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+    return np.partition(windows, width // 2, axis=1)[:, width // 2]
 
 
 def _power(samples: np.ndarray, window: int) -> np.ndarray:
@@ -108,7 +115,7 @@ def _rhythm(samples: np.ndarray) -> np.ndarray:
         hertz = RATE_EDGES * (window / low)
         inside = RATE_EDGES[1:] < 0.45 * low
         cells = np.maximum.reduceat(lines, np.minimum(np.round(hertz), len(lines) - 1).astype(int))[:-1][inside]
-        result[row, inside] = cells - median_filter(cells, 19, mode="nearest")
+        result[row, inside] = cells - running_median(cells, 19)
     return result
 
 

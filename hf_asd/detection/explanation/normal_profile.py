@@ -2,8 +2,6 @@
 
 import numpy as np
 from datasets import Dataset
-from scipy.ndimage import uniform_filter1d
-from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
 from ...audio.acoustic_features import extract_features, summarize_features
@@ -101,7 +99,7 @@ class NormalProfile:
         """
         normal = self.summaries["level"] - self.summaries["level"].mean(1, keepdims=True)
         level = level - level.mean(1, keepdims=True)
-        distances = cdist(level, normal, "cityblock")
+        distances = np.abs(level[:, None].astype(np.float64) - normal).sum(2)
         if leave_one_out:
             np.fill_diagonal(distances, np.inf)
         alike = np.argsort(distances, axis=1)[:, : min(MOST_SIMILAR, len(normal) - 1)]
@@ -110,7 +108,7 @@ class NormalProfile:
 
     def _findings(self, summaries: dict[str, np.ndarray], leave_one_out: bool = False) -> dict[str, np.ndarray]:
         residual = self.residual(summaries["level"], leave_one_out)
-        wide = np.concatenate([uniform_filter1d(residual, width, axis=1, mode="nearest") for width in WIDTHS], axis=1)
+        wide = np.concatenate([_running_mean(residual, width) for width in WIDTHS], axis=1)
         return {
             "louder": wide,
             "quieter": -wide,
@@ -122,6 +120,12 @@ class NormalProfile:
             "level_rise": summaries["loudness"],
             "level_drop": -summaries["loudness"],
         }
+
+
+def _running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """Mean over `width` (odd) neighboring columns; the first and last column are repeated beyond the ends."""
+    padded = np.pad(values.astype(np.float64), ((0, 0), (width // 2, width // 2)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, width, axis=1).mean(2).astype(values.dtype)
 
 
 def _standardize(values: np.ndarray, floor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
