@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import TrainerCallback
 
+from ..audio.channels import Channel
 from ..distributed import broadcast, partial_state
 from ..files import read_json, whole_file, write_json
 from .sampling import ClipCollator, CroppedClips, Draw, crop_lengths
@@ -128,7 +129,7 @@ def held_out_loss(model: nn.Module, batches: list[dict]) -> float:
 
 
 def held_out_batches(
-    rows: Dataset, collate: ClipCollator, frames: int, batch_size: int, channel: int | str = 0
+    rows: Dataset, collate: ClipCollator, frames: int, batch_size: int, channel: Channel = 0
 ) -> list[dict]:
     """
     Held-out clips as batches, always with the same crops; clips of similar length share a batch, as in training.
@@ -138,7 +139,7 @@ def held_out_batches(
         collate ([`~hf_asd.training.sampling.ClipCollator`]): clips -> a batch.
         frames (`int`): longest crop, as in training.
         batch_size (`int`): clips per batch.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
     """
     lengths, clips = crop_lengths(rows, frames), CroppedClips(rows, channel)
     order = lengths.argsort(kind="stable")

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, TrainerCallback, set_seed
 
+from ..audio.channels import Channel
 from ..distributed import broadcast, compute_device, partial_state
 from ..embedding.embed import embed, get_embeddings
 from ..embedding.transformer import TransformerEncoder
@@ -17,6 +19,7 @@ from ..files import whole_folder
 from ..models.architectures import ARCHITECTURES, architecture_of
 from ..models.attribute_classifier.configuration_attribute_classifier import AttributeClassifierConfig
 from ..models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
+from ..models.choices import PoolingName
 from ..models.encoders import freeze_layers, get_layers, load_feature_extractor
 from .augmentation import AugmentingCollator
 from .config import FinetuneConfig
@@ -52,7 +55,7 @@ def finetune(
     encoder: str | Path,
     config: FinetuneConfig,
     output_dir: str | Path,
-    channel: int | str = 0,
+    channel: Channel = 0,
 ) -> Path:
     """
     Fine-tunes an encoder on attributes and pseudo-attributes; the classes of all machines share one head.
@@ -65,7 +68,7 @@ def finetune(
         encoder (`str` or `Path`): id on the Hub or folder of the pre-trained encoder.
         config ([`FinetuneConfig`]): the options.
         output_dir (`str` or `Path`): for checkpoints, and in the end `encoder/`.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
 
     Returns:
         `Path`: `<output_dir>/encoder`, an [`AttributeClassifier`] and its feature extractor.
@@ -290,7 +293,7 @@ class UpdateRunningNorm(TrainerCallback):
 
 
 def encoder_embeddings(
-    model: AttributeClassifier, extractor, rows: Dataset, output_dir: str | Path, channel: int | str
+    model: AttributeClassifier, extractor, rows: Dataset, output_dir: str | Path, channel: Channel
 ) -> torch.Tensor:
     """
     Pooled outputs of a classifier's encoder; several processes share the work, and each gets all of them.
@@ -300,12 +303,14 @@ def encoder_embeddings(
         rows (`datasets.Dataset`): with `audio` and `clip_id`.
         output_dir (`str` or `Path`): keeps the embeddings in `features/`, so that a later call does not compute them
             again.
-        channel (`int` or `"mean"`): as for [`~hf_asd.audio.reading.read_audio`].
+        channel (`int` or `str`): as for [`~hf_asd.audio.reading.read_audio`].
 
     Returns:
         `torch.Tensor` of shape `(rows, dimensions)`, float32, on the CPU.
     """
-    encoder = TransformerEncoder(model.encoder.to(compute_device()), extractor, model.config.pooling)
+    encoder = TransformerEncoder(
+        model.encoder.to(compute_device()), extractor, cast(PoolingName, model.config.pooling)
+    )
     folder = Path(output_dir) / "features"
     return get_embeddings(embed(rows.select_columns(["audio", "clip_id"]), encoder, folder, channel))
 
@@ -324,7 +329,7 @@ def split_for_early_stopping(
     frames: int,
     config: FinetuneConfig,
     output_dir: str | Path,
-    channel: int | str,
+    channel: Channel,
 ) -> tuple[Dataset, EarlyStopping | None]:
     """
     Holds out clips for early stopping, if that is on.

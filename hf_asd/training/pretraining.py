@@ -9,6 +9,7 @@ from datasets import Dataset, concatenate_datasets
 from tqdm.auto import tqdm
 from transformers import AutoConfig, TrainerCallback, set_seed
 
+from ..audio.channels import Channel
 from ..audio.reading import read_audio
 from ..distributed import broadcast
 from ..models.eat.configuration_eat import EatConfig
@@ -33,7 +34,7 @@ def pretrain(
     dataset: Dataset | list[Dataset],
     config: PretrainConfig,
     output_dir: str | Path,
-    channel: int | str = 0,
+    channel: Channel = 0,
     weights: list[float] | None = None,
 ) -> Path:
     """
@@ -47,7 +48,7 @@ def pretrain(
         dataset (`datasets.Dataset` or a list of them): training clips of any length; only `audio` is read.
         config ([`PretrainConfig`]): the options.
         output_dir (`str` or `Path`): for checkpoints, and in the end `encoder/`.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         weights (`list[float]`, *optional*): for each dataset how often its clips are used in an epoch; by default
             once. With 0.5 they are used in every second epoch.
 
@@ -113,14 +114,14 @@ def join_datasets(datasets: list[Dataset], weights: list[float] | None) -> tuple
 
 
 def build_student_and_teacher(
-    config: PretrainConfig, recordings: Dataset, channel: int | str
+    config: PretrainConfig, recordings: Dataset, channel: Channel
 ) -> tuple[EatForPreTraining, EatFeatureExtractor]:
     """
     The model to train, from scratch or from a pre-trained encoder, and its feature extractor.
 
     Args:
         config ([`PretrainConfig`]): the options.
-        recordings (`datasets.Dataset`), channel (`int` or `"mean"`): as for [`pretrain`].
+        recordings (`datasets.Dataset`), channel (`int` or `str`): as for [`pretrain`].
 
     Raises:
         ValueError: the encoder is not an EAT.
@@ -141,14 +142,14 @@ def build_student_and_teacher(
 
 
 def init_encoder(
-    config: PretrainConfig, dataset: Dataset, channel: int | str = 0
+    config: PretrainConfig, dataset: Dataset, channel: Channel = 0
 ) -> tuple[EatModel, EatFeatureExtractor]:
     """
     An encoder with random weights, and its feature extractor, for pre-training from scratch.
 
     Args:
         config ([`PretrainConfig`]): of which `model`, `input_statistics` and `seed` are read.
-        dataset (`datasets.Dataset`), channel (`int` or `"mean"`): as for [`band_statistics`].
+        dataset (`datasets.Dataset`), channel (`int` or `str`): as for [`band_statistics`].
     """
     student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
     if config.input_statistics == "bands":
@@ -156,7 +157,7 @@ def init_encoder(
     return student, extractor
 
 
-def band_statistics(dataset: Dataset, channel: int | str = 0, seed: int = 0) -> tuple[list[float], list[float]]:
+def band_statistics(dataset: Dataset, channel: Channel = 0, seed: int = 0) -> tuple[list[float], list[float]]:
     """
     Mean and standard deviation of the log energies in each mel band, over the recordings or 1000 random ones of them.
 
@@ -165,7 +166,7 @@ def band_statistics(dataset: Dataset, channel: int | str = 0, seed: int = 0) -> 
 
     Args:
         dataset (`datasets.Dataset`): with `audio`.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         seed (`int`, *optional*, defaults to 0): of the choice of recordings.
 
     Returns:

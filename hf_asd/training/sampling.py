@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from ..audio.channels import Channel
 from ..audio.filter_bank import FRAME_SAMPLES, HOP_SAMPLES
 from ..audio.reading import SAMPLING_RATE, duration, read_audio
 
@@ -126,12 +127,12 @@ class CroppedClips(torch.utils.data.Dataset):
 
     Args:
         rows (`datasets.Dataset`): with `audio`; other columns are passed on.
-        channel (`int` or `"mean"`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
     """
 
-    def __init__(self, rows: Dataset, channel: int | str = 0):
+    def __init__(self, rows: Dataset, channel: Channel = 0):
         self.rows = rows
-        self.channel = channel
+        self.channel: Channel = channel
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
+from ..audio.channels import Channel
 from ..distributed import broadcast, compute_device, partial_state, use_cpu
 from ..files import whole_folder
 from ..hub.encoder_card import push_encoder
@@ -116,7 +118,7 @@ class SeededTrainer(Trainer):
     Args:
         dataset (`datasets.Dataset`): rows with `audio`, and `label` where there is one.
         frames (`int`): longest crop, in frames of 10 ms.
-        channel (`int` or `"mean"`): as for [`~hf_asd.audio.reading.read_audio`].
+        channel (`int` or `str`): as for [`~hf_asd.audio.reading.read_audio`].
         weights (`np.ndarray` of shape `(rows,)`, *optional*): how often each row is used in an epoch; by default once.
         kwargs: of `Trainer`. If `args` has no number of steps, it follows from the number of epochs.
 
@@ -124,11 +126,14 @@ class SeededTrainer(Trainer):
         ValueError: all epochs together have fewer clips than one step.
     """
 
+    config: Any  # options of the stage; set by its Trainer
+    resumed: bool
+
     def __init__(
         self,
         dataset: Dataset,
         frames: int,
-        channel: int | str,
+        channel: Channel,
         weights: np.ndarray | None = None,
         **kwargs,
     ):
