@@ -44,7 +44,7 @@ _MODULES = {
     "ReportContent": "reporting.report",
     "write_report": "reporting.report",
 }
-__all__ = list(_MODULES)
+__all__ = list(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

@@ -2,6 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from datasets import Dataset
@@ -10,6 +11,10 @@ from transformers import AutoConfig, Pipeline, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .audio.reading import check_samples
+
+
+if TYPE_CHECKING:
+    from .detection.detector import AnomalyDetector
 
 
 TASK = "anomalous-sound-detection"
@@ -56,15 +61,17 @@ class AnomalousSoundDetectionPipeline(Pipeline):
     _load_processor = _load_image_processor = _load_video_processor = False
     _load_feature_extractor = _load_tokenizer = False
 
-    def __init__(self, model, device=None, **kwargs):
+    def __init__(self, model: Any, device=None, **kwargs):
         if isinstance(model, str | Path):
             model = DetectorLoader.from_pretrained(str(model))
         if device is not None:
             model.to(device)
         super().__init__(model=model, device=model.device, **kwargs)
+        # The same as self.model, which the base class declares as a model of transformers.
+        self.detector: AnomalyDetector = model
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}: {', '.join(self.model.machines)} on {self.device}"
+        return f"{type(self).__name__}: {', '.join(self.detector.machines)} on {self.device}"
 
     def _sanitize_parameters(self, machine=None, sampling_rate=None, allow_urls=None, explain=None):
         given = {"machine": machine, "sampling_rate": sampling_rate, "allow_urls": allow_urls}
@@ -120,10 +127,10 @@ class AnomalousSoundDetectionPipeline(Pipeline):
             inputs = _download(inputs)
         if isinstance(inputs, np.ndarray) and inputs.ndim == 1 and inputs.dtype.kind == "f" and sampling_rate:
             check_samples("the array", inputs, sampling_rate)
-        return {"clip": self.model.read(inputs, sampling_rate), "machine": machine}
+        return {"clip": self.detector.read(inputs, sampling_rate), "machine": machine}
 
     def _forward(self, model_inputs, explain=False):
-        return self.model.decide([model_inputs["clip"]], [model_inputs["machine"]], explain)[0].to_dict()
+        return self.detector.decide([model_inputs["clip"]], [model_inputs["machine"]], explain)[0].to_dict()
 
     def postprocess(self, model_outputs):
         return model_outputs
@@ -134,7 +141,7 @@ class AnomalousSoundDetectionPipeline(Pipeline):
         while batch := list(islice(inputs, batch_size)):
             prepared = [self.preprocess(one, **preprocess_params) for one in batch]
             clips, machines = ([one[name] for one in prepared] for name in ("clip", "machine"))
-            for decision in self.model.decide(clips, machines, **forward_params):
+            for decision in self.detector.decide(clips, machines, **forward_params):
                 yield decision.to_dict()
 
 
