@@ -22,11 +22,11 @@ import json, sys
 from pathlib import Path
 import numpy as np
 import torch
-import hf_asd.embedding
+import hf_asd.embedding.embed as embedding
 from hf_asd import *
 from hf_asd.training import trainer as training
 from hf_asd.distributed import partial_state
-from hf_asd.embedding import get_embeddings
+from hf_asd.embedding.embed import get_embeddings
 
 clips, output, options = load_folder(sys.argv[1])["train"], Path(sys.argv[2]), json.loads(sys.argv[3])
 losses, log = [], training.SeededTrainer.log
@@ -40,7 +40,7 @@ encoder = pretrain(clips, PretrainConfig(**options["pretrain"]), output / "pretr
 pretrain(clips, PretrainConfig(**options["pretrain-contrast"]), output / "pretrain-contrast")
 for stage in ("finetune", "finetune-all", "finetune-head"):
     finetune(clips, encoder, FinetuneConfig(**options[stage]), output / stage)
-hf_asd.embedding.SHARD_ROWS = 3
+embedding.SHARD_ROWS = 3
 torch.manual_seed(0)
 random_encoder = TransformerEncoder(EatModel(EatConfig(**options["pretrain"]["model"])), EatFeatureExtractor())
 embedded = embed(clips, random_encoder, output / "parts")

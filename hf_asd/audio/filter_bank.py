@@ -169,6 +169,6 @@ class FilterBankExtractor(SequenceFeatureExtractor):
             filled.sub_(mean).div_(2 * std)
         features = {"input_values": filled}
         if return_attention_mask:
-            heard = torch.tensor([len(log_mel) for log_mel in log_mels], device=device)
-            features["attention_mask"] = (torch.arange(frames, device=device) < heard[:, None]).long()
+            frame_counts = torch.tensor([len(log_mel) for log_mel in log_mels], device=device)
+            features["attention_mask"] = (torch.arange(frames, device=device) < frame_counts[:, None]).long()
         return BatchFeature(features).convert_to_tensors(return_tensors)

@@ -2,9 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import Literal
 
 from ..data.dcase.years import DEFAULT_YEAR, YEAR_WITHOUT_DOMAINS
+from ..detection.config import DtypeName
 from .flags import add_flag, add_year
 
 
@@ -13,7 +13,7 @@ def add_commands(commands) -> None:
     command = commands.add_parser("compact", help="make a detector's memory bank smaller")
     command.add_argument("detector", help="folder of the detector, or its id on the Hub")
     add_flag(command, "--output", Path, "folder for the smaller detector")
-    add_flag(command, "--dtype", Literal["float32", "float16"], "number format of the embeddings", "float32")
+    add_flag(command, "--dtype", DtypeName, "number format of the embeddings", "float32")
     add_flag(
         command,
         "--num-references",

@@ -54,9 +54,9 @@ def load_folder(path: str | Path, machine: str | None = None) -> DatasetDict:
     for file in files:
         name = file.relative_to(root).as_posix()
         row = _row_from_folders(file.relative_to(root).parts[:-1], machine or _name_of(root))
-        told = metadata.get(name, {})
-        row["attributes"] |= told.pop("attributes", {})
-        row |= told
+        listed = metadata.get(name, {})
+        row["attributes"] |= listed.pop("attributes", {})
+        row |= listed
         if row["condition"] == "anomaly":
             row["split"] = "test"
         if row["condition"] is None:
@@ -96,7 +96,7 @@ def _read_metadata(table: Path, files: set[str]) -> dict[str, dict]:
         if "file_name" not in (reader.fieldnames or []):
             raise ValueError(f"{table}: lacks the column file_name; found {reader.fieldnames}.")
         lines = list(reader)
-    told = {}
+    listed = {}
     for number, line in enumerate(lines, start=2):
         name = line.pop("file_name")
         if name not in files:
@@ -108,5 +108,5 @@ def _read_metadata(table: Path, files: set[str]) -> dict[str, dict]:
                     f"{table}, line {number}: {key} is {cells[key]!r}; accepted are {', '.join(accepted)}."
                 )
         known = {key: cells.pop(key) for key in ("machine", "section", "domain", "condition", "split") if key in cells}
-        told[name] = {**known, "attributes": cells}
-    return told
+        listed[name] = {**known, "attributes": cells}
+    return listed

@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from ..files import write_json
 from ..hub.model_card import record_evaluation, render_model_card
 from ..options import check_word
 from .backends.references import k_center_rows
+from .config import DtypeName
 from .decision import DECISION_FEATURES
 from .detector import AnomalyDetector
 from .persistence import BANK_FILE
@@ -22,7 +22,6 @@ from .threshold import threshold_from
 
 
 FOLDS = 5
-DtypeName = Literal["float32", "float16"]
 DTYPES: dict[DtypeName, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Fusion = Literal["mean", "min", "max"]
 Normalization = Literal["none", "ratio", "difference", "varmin", "z"]
 ThresholdMethod = Literal["conformal", "quantile", "gamma"]
+DtypeName = Literal["float32", "float16"]
 
 # Chosen by benchmarks/scoring_stack.py over several simulated factories. There the Mahalanobis distance alone scores
 # some points more than `standard` with spectral statistics; the maximum deviation stays beside it for faults of one
