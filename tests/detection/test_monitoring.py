@@ -141,4 +141,4 @@ def test_the_command(detector, tmp_path, capsys):
     assert main(["monitor", str(tmp_path / "detector"), str(tmp_path / "bad.wav")]) == 2
     assert "cannot be read as audio" in json.loads(capsys.readouterr().out)["error"]
     assert main([*command[:2], "nowhere"]) == 2 and "no such file or folder" in capsys.readouterr().err
-    assert main([*command, "--clear-at", "5"]) == 2 and "clear_at is 5" in capsys.readouterr().err
+    assert main([*command, "--clear-at", "5"]) == 2 and "--clear-at is 5" in capsys.readouterr().err

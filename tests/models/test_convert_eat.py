@@ -304,4 +304,4 @@ def test_the_converted_checkpoint_is_an_encoder_for_every_command(pretraining, c
     command = ["fit", str(tmp_path / "fan"), "--output", str(tmp_path / "det"), "--encoder", str(tmp_path / "eat")]
     assert main([*command, "--layer", "-2", "--pooling", "bands"]) == 0
     assert json.loads((tmp_path / "det" / "detector.json").read_text())["config"]["layer"] == 1
-    assert "tokens of block 1 pooled by bands" in (tmp_path / "det" / "README.md").read_text()
+    assert "tokens of layer 1 pooled by bands" in (tmp_path / "det" / "README.md").read_text()
