@@ -16,6 +16,8 @@ from hf_asd.cli import main
 from hf_asd.data.schema import read_table
 
 
+pytestmark = pytest.mark.slow
+
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 WORK = """
 import json, sys

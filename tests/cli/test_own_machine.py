@@ -25,6 +25,7 @@ def own_machine(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_fit_and_score_a_folder(own_machine, capsys):
     detector = own_machine / "det"
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
@@ -56,6 +57,7 @@ def test_fit_and_score_a_folder(own_machine, capsys):
     assert main(["score", str(detector), healthy, "--fail-on-anomaly"]) == 0
 
 
+@pytest.mark.slow
 def test_from_30_recordings_the_encoder_of_the_package_is_used(own_machine, capsys):
     rng, folder = np.random.default_rng(1), own_machine / "my_fan"
     for clip in range(12, 30):
@@ -71,6 +73,7 @@ def test_from_30_recordings_the_encoder_of_the_package_is_used(own_machine, caps
     assert "1 of 2 recordings are anomalous" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_evaluation_on_labeled_recordings_is_pushed(hub, own_machine, capsys):
     rng, machine, detector = np.random.default_rng(1), own_machine / "my_fan", own_machine / "det"
     for condition, pitch in (("normal", 100), ("anomaly", 170)):
@@ -117,6 +120,7 @@ def test_an_evaluation_on_labeled_recordings_is_pushed(hub, own_machine, capsys)
     assert "was not measured: that needs normal recordings in" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
     detector, new = own_machine / "det", own_machine / "new"
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
@@ -142,6 +146,7 @@ def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
     assert rows[silent["file"]]["is_anomaly"] == "" and rows[silent["file"]]["abstain_reason"]
 
 
+@pytest.mark.slow
 def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys):
     """Sixty recordings as recorders write them, three of them unusable."""
     rng = np.random.default_rng(1)
@@ -185,6 +190,7 @@ def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys)
     assert result.read_text().startswith("file,machine,anomaly_score,") and result.read_text().count("\n") == 1
 
 
+@pytest.mark.slow
 def test_bad_input_ends_with_code_two_and_says_what_to_do(own_machine, capsys):
     fan, new = str(own_machine / "my_fan"), str(own_machine / "new")
     assert main(["fit", fan, "--output", str(own_machine / "det")]) == 0
@@ -227,6 +233,7 @@ def test_an_option_that_the_encoder_does_not_use_is_an_error(own_machine, option
     assert not (own_machine / "det").exists()
 
 
+@pytest.mark.slow
 def test_options_of_the_config_are_flags(own_machine):
     options = ["--encoder", "none", "--statistics", "mean", "--backends", "cosine", "gmm", "--fusion", "mean"]
     options += ["--num-neighbors", "2", "--threshold-method", "gamma", "--false-alarm-rate", "0.01"]

@@ -1,6 +1,8 @@
 import csv
 import json
 
+import pytest
+
 from hf_asd.cli import main
 from hf_asd.data.schema import read_table
 
@@ -21,6 +23,7 @@ evaluate: {resamples: 20}
 """
 
 
+@pytest.mark.slow
 def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(TINY)
     command = ["run", str(tmp_path), "--output_dir", str(tmp_path / "runs")]
@@ -85,6 +88,7 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
     assert f"official score 2025: {100 * evaluation['official_score']:.2f} %" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_true_attributes_of_a_file_are_the_supervised_path_to_the_bit(tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(TINY)
     supervised = [str(tmp_path), "--output_dir", str(tmp_path / "supervised"), "--factory.hidden_machines=0"]

@@ -67,6 +67,7 @@ def test_float16_alone_changes_next_to_nothing(detector):
     assert full != half and half == pytest.approx(full, rel=1e-2, abs=1e-2)  # in standard deviations
 
 
+@pytest.mark.slow
 def test_the_promised_false_alarm_rate_holds_with_fewer_references():
     rng, alarms = np.random.default_rng(0), []
     for _ in range(25):

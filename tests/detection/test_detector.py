@@ -137,6 +137,7 @@ def test_refusals_say_what_to_do(machine, tmp_path):
         two(machine / "new" / "0.wav")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("false_alarm_rate", [0.05, 0.2])
 def test_the_promised_false_alarm_rate_holds(false_alarm_rate):
     """Over many machines of 50 normal clips, new normal clips raise alarms as often as promised."""

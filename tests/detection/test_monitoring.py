@@ -89,6 +89,7 @@ def test_a_folder_with_unusable_files(detector, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_growing_file_is_followed(detector, tmp_path):
     path, samples = tmp_path / "growing.wav", stream([100, 100, 170, 170])
     with soundfile.SoundFile(path, "w", RATE, 1) as file:

@@ -60,6 +60,7 @@ def test_what_cannot_be_published(dataset, tmp_path):
         push_dataset_to_hub(DatasetDict(test=lost), "me/x", **options)
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_what_is_loaded(hub, dataset):
     for _ in range(2):  # the second time replaces what the first wrote
         address = push_dataset_to_hub(dataset, "me/factory", title="A factory", license="apache-2.0")

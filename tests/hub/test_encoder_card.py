@@ -24,6 +24,7 @@ def push(name, **training):
     }
 
 
+@pytest.mark.slow
 def test_both_stages_publish_an_encoder_with_its_card(hub, clips, tmp_path):
     pretrained = pretrain(clips, PretrainConfig(**STEPS, **MODEL, **push("me/pretrained")), tmp_path / "a")
     tuned = finetune(clips, "me/pretrained", FinetuneConfig(**STEPS, **push("org/tuned")), tmp_path / "b")
@@ -45,6 +46,7 @@ def test_both_stages_publish_an_encoder_with_its_card(hub, clips, tmp_path):
     assert "base_model: me/pretrained" in tuned_card and "- fan: folder=high" in tuned_card
 
 
+@pytest.mark.slow
 def test_a_refused_push_is_said_before_training_and_a_late_one_is_repeated(hub, clips, tmp_path):
     def run(**training):
         return pretrain(clips, PretrainConfig(**STEPS, **MODEL, **push("me/x", **training)), tmp_path / "run")
@@ -73,6 +75,7 @@ def outputs(source):
         return AutoModel.from_pretrained(source).eval()(values)
 
 
+@pytest.mark.slow
 def test_a_published_encoder_is_pretrained_finetuned_pushed_and_loaded_again(hub, clips, tmp_path):
     original = randomized(EatModel(EatConfig(**PUBLISHED_SHAPE)))
     publish(tmp_path / "published", original)

@@ -31,6 +31,7 @@ print(json.dumps([partial, official]))
 """
 
 
+@pytest.mark.slow
 def test_a_process_without_the_package_computes_the_same(hub, tmp_path, capsys):
     assert main(["push-metric"]) == 0
     assert 'evaluate.load("me/pauc")' in capsys.readouterr().out

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import soundfile
 import yaml
 from huggingface_hub import ModelCard
@@ -71,6 +72,7 @@ def run(program, hub, home, *arguments, cwd, token=None, isolated=False):
     return done.stdout.strip().splitlines()
 
 
+@pytest.mark.slow
 def test_train_push_use_and_check(hub, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     user = tmp_path / "user"

@@ -230,6 +230,7 @@ def test_the_command_line_pushes_and_takes_ids(hub, clips, folder, capsys, tmp_p
     assert "holds no detector.json" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_encoder_from_the_hub_fits_a_folder(hub, detector, clips, tmp_path, capsys):
     files = {}
     detector.encoder.save_pretrained(tmp_path / "encoder")

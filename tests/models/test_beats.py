@@ -42,7 +42,13 @@ def test_filter_bank_is_the_official_one():
     torch.testing.assert_close(found, torch.tensor(golden["values"]), rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("case", GOLDEN["hidden_states"], ids=lambda case: f"{case['seconds']} s")
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=f"{case['seconds']} s", marks=[pytest.mark.slow] * (case["seconds"] >= 60))
+        for case in GOLDEN["hidden_states"]
+    ],
+)
 def test_hidden_states_are_those_of_the_official_code(model, case):
     with torch.inference_mode():
         outputs = model(features(golden_clip(case["seconds"]))["input_values"], output_hidden_states=True)

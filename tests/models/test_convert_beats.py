@@ -196,6 +196,7 @@ def test_checkpoints_that_cannot_be_converted_say_why(model, tmp_path, capsys):
     assert "{'cfg': c['cfg'], 'model': c['model']}" in error
 
 
+@pytest.mark.slow
 def test_the_converted_checkpoint_is_an_encoder_for_every_command(model, tmp_path, capsys):
     rng = np.random.default_rng(0)
     (tmp_path / "fan").mkdir()

@@ -180,6 +180,7 @@ def test_pretraining_starts_from_published_weights_with_a_copy_as_teacher(encode
     assert_same_weights(AutoModel.from_pretrained(tmp_path / "own"), encoder)
 
 
+@pytest.mark.slow
 def test_pretraining_from_published_weights_resumes_to_the_same_bits(encoder, clips, tmp_path, monkeypatch):
     options = {"crop_seconds": 0.5, "num_masks": 2, "batch_size": 4, "max_steps": 4, "save_steps": 2}
     config = PretrainConfig(encoder=str(publish(tmp_path / "published", encoder)), **options)
@@ -297,6 +298,7 @@ def test_checkpoints_that_cannot_be_converted_say_why(pretraining, tmp_path, cap
     assert "--ema is for EAT" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_converted_checkpoint_is_an_encoder_for_every_command(pretraining, clips, tmp_path, capsys):
     torch.save(fairseq(pretraining), tmp_path / "eat.pt")
     command = ["convert", str(tmp_path / "eat.pt"), "--output", str(tmp_path / "eat"), "--model-type", "eat", "--ema"]

@@ -145,7 +145,13 @@ def test_filter_bank_is_the_published_codes():
     torch.testing.assert_close(found, torch.tensor(golden["values"]), rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("case", GOLDEN["outputs"], ids=lambda case: f"{case['seconds']} s")
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=f"{case['seconds']} s", marks=[pytest.mark.slow] * (case["seconds"] >= 60))
+        for case in GOLDEN["outputs"]
+    ],
+)
 def test_outputs_are_those_of_the_published_code(model, case):
     fill_with_waves(model)
     values = EatFeatureExtractor()(golden_clip(case["seconds"]), sampling_rate=16_000, return_tensors="pt")

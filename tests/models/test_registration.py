@@ -52,6 +52,7 @@ def run(code: str) -> str:
 
 
 @pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.slow
 def test_auto_classes_know_the_models_in_every_import_order(order):
     assert run(f"{ORDERS[order]}\n{CHECK}") == EXPECTED
 
@@ -68,6 +69,7 @@ def test_modules_of_options_import_no_heavy_library(module):
     assert run(code) == "[]\n"
 
 
+@pytest.mark.slow
 def test_importing_transformers_imports_no_model_of_this_package():
     module = "hf_asd.models.eat.modeling_eat"
     code = f"import sys, hf_asd, transformers; transformers.AutoModel; print({module!r} in sys.modules)"

@@ -42,6 +42,7 @@ def run(tmp_path):
     return run_with
 
 
+@pytest.mark.slow
 def test_own_recordings_with_faulty_ones_are_measured(run, tmp_path):
     write_hums(tmp_path / "own" / "fan" / "train", 8, 300)
     write_hums(tmp_path / "own" / "pump" / "train", 8, 900)
@@ -61,6 +62,7 @@ def test_own_recordings_with_faulty_ones_are_measured(run, tmp_path):
     assert "official score" in (folders["fit"] / "detector" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_normal_recordings_of_one_machine_make_a_detector_and_a_report(run, tmp_path):
     write_hums(tmp_path / "my_fan", 8, 300)
     folders = run(tmp_path / "my_fan", "--data.year=none", "--finetune.fault_probability=0.5")
@@ -71,6 +73,7 @@ def test_normal_recordings_of_one_machine_make_a_detector_and_a_report(run, tmp_
     assert decision.is_anomaly in (True, False)
 
 
+@pytest.mark.slow
 def test_machines_without_labels_are_scored_and_not_measured(run, tmp_path):
     config = FactoryConfig(
         machines=("fan", "valve"), num_source_train=6, num_target_train=2, num_test=2, clip_seconds=1.0

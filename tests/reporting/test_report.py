@@ -40,6 +40,7 @@ def assert_self_contained(path):
     assert len(html) < 8e6
 
 
+@pytest.mark.slow
 def test_report_of_labeled_recordings(folder, tmp_path):
     dataset = load_folder(folder)
     detector = AnomalyDetector().fit(dataset)
@@ -94,6 +95,7 @@ def test_report_of_labeled_recordings(folder, tmp_path):
     assert 'alt="Receiver operating characteristic"' in html
 
 
+@pytest.mark.slow
 def test_report_of_a_fit_without_new_recordings(folder, tmp_path):
     dataset = load_folder(folder / "train")
     detector = AnomalyDetector().fit(dataset)

@@ -125,6 +125,7 @@ def test_clips_depend_on_the_seed_and_on_nothing_else(factory, tmp_path):
     assert not {part[name] for name in recordings} & set(other.values())
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_killed(factory, tmp_path):
     path, config = tmp_path / "killed", replace(SMALL, machines=("fan",), num_source_train=300, hidden_machines=0)
     code = f"from hf_asd.simulation.writer import *; write_factory({config!r}, {str(path)!r})"

@@ -87,6 +87,7 @@ def test_every_loss_trains_and_is_read_back(loss, clips, encoder, tmp_path):
     assert model.config.loss == loss and changed(encoder, folder)
 
 
+@pytest.mark.slow
 def test_every_option_together_resumes_to_the_same_bits(clips, encoder, tmp_path, monkeypatch):
     options = OPTIONS | {
         "loss": "adacos",

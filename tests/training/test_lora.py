@@ -65,6 +65,7 @@ def test_pretraining_and_finetuning_with_lora_end_in_ordinary_encoders(encoder, 
     assert changed == {f"encoder.layers.0.{layer}.weight" for layer in LINEAR}
 
 
+@pytest.mark.slow
 def test_lora_resumes_to_the_same_bits(encoder, clips, tmp_path, monkeypatch):
     config = FinetuneConfig(**FINETUNE, lora=LoraOptions(rank=2), learning_rate=1e-2)
     whole = finetune(clips, encoder, config, tmp_path / "whole")

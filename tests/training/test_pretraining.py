@@ -39,6 +39,7 @@ def varied_clips(tmp_path):
     return load_folder(tmp_path / "varied")["train"]
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_training_ends_with_the_same_bits(clips, tmp_path, monkeypatch):
     whole = pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -58,6 +59,7 @@ def test_stopped_and_resumed_training_ends_with_the_same_bits(clips, tmp_path, m
     assert list(config["label2id"]) == ["fan: folder=high", "fan: folder=low", "pump: folder=high", "pump: folder=low"]
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_saving_leaves_no_half_checkpoint(clips, tmp_path, monkeypatch):
     folder, config = tmp_path / "killed", PretrainConfig(**PRETRAIN)
 
@@ -76,6 +78,7 @@ def test_a_kill_in_the_middle_of_saving_leaves_no_half_checkpoint(clips, tmp_pat
     assert sorted(path.name for path in folder.glob("checkpoint*")) == ["checkpoint-4", "checkpoint-6"]
 
 
+@pytest.mark.slow
 def test_the_seed_decides(clips, tmp_path):
     encoders = [
         pretrain(clips, PretrainConfig(**PRETRAIN, seed=seed), tmp_path / name)
@@ -104,6 +107,7 @@ def test_training_that_cannot_work_says_why(clips, tmp_path):
         finetune(low, tmp_path, FinetuneConfig(**FINETUNE | {"batch_size": 2}), tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_a_collapsed_teacher_stops_the_run_and_a_healthy_one_does_not(varied_clips, tmp_path):
     shared = PRETRAIN | {"model": TINY | {"num_hidden_layers": 2, "decoder_layers": 1}, "batch_size": 8}
     shared |= {"learning_rate": 0.02, "warmup": 20, "max_steps": 160, "save_steps": 1000}
@@ -192,6 +196,7 @@ def test_band_statistics_are_those_of_all_frames(varied_clips):
     torch.testing.assert_close(normalized["input_values"][0], expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_in_noise_learns_and_resumes_to_the_same_bits(clips, tmp_path, monkeypatch):
     config = PretrainConfig(**PRETRAIN | CONTRAST)
     whole = pretrain(clips, config, tmp_path / "whole")
@@ -278,6 +283,7 @@ def kill_when(command, condition, environment):
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_process_resumes_to_the_same_bits(clips, tmp_path):
     script = (
         "from hf_asd import *\n"

@@ -155,6 +155,7 @@ def test_half_precision_is_off_on_a_cpu(tmp_path):
     assert arguments.bf16 == (arguments.device.type == "cuda")
 
 
+@pytest.mark.slow
 def test_an_ast_is_fine_tuned_and_resumed(clips, tmp_path, monkeypatch):
     torch.manual_seed(0)
     small: dict[str, Any] = {
