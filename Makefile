@@ -13,8 +13,8 @@ quickstart: .venv/installed  ## run all stages on the simulated factory: a table
 test: .venv/installed  ## run the whole test suite
 	$(BIN)/python -m pytest
 
-test-fast: .venv/installed  ## run the tests that take less than two seconds each
-	$(BIN)/python -m pytest -m "not slow"
+test-fast: .venv/installed  ## run the tests that take less than a second each, on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 style: .venv/installed  ## format the code
 	$(BIN)/ruff check --fix .

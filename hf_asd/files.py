@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Hidden, so that what a killed process leaves is not taken for a recording; the number keeps processes apart.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Hidden, so that what a killed process leaves is not taken for a recording. Each writer has a name of its own.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
         os.replace(partial, path)

@@ -220,6 +220,7 @@ def saved(request, tmp_path):
     return tmp_path / "encoder", extractor, poolings
 
 
+@pytest.mark.slow
 def test_a_checkpoint_on_disk_embeds_short_and_long_clips(saved):
     folder, extractor, poolings = saved
     short, long = samples(16_000, 60 * 16_000)

@@ -38,6 +38,7 @@ def listen(detector):
     return pipeline(TASK, model=detector)
 
 
+@pytest.mark.slow
 def test_a_model_by_folder_and_by_id(hub, detector, clips, tmp_path):
     folder, file = detector.save_pretrained(tmp_path / "detector"), str(clips / "fan" / "0.wav")
     expected = detector(file, machine="fan").to_dict()

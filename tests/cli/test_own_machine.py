@@ -243,6 +243,7 @@ def test_options_of_the_config_are_flags(own_machine):
     assert config["num_neighbors"] == 2 and config["threshold_method"] == "gamma"
 
 
+@pytest.mark.slow
 def test_fit_and_score_open_each_recording_once(own_machine, monkeypatch):
     """Also where the report draws recordings and reasons are given."""
     opened = Counter()

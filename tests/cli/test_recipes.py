@@ -121,6 +121,7 @@ def test_true_attributes_of_a_file_are_the_supervised_path_to_the_bit(tmp_path, 
     assert "but of none of the 12 clips with hidden attributes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_clusters_are_named_in_a_table_and_read_back(tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(TINY)
     runs = ["--output_dir", str(tmp_path / "runs")]

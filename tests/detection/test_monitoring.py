@@ -111,6 +111,7 @@ def test_a_growing_file_is_followed(detector, tmp_path):
     assert lines[-1]["event"] == "raised"
 
 
+@pytest.mark.slow
 def test_a_file_put_into_a_watched_folder_is_found(detector, tmp_path, monkeypatch):
     monkeypatch.setattr("hf_asd.detection.monitoring.SETTLED_SECONDS", 0.2)
     monkeypatch.setattr("hf_asd.detection.monitoring.POLL_SECONDS", 0.05)

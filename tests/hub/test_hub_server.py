@@ -15,6 +15,7 @@ WEIGHTS = bytes(range(256)) * 50
 
 
 @pytest.mark.parametrize("repo_type", ["model", "dataset", "space"])
+@pytest.mark.slow
 def test_create_upload_list_resolve_delete(hub, tmp_path, repo_type):
     (tmp_path / "in" / "encoder").mkdir(parents=True)
     (tmp_path / "in" / "README.md").write_text("# A card\n")

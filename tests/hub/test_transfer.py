@@ -73,6 +73,7 @@ def test_one_commit_holds_everything_and_no_pickle(hub, detector, clips, cache):
     assert loaded.training_summary == detector.training_summary and loaded.training_summary["fan"]["seconds"] == 8.0
 
 
+@pytest.mark.slow
 def test_revisions_stay_and_what_is_gone_goes(hub, detector, clips, cache):
     detector.push_to_hub("me/asd")
     HfApi().create_tag("me/asd", tag="v1")
@@ -99,6 +100,7 @@ def test_only_what_cannot_run_code_or_be_heard_is_published(hub, folder):
     assert set(hub.repo("me/asd").files) == expected
 
 
+@pytest.mark.slow
 def test_an_interrupted_upload_publishes_nothing_and_goes_on(hub, folder):
     sent = []
 
@@ -120,6 +122,7 @@ def test_an_interrupted_upload_publishes_nothing_and_goes_on(hub, folder):
     AnomalyDetector.from_pretrained("me/asd")
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_said_plainly(hub, folder, monkeypatch):
     for token, words in (("hf_wrong", "does not accept your token"), ("hf_read", "your token has no write access")):
         with pytest.raises(HubError, match=words):
@@ -169,6 +172,7 @@ def test_a_hub_that_is_not_there(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["folder", "hub"])
+@pytest.mark.slow
 def test_damaged_files_are_named(hub, folder, cache, where):
     whole = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

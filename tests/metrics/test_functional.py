@@ -35,6 +35,7 @@ def test_auc_and_pauc_are_those_of_scikit_learn(section, max_fpr):
 
 @quick
 @given(sections())
+@pytest.mark.slow
 def test_terms_are_scikit_learn_s_over_the_clips_that_count(section):
     labels, scores, domains = section
     found = section_terms(labels, scores, domains, 2025)

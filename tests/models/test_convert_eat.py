@@ -244,6 +244,7 @@ def test_a_fine_tuned_checkpoint_becomes_an_encoder(pretraining, tmp_path):
         convert_eat(tmp_path / "eat.pt", tmp_path / "out", ema=True)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_cannot_be_converted_say_why(pretraining, tmp_path, capsys):
     def message(content, *options):
         torch.save(content, tmp_path / "eat.pt")

@@ -113,6 +113,7 @@ def test_report_of_a_fit_without_new_recordings(folder, tmp_path):
     assert "Most unusual normal recordings" in text and "Official scores" not in text
 
 
+@pytest.mark.slow
 def test_report_of_recordings_that_nobody_labeled(folder, tmp_path):
     detector = AnomalyDetector().fit(load_folder(folder / "train"))
     test = load_folder(folder)["test"].map(lambda row: {"condition": "unknown"})

@@ -120,6 +120,7 @@ def test_early_stopping_restores_the_best_lora_weights(clips, encoder, tmp_path)
 
 
 @pytest.mark.parametrize("balance", ["none", "sampling", "weights"])
+@pytest.mark.slow
 def test_balance_changes_what_is_learned(balance, clips, encoder, tmp_path):
     folder = finetune(clips, encoder, FinetuneConfig(**OPTIONS | {"balance": balance}), tmp_path / balance)
     plain = finetune(clips, encoder, FinetuneConfig(**OPTIONS), tmp_path / "plain")
@@ -127,6 +128,7 @@ def test_balance_changes_what_is_learned(balance, clips, encoder, tmp_path):
     assert torch.equal(a["head.weight"], b["head.weight"]) == (balance == "none")
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_training_and_restores_the_best_weights(clips, encoder, tmp_path):
     # A rate at which the loss on held-out clips rises again.
     options = OPTIONS | {"max_steps": 40, "learning_rate": 0.5, "head_learning_rate": 1.0, "warmup": 0.0}

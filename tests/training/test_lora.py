@@ -38,6 +38,7 @@ def test_merged_weights_give_what_unmerged_ones_gave(encoder):
     assert not torch.allclose(unmerged, before, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_pretraining_and_finetuning_with_lora_end_in_ordinary_encoders(encoder, clips, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     lora, options = LoraOptions(rank=2, keep_adapter=True), {k: v for k, v in PRETRAIN.items() if k != "model"}

@@ -89,6 +89,7 @@ def test_the_seed_decides(clips, tmp_path):
     assert not torch.equal(a["embeddings.patch_embedding.weight"], c["embeddings.patch_embedding.weight"])
 
 
+@pytest.mark.slow
 def test_pretraining_goes_on_from_an_encoder(clips, tmp_path):
     first = pretrain(clips, PretrainConfig(**PRETRAIN), tmp_path / "first")
     options = {name: value for name, value in PRETRAIN.items() if name != "model"} | {"learning_rate": 1e-12}

@@ -95,6 +95,7 @@ def test_a_faulty_clip_has_its_label_and_a_normal_background(clips):
         torch.testing.assert_close(mixed[clip], mix_background(own[clip], before[clip ^ 1], 0.0), atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_machine_of_one_class_learns_synthetic_faults_and_resumes_to_the_same_bits(clips, tmp_path, monkeypatch):
     encoder = tiny_encoder(tmp_path / "encoder")
     fan = [row for row, machine in enumerate(clips["machine"]) if machine == "fan"]

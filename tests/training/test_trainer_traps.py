@@ -44,6 +44,7 @@ def test_a_resumed_model_gets_every_tensor_of_its_checkpoint_also_around_an_ast(
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+@pytest.mark.slow
 def test_accumulated_batches_learn_what_one_large_batch_learns(stage, clips, tmp_path):
     """A model that takes any keyword but ignores the number of items gets a loss that is too large by their count."""
     encoder = tiny_encoder(tmp_path / "encoder")
@@ -71,6 +72,7 @@ def test_models_say_that_their_loss_is_a_mean():
     assert EatForPreTraining.accepts_loss_kwargs is False and AttributeClassifier.accepts_loss_kwargs is False
 
 
+@pytest.mark.slow
 def test_the_order_of_a_resumed_run_is_that_of_one_never_stopped(clips, tmp_path, monkeypatch):
     heard = []
     prepare = SeededTrainer._prepare_inputs
@@ -130,6 +132,7 @@ def test_the_teacher_runs_once_a_clip_for_all_masks():
     assert rows == [3]
 
 
+@pytest.mark.slow
 def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_step(clips, tmp_path, monkeypatch):
     weights_used = []
     forward = EatForPreTraining.forward

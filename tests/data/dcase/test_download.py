@@ -348,6 +348,7 @@ def test_an_archive_that_the_record_lacks_is_named_with_those_it_has(zenodo, tmp
         get(tmp_path, ("bearing",))
 
 
+@pytest.mark.slow
 def test_the_first_error_stops_the_other_downloads(zenodo, tmp_path):
     zenodo.delay = 0.02
     zenodo.records[DEV]["dev_valve.zip"] = archive_of({clip(machine="valve"): noise(2, 2_000_000)})
@@ -358,6 +359,7 @@ def test_the_first_error_stops_the_other_downloads(zenodo, tmp_path):
     assert time.monotonic() - start < 5, "the other one alone would take 10 seconds"
 
 
+@pytest.mark.slow
 def test_archives_come_in_parallel(zenodo, tmp_path):
     zenodo.delay = 0.05
     start = time.monotonic()

@@ -179,6 +179,7 @@ def test_identical_clips():
     assert reasons(hum(0) + 0.02 * np.sin(np.arange(int(RATE * SECONDS))), same)[0]["kind"] == "tone"
 
 
+@pytest.mark.slow
 def test_a_fault_of_the_factory_is_named():
     """A worn bearing of the pump: blows through the race's resonances above 2 kHz, as the factory's physics has it."""
     clips = [draw_clip(0, "pump", "train", "source", "normal", n) for n in range(24)]
