@@ -11,7 +11,7 @@ quickstart: .venv/installed  ## run all stages on the simulated factory: a table
 	$(BIN)/hf-asd run recipes/factory
 
 test: .venv/installed  ## run the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-fast: .venv/installed  ## run the tests that take less than a second each, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
