@@ -124,7 +124,7 @@ class DetectorConfig(ScoringConfig):
 
         return TransformerEncoder.from_pretrained(
             encoder,
-            self.pooling or "mean",
+            self.pooling,
             layer=self.layer,
             clamp_outlier_channels=self.clamp_outlier_channels,
             with_statistics=self.with_statistics,
