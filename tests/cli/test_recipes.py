@@ -17,7 +17,6 @@ pretrain:
   batch_size: 4
   max_steps: 4
   save_steps: 2
-embed: {pooling: bands_std}
 cluster: {num_clusters: 3}
 finetune: {pooling: bands_std, crop_seconds: 1, batch_size: 4, max_steps: 4, save_steps: 2}
 evaluate: {resamples: 20}
