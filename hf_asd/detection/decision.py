@@ -84,9 +84,10 @@ def make_decisions(
     for row, found in enumerate(findings):
         scores = {name: values[row] for name, values in columns.items()}
         abstain_reason = None if found is None else found.abstain_reason
-        is_anomaly = None if abstain_reason is not None else scores.pop("is_anomaly")
-        scores.pop("is_anomaly", None)
-        reasons = None if found is None or found.reasons is None else found.reasons
+        is_anomaly = scores.pop("is_anomaly")
+        if abstain_reason is not None:
+            is_anomaly = None
+        reasons = None if found is None else found.reasons
         if reasons is not None and is_anomaly is False:
             reasons = []  # nothing to give reasons for
         decisions.append(
