@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
-from ...files import read_json, write_json
+from ...files import read_json, remove_leftovers, write_json
 from .unpack import unpack
 from .years import YEARS, ZenodoRecord, year_rules
 
@@ -104,6 +104,9 @@ def download_dcase(
     if not missing:
         return root
     (root / ".archives").mkdir(parents=True, exist_ok=True)
+    # Before the threads start: two archives of a machine are unpacked into one folder at the same time.
+    for target in {archive.target for archive in missing}:
+        remove_leftovers(target)
     _check_space(root, missing)
     total = sum(archive.size for archive in missing)
     done = sum(_size(archive.partial) for archive in missing)

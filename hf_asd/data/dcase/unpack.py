@@ -7,7 +7,7 @@ import stat
 import zipfile
 from pathlib import Path
 
-from ...files import remove_leftovers, whole_file
+from ...files import whole_file
 
 
 # Recordings shrink to 40 to 95 % of their size in an archive; only digital silence shrinks to less than 1 %.
@@ -45,8 +45,6 @@ def unpack(archive: str | Path, folder: str | Path, name: str | None = None) -> 
                     f"{folder}: {name} unpacks to {needed / 1e9:.2f} GB, but {free / 1e9:.2f} GB are free. Free some "
                     "space and run the command again to continue.",
                 )
-            for top in {member.filename.split("/")[0] for member in members}:
-                remove_leftovers(folder / top)
             for member in members:
                 _write(content, member, folder / member.filename)
     except (zipfile.BadZipFile, EOFError) as error:

@@ -268,6 +268,13 @@ def test_hostile_archives_are_refused_before_anything_is_written(zenodo, tmp_pat
     assert [path for path in tmp_path.rglob("*.wav")] == [] and not os.path.exists("/tmp/hf_asd_outside.wav")
 
 
+def test_what_a_killed_download_was_unpacking_is_removed(zenodo, tmp_path):
+    leftover = tmp_path / "dcase2025" / "dev_data" / "fan" / "train" / ".a.wav.0123abcd.partial"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"half")
+    assert (get(tmp_path) / "dev_data" / clip()).is_file() and not leftover.exists()
+
+
 def test_what_is_downloaded_loads(zenodo, tmp_path):
     sizes = {"num_source_train": 3, "num_target_train": 1, "num_test": 2, "clip_seconds": 1.0}
     factory = write_factory(FactoryConfig(machines=("fan",), hidden_machines=0, **sizes), tmp_path / "factory")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hf_asd.data.dcase import unpack
+from hf_asd.files import whole_file
 
 
 CLIP = "fan/train/section_00_source_train_normal_0000_n_A.wav"
@@ -65,3 +66,12 @@ def test_space_for_what_an_archive_holds_is_checked_before_unpacking(tmp_path, m
     with pytest.raises(OSError, match="big.zip unpacks to 0.00 GB, but 0.00 GB are free") as caught:
         unpack.unpack(tmp_path / "big.zip", tmp_path / "out")
     assert caught.value.errno == errno.ENOSPC and not any((tmp_path / "out").iterdir())
+
+
+def test_what_another_thread_is_writing_stays(tmp_path):
+    """The additional and the evaluation archive of a machine are unpacked into one folder at the same time."""
+    (tmp_path / "one.zip").write_bytes(archive_of({CLIP: np.random.default_rng(0).bytes(20_000)}))
+    with whole_file(tmp_path / "out" / "fan" / "train" / "other.wav") as partial:
+        partial.write_bytes(b"1")
+        unpack.unpack(tmp_path / "one.zip", tmp_path / "out")
+    assert (tmp_path / "out" / "fan" / "train" / "other.wav").read_bytes() == b"1"
