@@ -6,7 +6,7 @@ import logging
 import sys
 
 from ..options import nearest
-from . import challenge, own_machine, recipes, sharing
+from . import challenge, fit, monitor, recipes, score, sharing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hf-asd", description="Anomalous sound detection.")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error occurs")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (own_machine, recipes, sharing, challenge):
+    for module in (fit, score, monitor, recipes, sharing, challenge):
         module.add_commands(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

@@ -77,12 +77,12 @@ def test_every_option_that_is_parsed_is_read(name):
 
 
 def _called(function, found):
-    """The source of a function, and of functions of its module that it calls."""
+    """The source of a function, and of functions of the commands' modules that it calls."""
     if function.__name__ not in found:
         found[function.__name__] = inspect.getsource(function)
         for node in ast.walk(ast.parse(found[function.__name__])):
             other = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
-            if inspect.isfunction(other) and other.__module__ == function.__module__:
+            if inspect.isfunction(other) and other.__module__.startswith("hf_asd.cli."):
                 _called(other, found)
     return found
 

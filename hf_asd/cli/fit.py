@@ -1,20 +1,14 @@
-"""Commands for an own machine: fit, score, monitor."""
+"""The command `hf-asd fit`: a detector for a folder of normal recordings."""
 
 import argparse
-import json
 import logging
-import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..audio.reading import OnBadAudio
-from ..detection.alarm import AlarmPolicy
-from ..detection.config import DetectorConfig, MonitorConfig
-from .columns import FILE, table_lines, write_rows_as_csv, write_rows_as_json
+from ..detection.config import DetectorConfig
+from .detectors import add_on_bad_audio, print_skipped
 from .flags import add_flag, add_options, build_config, flag_names, not_a_recipe
 
 
@@ -28,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_commands(commands) -> None:
-    """Adds the parsers of these commands."""
+    """Adds the parser of this command."""
     command = commands.add_parser("fit", help="fit a detector to a folder of normal recordings of a machine")
     command.add_argument("folder", type=not_a_recipe("fit"), help="folder of normal recordings (WAV, FLAC)")
     add_flag(command, "--output", Path, "folder for the detector, its card and a report")
@@ -41,43 +35,13 @@ def add_commands(commands) -> None:
         "auto",
     )
     add_flag(command, "--machine", str | None, "name of the machine; none: the folder's name", None)
-    _add_on_bad_audio(command)
+    add_on_bad_audio(command)
     add_options(command, DetectorConfig)
     command.epilog = (
         "Test recordings in test/normal and test/anomaly are scored, and the official score goes into the report and "
         "the card."
     )
     command.set_defaults(run=fit)
-
-    command = commands.add_parser("score", help="score recordings with a detector")
-    _add_detector(command)
-    command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of recordings")
-    add_flag(command, "--csv", Path | None, "also write the result to this CSV file", None)
-    add_flag(command, "--json", Path | None, "also write the result to this file, one JSON object a line", None)
-    add_flag(command, "--explain", bool, "print what is unusual about each recording that is an anomaly", False)
-    add_flag(command, "--fail-on-anomaly", bool, "exit with 1 when an anomaly is found", False)
-    _add_on_bad_audio(command)
-    command.set_defaults(run=score)
-
-    command = commands.add_parser("monitor", help="decide about a growing file, folder or pipe, window by window")
-    _add_detector(command)
-    command.add_argument("source", help="a recording, a folder, or - for raw PCM (16 bit, little endian) from a pipe")
-    add_options(command, MonitorConfig)
-    add_options(command, AlarmPolicy)
-    command.set_defaults(run=monitor)
-
-
-def _add_detector(command: argparse.ArgumentParser) -> None:
-    command.add_argument("detector", help="folder that hf-asd fit --output wrote, or a detector's id on the Hub")
-    add_flag(command, "--revision", str | None, "branch, tag or commit of a detector on the Hub; none: main", None)
-    add_flag(
-        command, "--machine", str | None, "the machine that was recorded; needed if the detector has several", None
-    )
-
-
-def _add_on_bad_audio(command: argparse.ArgumentParser) -> None:
-    text = "unusable recordings stop the command (error) or are left out and listed (skip)"
-    add_flag(command, "--on-bad-audio", OnBadAudio, text, "error")
 
 
 @dataclass
@@ -105,7 +69,7 @@ def fit(args: argparse.Namespace) -> None:
         skipped += more_skipped
         report = _write_report(args, folder, detector, train, scored, skipped, store)
     render_model_card(folder)
-    _print_skipped(skipped)
+    print_skipped(skipped)
     _print_fit(args, config, detector, scored)
     print(f"detector: {folder}\nreport:   {report}")
 
@@ -235,90 +199,3 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
             "How well anomalies are detected was not measured: that needs normal recordings in %s.",
             args.folder / "test" / "normal",
         )
-
-
-def _print_skipped(skipped: list[str]) -> None:
-    for message in skipped:
-        print(f"skipped: {message}", file=sys.stderr)
-
-
-def score(args: argparse.Namespace) -> int:
-    """Scores recordings with a fitted detector: one line a recording."""
-    from datasets import concatenate_datasets
-
-    from ..data.folder import load_folder
-    from ..detection.decision import Decision
-
-    detector = _load_detector(args)
-    splits = [rows for path in args.recordings for rows in load_folder(path, machine=args.machine).values()]
-    scored, skipped = detector.score_recordings(
-        concatenate_datasets(splits), explain=args.explain, on_bad_audio=args.on_bad_audio
-    )
-    names = [FILE, *(field.name for field in fields(Decision))]
-    columns = scored.select_columns(["audio", *names[1:]])
-    rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]
-    if args.json is not None:
-        write_rows_as_json(args.json, rows)
-    if args.csv is not None:
-        write_rows_as_csv(args.csv, rows, names)
-    print("\n".join(table_lines(rows, args.explain)))
-    _print_skipped(skipped)
-    anomalies = sum(row["is_anomaly"] is True for row in rows)
-    undecided = sum(row["is_anomaly"] is None for row in rows)
-    without = f", {undecided} without a decision" if undecided else ""
-    print(f"{anomalies} of {len(rows)} recordings are anomalous{without}, {len(skipped)} skipped")
-    return 1 if anomalies and args.fail_on_anomaly else 0
-
-
-def _load_detector(args: argparse.Namespace) -> "AnomalyDetector":
-    from ..detection.detector import AnomalyDetector
-
-    if args.revision is not None and Path(args.detector).exists():
-        raise ValueError(
-            f"--revision is {args.revision}, but it would not be used: {args.detector} is a folder, not a detector on "
-            "the Hub. Leave it out."
-        )
-    detector = AnomalyDetector.from_pretrained(args.detector, revision=args.revision)
-    if args.machine is not None and args.machine not in detector.machines:
-        raise ValueError(f"--machine is {args.machine}; this detector knows {', '.join(detector.machines)}.")
-    return detector
-
-
-# Options of `MonitorConfig` that are for a pipe, and those that are for files and folders.
-FOR_PIPES = ("sampling_rate", "channels")
-FOR_FILES = ("wait_seconds",)
-
-
-def monitor(args: argparse.Namespace) -> int:
-    """Decides about a growing file, a folder or a pipe, one JSON object a window."""
-    config, policy = build_config(args, MonitorConfig), build_config(args, AlarmPolicy)
-    is_pipe = args.source == "-"
-    for name in FOR_FILES if is_pipe else FOR_PIPES:
-        if hasattr(args, name):
-            raise ValueError(
-                f"--{name.replace('_', '-')} is given, but it would not be used: it is for "
-                f"{'files and folders' if is_pipe else 'a pipe'}. Leave it out."
-            )
-    from ..detection.monitoring import monitor as decide
-
-    return _print_lines(decide(_load_detector(args), args.source, config, policy, machine=args.machine))
-
-
-def _print_lines(lines: Iterator[dict]) -> int:
-    """
-    Prints one JSON object a line, and a summary on standard error; Ctrl+C ends it.
-
-    Returns:
-        `int`, the exit code: 0 done, 2 something could not be read or nothing was decided.
-    """
-    counts = Counter()
-    try:
-        for line in lines:
-            print(json.dumps(line, ensure_ascii=False), flush=True)
-            counts.update(errors="error" in line, windows="error" not in line, alarms=line.get("event") == "raised")
-            counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
-    except KeyboardInterrupt:
-        pass
-    names = ("windows", "anomalies", "undecided", "alarms", "errors")
-    print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
-    return 2 if counts["errors"] or not counts["windows"] else 0

@@ -1,0 +1,54 @@
+"""What the commands for an own machine share: the detector, unusable recordings."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..audio.reading import OnBadAudio
+from .flags import add_flag
+
+
+if TYPE_CHECKING:
+    from ..detection.detector import AnomalyDetector
+
+
+def add_detector(command: argparse.ArgumentParser) -> None:
+    """Adds the argument and the options that name a detector and a machine; [`load_detector`] reads them."""
+    command.add_argument("detector", help="folder that hf-asd fit --output wrote, or a detector's id on the Hub")
+    add_flag(command, "--revision", str | None, "branch, tag or commit of a detector on the Hub; none: main", None)
+    add_flag(
+        command, "--machine", str | None, "the machine that was recorded; needed if the detector has several", None
+    )
+
+
+def add_on_bad_audio(command: argparse.ArgumentParser) -> None:
+    """Adds `--on-bad-audio`."""
+    text = "unusable recordings stop the command (error) or are left out and listed (skip)"
+    add_flag(command, "--on-bad-audio", OnBadAudio, text, "error")
+
+
+def load_detector(args: argparse.Namespace) -> "AnomalyDetector":
+    """
+    The detector of [`add_detector`]'s arguments.
+
+    Raises:
+        ValueError: an option would not be used, or the detector does not know the machine.
+    """
+    from ..detection.detector import AnomalyDetector
+
+    if args.revision is not None and Path(args.detector).exists():
+        raise ValueError(
+            f"--revision is {args.revision}, but it would not be used: {args.detector} is a folder, not a detector on "
+            "the Hub. Leave it out."
+        )
+    detector = AnomalyDetector.from_pretrained(args.detector, revision=args.revision)
+    if args.machine is not None and args.machine not in detector.machines:
+        raise ValueError(f"--machine is {args.machine}; this detector knows {', '.join(detector.machines)}.")
+    return detector
+
+
+def print_skipped(skipped: list[str]) -> None:
+    """Lists on standard error the recordings that were left out."""
+    for message in skipped:
+        print(f"skipped: {message}", file=sys.stderr)
