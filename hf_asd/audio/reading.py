@@ -1,16 +1,15 @@
 """Recordings on disk: read, check, choose a channel, resample."""
 
-import io
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import soundfile
 import soxr
 
 from .channels import Channel, select_channel
+from .errors import BadAudioError as BadAudioError
+from .recording import open_recording
 
 
 SAMPLING_RATE = 16_000
@@ -18,16 +17,8 @@ MINIMUM_SECONDS = 0.5
 # Below this peak (-90 dB of full scale, about one step of 16 bit) a recording counts as silence.
 SILENCE_PEAK = 10 ** (-90 / 20)
 CREST = 0.05  # share of the extreme value: samples this close to it are compared with those at it
-# libsndfile shortens a truncated WAV without an error; only its log has both sizes. Recorders that write to a pipe
-# promise the largest possible size because they cannot know the real one: those files are complete.
-TRUNCATED = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-UNKNOWN_SIZE = 0x7FFFFF00
 OnBadAudio = Literal["error", "skip"]  # unusable recordings stop the work, or are left out and listed
-ACCEPTED_FORMATS = "WAV, FLAC and the other formats of libsndfile"
-
-
-class BadAudioError(ValueError):
-    """A recording that cannot be used; the message names the file, the fault and what to do."""
+BLOCK_FRAMES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +31,7 @@ class DecodedClip:
         clipped_share (`float`): share of samples that were clipped before resampling ([`clipped_share`]): of the
             channel, or the largest of all channels where several are used.
         seconds (`float`), sampling_rate (`int`, in Hz), channels (`int`): of the recording as it was stored.
+        notes (`tuple[str, ...]`): what the user should know about the file, such as a header that was wrong.
     """
 
     samples: np.ndarray
@@ -47,6 +39,7 @@ class DecodedClip:
     seconds: float
     sampling_rate: int
     channels: int
+    notes: tuple[str, ...] = ()
 
 
 def read_audio(
@@ -95,8 +88,10 @@ def read_clip(
     Raises:
         BadAudioError: as for [`read_audio`].
     """
-    name, content = _name_and_content(audio)
-    samples, rate = _decode(name, content)
+    with open_recording(audio) as recording:
+        blocks = list(recording.blocks(BLOCK_FRAMES))
+    name, rate = recording.name, recording.sampling_rate
+    samples = np.concatenate(blocks or [np.empty((0, recording.channels), np.float32)])
     try:
         mono = select_channel(samples, channel)
     except ValueError as error:
@@ -114,6 +109,7 @@ def read_clip(
         seconds=len(samples) / rate,
         sampling_rate=rate,
         channels=samples.shape[1],
+        notes=(recording.note,) if recording.note else (),
     )
 
 
@@ -137,34 +133,6 @@ def clip_from_array(samples: np.ndarray, sampling_rate: int | None) -> DecodedCl
         )
     resampled = soxr.resample(samples.astype(np.float32), sampling_rate, SAMPLING_RATE)
     return DecodedClip(resampled, clipped_share(samples), len(samples) / sampling_rate, sampling_rate, 1)
-
-
-def _name_and_content(audio: dict | str | Path) -> tuple[str, bytes | None]:
-    if isinstance(audio, dict):
-        return audio["path"] or "recording in memory", audio.get("bytes")
-    return str(audio), None
-
-
-def _source(name: str, content: bytes | None) -> Any:
-    return io.BytesIO(content) if content else name
-
-
-def _decode(name: str, content: bytes | None) -> tuple[np.ndarray, int]:
-    """All samples of all channels, of shape `(samples, channels)`, and the sampling rate in Hz."""
-    try:
-        with soundfile.SoundFile(_source(name, content)) as file:
-            rate, log = file.samplerate, file.extra_info
-            samples = file.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        size = len(content) if content else Path(name).stat().st_size if Path(name).is_file() else None
-        found = {None: "there is no such file", 0: "the file has 0 bytes"}.get(size, f"the decoder says: {error}")
-        raise BadAudioError(f"{name}: cannot be read as audio, {found}. Accepted are {ACCEPTED_FORMATS}.") from error
-    cut = TRUNCATED.search(log)
-    if cut and int(cut[2]) < int(cut[1]) < UNKNOWN_SIZE:
-        raise BadAudioError(
-            f"{name}: is truncated, {cut[2]} of {cut[1]} bytes are there. Copy it again from the recorder."
-        )
-    return samples, rate
 
 
 def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
@@ -227,10 +195,7 @@ def duration(audio: dict | str | Path) -> float:
     Raises:
         BadAudioError: the file cannot be read or is too short; the message is that of [`read_audio`].
     """
-    name, content = _name_and_content(audio)
-    try:
-        seconds = soundfile.info(_source(name, content)).duration
-    except (soundfile.LibsndfileError, OSError):
-        seconds = 0.0
+    with open_recording(audio) as recording:
+        seconds = (recording.promised_frames or 0) / recording.sampling_rate
     # Reading gives the error message.
     return seconds if seconds >= MINIMUM_SECONDS else len(read_audio(audio)) / SAMPLING_RATE

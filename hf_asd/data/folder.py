@@ -3,14 +3,12 @@
 import csv
 from pathlib import Path
 
-import soundfile
 from datasets import DatasetDict
 
-from ..audio.reading import ACCEPTED_FORMATS
+from ..audio.formats import ACCEPTED_FORMATS, READABLE_SUFFIXES
 from .schema import CONDITIONS, DOMAINS, dataset_from_rows
 
 
-AUDIO_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga"}
 CONDITION_FOLDERS = {"normal": "normal", "anomaly": "anomaly", "abnormal": "anomaly", "anomalous": "anomaly"}
 ACCEPTED = {"domain": DOMAINS, "condition": CONDITIONS, "split": ("train", "test")}
 
@@ -44,7 +42,7 @@ def load_folder(path: str | Path, machine: str | None = None) -> DatasetDict:
         raise FileNotFoundError(f"{path}: there is no such file or folder of recordings.")
     root = path if path.is_dir() else path.parent
     found = root.rglob("*") if path.is_dir() else [path]
-    files = sorted(file for file in found if file.suffix.lower() in AUDIO_SUFFIXES and file.is_file())
+    files = sorted(file for file in found if file.suffix.lower() in READABLE_SUFFIXES and file.is_file())
     if not files:
         raise FileNotFoundError(f"{path}: holds no recordings. Accepted are {ACCEPTED_FORMATS}.")
     table = root / "metadata.csv"

@@ -11,8 +11,8 @@ import numpy as np
 import soundfile
 
 from ..audio.channels import select_channel
+from ..audio.formats import READABLE_SUFFIXES
 from ..audio.reading import MINIMUM_SECONDS
-from ..data.folder import AUDIO_SUFFIXES
 from .alarm import AlarmPolicy
 from .config import MonitorConfig
 from .detector import AnomalyDetector
@@ -113,7 +113,7 @@ def _folder_windows(folder: Path, config: MonitorConfig) -> Iterator[dict]:
         settled = time.time() - SETTLED_SECONDS if config.wait_seconds else math.inf
         arrivals = {}
         for path in folder.iterdir():
-            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file():
+            if path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".") and path.is_file():
                 arrived = path.stat().st_ctime
                 if latest < arrived < settled:
                     arrivals[path] = arrived
