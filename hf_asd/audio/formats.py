@@ -7,7 +7,7 @@ OWN_SUFFIXES = frozenset(
 # Decoded by the program ffmpeg where it is installed.
 FFMPEG_SUFFIXES = frozenset(
     ".m4a .m4b .mp4 .mov .aac .wma .asf .3gp .3g2 .amr .awb .webm .weba .mka .mkv .ac3 .eac3 .ape .wv .tta .spx .voc "
-   XX.split()
+    ".avi .mpc".split()
 )
 # Samples without a header: nothing says their sampling rate. They are recordings, so each of them is an error that
 # says how to convert it.
