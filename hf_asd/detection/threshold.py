@@ -20,26 +20,57 @@ FIT_LEVEL = 0.05
 LEAST_SKEWNESS = 0.2  # with less, a gamma distribution is practically a normal one
 
 
-def p_values(scores: np.ndarray, normal_scores: np.ndarray) -> np.ndarray:
+def recording_weights(recordings: np.ndarray | None, count: int) -> np.ndarray:
+    """
+    How much the score of each normal clip counts.
+
+    Pieces of one recording resemble one another, so that a hundred of them tell no more about the next recording than
+    one. Each recording counts once, its pieces in equal parts. Of a single recording nothing but the pieces can be
+    counted: then each counts once, and what follows holds for sound like that of this recording only.
+
+    Args:
+        recordings (`np.ndarray` of shape `(clips,)`, *optional*): a number for each clip, the same for all pieces of a
+            recording; `None` where each clip is a recording of its own.
+        count (`int`): how many clips there are.
+
+    Returns:
+        `np.ndarray` of shape `(clips,)`, float64: their sum is the number of recordings, or of the pieces of a single
+        one.
+    """
+    if recordings is None:
+        return np.ones(count)
+    _, own, pieces = np.unique(recordings, return_inverse=True, return_counts=True)
+    return np.ones(count) if len(pieces) == 1 else 1 / pieces[own]
+
+
+def p_values(scores: np.ndarray, normal_scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """
     Conformal p-values: the share of normal clips that score as high.
 
     Args:
         scores (`np.ndarray` of shape `(clips,)`): anomaly scores, float.
         normal_scores (`np.ndarray` of shape `(references,)`): leave-one-out scores of the normal clips.
+        weights (`np.ndarray` of shape `(references,)`, *optional*): of [`recording_weights`]; by default each clip is
+            a recording.
 
     Returns:
-        `np.ndarray` of shape `(clips,)`, float64, from `1 / (references + 1)` to 1: the share of normal clips, the
-        clip itself counted in, that score at least as high (V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in
-        a Random World").
+        `np.ndarray` of shape `(clips,)`, float64, from `1 / (recordings + 1)` to 1: the share of normal recordings,
+        the new one itself counted in, that score at least as high (V. Vovk, A. Gammerman, G. Shafer, "Algorithmic
+        Learning in a Random World"; with several pieces a recording: Y. Lee, R. Barber, R. Willett 2023,
+        "Distribution-free inference with hierarchical data", arXiv 2306.06342).
     """
-    ordered = np.sort(normal_scores)
-    as_high = len(ordered) - np.searchsorted(ordered, scores, side="left")
-    return (as_high + 1) / (len(ordered) + 1)
+    weights = np.ones(len(normal_scores)) if weights is None else weights
+    order = np.argsort(normal_scores)
+    above = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
+    as_high = above[np.searchsorted(normal_scores[order], scores, side="left")]
+    return (as_high + 1) / (weights.sum() + 1)
 
 
 def threshold_from(
-    normal_scores: np.ndarray, false_alarm_rate: float, method: ThresholdMethod = "conformal"
+    normal_scores: np.ndarray,
+    false_alarm_rate: float,
+    method: ThresholdMethod = "conformal",
+    weights: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """
     The threshold that normal clips exceed at a given rate.
@@ -54,11 +85,15 @@ def threshold_from(
             - `"gamma"`: the quantile of a gamma distribution; its location is fixed first, by the moments of the
               scores. It can promise rates below `1 / (n + 1)`, as far as the distribution is right: with fewer than 50
               clips, or where the scores do not follow it, a warning is given and `"conformal"` is used.
+        weights (`np.ndarray` of shape `(references,)`, *optional*): of [`recording_weights`]; by default each clip is
+            a recording.
 
     Returns:
         `tuple[float, float]`: the threshold (a clip is anomalous when its score exceeds it) and the false-alarm rate
-        that it stands for. With `n` normal clips no rate below `1 / (n + 1)` can be promised without an assumption on
-        the distribution; then the threshold is their highest score and the second value says `1 / (n + 1)`.
+        that it stands for. With `n` normal recordings no rate below `1 / (n + 1)` can be promised without an
+        assumption on the distribution; then the second value says what can be. The threshold is then the highest
+        score, or, where recordings were cut into pieces, the score that half of the accepted rate of the pieces
+        exceed: the highest of hundreds of pieces would hide most faults.
 
     Raises:
         ValueError: the rate is not between 0 and 1, or an unknown method.
@@ -68,18 +103,27 @@ def threshold_from(
             f"false_alarm_rate is {false_alarm_rate}; accepted is a share between 0 and 1, for example 0.05."
         )
     check_word("threshold_method", method, ThresholdMethod)
-    n = len(normal_scores)
-    promised = max(false_alarm_rate, 1 / (n + 1))
+    weights = np.ones(len(normal_scores)) if weights is None else weights
+    n = weights.sum()
     if method == "quantile":
-        return float(np.quantile(normal_scores, 1 - false_alarm_rate)), promised
+        return _quantile(normal_scores, 1 - false_alarm_rate, weights), max(false_alarm_rate, 1 / (n + 1))
     if method == "gamma":
         threshold = _gamma_threshold(np.asarray(normal_scores, dtype=float), false_alarm_rate)
         if threshold is not None:
             return threshold, false_alarm_rate
-    # The share of normal clips above the r-th smallest of n scores is (n + 1 - r) / (n + 1) on average. The tiny term
-    # keeps a product such as 0.95 * 20 from being rounded up to 20.
-    rank = min(math.ceil((1 - false_alarm_rate) * (n + 1) - 1e-9), n)
-    return float(np.sort(normal_scores)[rank - 1]), promised
+    # On average a share of (1 + a) / (n + 1) of new recordings lies above a score that `a` of n normal recordings
+    # exceed. The tiny term keeps a sum such as 20 times 0.05 from being rounded below 1.
+    allowed = max(false_alarm_rate * (n + 1) - 1, false_alarm_rate * n / 2) + 1e-9
+    order = np.argsort(normal_scores)[::-1]
+    above = np.cumsum(weights[order]) - weights[order]  # of the scores in falling order
+    place = int(np.searchsorted(above, allowed, side="right")) - 1
+    return float(normal_scores[order[place]]), max(false_alarm_rate, float((1 + above[place]) / (n + 1)))
+
+
+def _quantile(scores: np.ndarray, share: float, weights: np.ndarray) -> float:
+    if (weights == 1).all():
+        return float(np.quantile(scores, share))
+    return float(np.quantile(scores, share, weights=weights, method="inverted_cdf"))
 
 
 def _gamma_threshold(scores: np.ndarray, false_alarm_rate: float) -> float | None:

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import torch
 
 from ...embedding.statistics import STATISTICS_SIZE
 from ..config import Fusion, ScoringConfig
 from . import BackendName, backend_class
-from .cross_scores import cross_scores
+from .cross_scores import cross_scores, recording_splits
 from .protocol import Scorer
 from .references import k_center, k_means, mem_mixup, smote
 
@@ -107,6 +109,30 @@ class ReducedScorer:
         return cross_scores(lambda kept: ReducedScorer(kept, self.build, self.references), self.bank)
 
 
+class PiecesScorer:
+    """
+    A backend over clips of which some are pieces of one recording.
+
+    Args:
+        bank (`torch.Tensor` of shape `(references, dimensions)`): embeddings of normal clips.
+        build (`Callable`): makes a backend of a bank.
+        recordings (`np.ndarray` of shape `(references,)`): a number for each clip, the same for all pieces of a
+            recording.
+    """
+
+    def __init__(self, bank: torch.Tensor, build: Callable[[torch.Tensor], Scorer], recordings: np.ndarray):
+        self.bank, self.build, self.recordings = bank, build, recordings
+        self.backend = build(bank)
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return self.backend.score(queries)
+
+    def leave_one_out(self) -> torch.Tensor:
+        """The score of each clip by a backend without its recording; see [`recording_splits`]."""
+        return cross_scores(self.build, self.bank, recording_splits(self.recordings))
+
+
 class ColumnScorer:
     """A backend over some of the dimensions."""
 
@@ -122,7 +148,9 @@ class ColumnScorer:
         return self.backend.leave_one_out()
 
 
-def make_scorer(banks: dict[str, torch.Tensor], config: ScoringConfig) -> Scorer:
+def make_scorer(
+    banks: dict[str, torch.Tensor], config: ScoringConfig, recordings: dict[str, np.ndarray] | None = None
+) -> Scorer:
     """
     The scorer of one machine.
 
@@ -130,6 +158,8 @@ def make_scorer(banks: dict[str, torch.Tensor], config: ScoringConfig) -> Scorer
         banks (`dict[str, torch.Tensor]`): by domain (`"source"` first, `"target"` where there is one), embeddings of
             shape `(clips, dimensions)`; with `with_statistics` the statistics are the first dimensions.
         config ([`ScoringConfig`]): the options.
+        recordings (`dict[str, np.ndarray]`, *optional*): by domain, a number for each clip, the same for all pieces of
+            a recording; `None` where each clip is a recording of its own.
 
     Returns:
         [`Scorer`]: its leave-one-out scores are in the order of the domains' clips.
@@ -138,47 +168,60 @@ def make_scorer(banks: dict[str, torch.Tensor], config: ScoringConfig) -> Scorer
         ValueError: the dimensions cannot be divided into `num_bands` equal parts.
     """
     if config.with_statistics:
-        return _beside_statistics(banks, config)
+        return _beside_statistics(banks, config, recordings)
     if not config.per_domain_banks or min(map(len, banks.values())) < config.minimum_clips:
         banks = {"all": torch.cat(list(banks.values()))}
-    parts = [_over_bands(banks, name, config) for name in config.backends or ()]
+        recordings = None if recordings is None else {"all": np.concatenate(list(recordings.values()))}
+    parts = [_over_bands(banks, name, config, recordings) for name in config.backends or ()]
     return parts[0] if len(parts) == 1 else FusedScorer(parts, config.fusion or "mean")
 
 
-def _beside_statistics(banks: dict[str, torch.Tensor], config: ScoringConfig) -> Scorer:
+def _beside_statistics(
+    banks: dict[str, torch.Tensor], config: ScoringConfig, recordings: dict[str, np.ndarray] | None
+) -> Scorer:
     own = replace(config, with_statistics=False)
     statistics, others = slice(0, STATISTICS_SIZE), slice(STATISTICS_SIZE, None)
-    return FusedScorer(
-        [
-            ColumnScorer(make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, options), columns)
-            for columns, options in ((statistics, replace(own, num_bands=1)), (others, own))
-        ]
-    )
+    parts = []
+    for columns, options in ((statistics, replace(own, num_bands=1)), (others, own)):
+        part = make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, options, recordings)
+        parts.append(ColumnScorer(part, columns))
+    return FusedScorer(parts)
 
 
-def _over_bands(banks: dict[str, torch.Tensor], name: BackendName, config: ScoringConfig) -> Scorer:
+def _over_bands(
+    banks: dict[str, torch.Tensor],
+    name: BackendName,
+    config: ScoringConfig,
+    recordings: dict[str, np.ndarray] | None,
+) -> Scorer:
     dimensions = next(iter(banks.values())).shape[1]
     if dimensions % config.num_bands:
         raise ValueError(f"num_bands is {config.num_bands}, but an embedding has {dimensions} dimensions.")
     if config.num_bands == 1:
-        return _over_domains(banks, name, config)
+        return _over_domains(banks, name, config, recordings)
     width = dimensions // config.num_bands
     bands = []
     for start in range(0, dimensions, width):
         columns = slice(start, start + width)
         own = {domain: bank[:, columns] for domain, bank in banks.items()}
-        bands.append(ColumnScorer(_over_domains(own, name, config), columns))
+        bands.append(ColumnScorer(_over_domains(own, name, config, recordings), columns))
     return FusedScorer(bands, config.band_fusion)
 
 
-def _over_domains(banks: dict[str, torch.Tensor], name: BackendName, config: ScoringConfig) -> Scorer:
-    def build(bank: torch.Tensor) -> Scorer:
+def _over_domains(
+    banks: dict[str, torch.Tensor],
+    name: BackendName,
+    config: ScoringConfig,
+    recordings: dict[str, np.ndarray] | None,
+) -> Scorer:
+    def build_plain(bank: torch.Tensor) -> Scorer:
         return backend_class(name).build(bank, config)
 
     parts: dict[str, Scorer] = {}
     for domain, bank in banks.items():
         references = _references(domain, banks, config)
-        parts[domain] = build(bank) if references is None else ReducedScorer(bank, build, references)
+        build = build_plain if references is None else partial(ReducedScorer, build=build_plain, references=references)
+        parts[domain] = build(bank) if recordings is None else PiecesScorer(bank, build, recordings[domain])
         if config.normalization == "z":
             parts[domain] = FusedScorer([parts[domain]])
     return MinOverDomains(parts, banks) if len(parts) > 1 else next(iter(parts.values()))

@@ -1,6 +1,6 @@
-"""Leave-one-out scores of backends that have no closed form for them."""
+"""Scores of the normal clips by a backend that was built without them, where there is no closed form for these."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,26 +9,70 @@ from .protocol import Scorer
 
 
 FOLDS = 10
+# A recording with more of a bank's pieces than this is not left out as a whole: too few pieces would remain.
+MOST_LEFT_OUT = 2 / 3
+
+# Rows of a bank that are scored, and the rows that they are compared with.
+Split = tuple[torch.Tensor, torch.Tensor]
 
 
-def cross_scores(build: Callable[[torch.Tensor], Scorer], bank: torch.Tensor) -> torch.Tensor:
+def cross_scores(
+    build: Callable[[torch.Tensor], Scorer], bank: torch.Tensor, splits: Sequence[Split] | None = None
+) -> torch.Tensor:
     """
-    The score of each clip of a bank by a backend that was built without it: in ten folds, or without exactly this clip
-    where there are at most twenty. Where a backend of fewer clips gives higher scores, so are these, and a threshold
-    from them raises fewer false alarms, not more.
+    The score of each clip of a bank by a backend that was built without it. Where a backend of fewer clips gives higher
+    scores, so are these, and a threshold from them raises fewer false alarms, not more.
 
     Args:
         build (`Callable`): makes a backend of a bank.
         bank (`torch.Tensor` of shape `(references, dimensions)`): embeddings of normal clips.
+        splits (`Sequence[Split]`, *optional*): which clips are scored by which; each is scored once. By default ten
+            folds, or each clip by all others where there are at most twenty.
 
     Returns:
         `torch.Tensor` of shape `(references,)`, float64.
     """
-    count = len(bank)
-    order = torch.from_numpy(np.random.default_rng(0).permutation(count)).to(bank.device)
-    scores = torch.empty(count, dtype=torch.float64, device=bank.device)
-    for fold in order.tensor_split(count if count <= 2 * FOLDS else FOLDS):
-        kept = torch.ones(count, dtype=torch.bool, device=bank.device)
-        kept[fold] = False
-        scores[fold] = build(bank[kept]).score(bank[fold])
+    scores = torch.empty(len(bank), dtype=torch.float64, device=bank.device)
+    for scored, kept in _random_splits(len(bank)) if splits is None else splits:
+        scores[scored] = build(bank[kept]).score(bank[scored])
     return scores
+
+
+def recording_splits(recordings: np.ndarray) -> list[Split]:
+    """
+    Splits for clips of which some are pieces of one recording: no piece is compared with its own recording.
+
+    Recordings are left out one at a time, or in ten folds where there are more than twenty. Of a recording that holds
+    more than two thirds of the clips, a tenth of its time is left out at a time (a piece where it has at most twenty),
+    with the piece before and the piece after it.
+
+    Args:
+        recordings (`np.ndarray` of shape `(clips,)`): a number for each clip, the same for all pieces of a recording;
+            these in the order of time.
+
+    Returns:
+        `list[Split]`: each clip is scored in one of them.
+    """
+    numbers, own, pieces = np.unique(recordings, return_inverse=True, return_counts=True)
+    everything, splits = np.arange(len(recordings)), []
+    is_long = pieces > MOST_LEFT_OUT * len(recordings)
+    for fold in _parts(np.random.default_rng(0).permutation(np.flatnonzero(~is_long))):
+        scored = np.flatnonzero(np.isin(own, fold))
+        splits.append((scored, np.setdiff1d(everything, scored)))
+    for number in np.flatnonzero(is_long):
+        rows = np.flatnonzero(own == number)
+        for block in _parts(np.arange(len(rows))):
+            near = rows[max(block[0] - 1, 0) : block[-1] + 2]
+            splits.append((rows[block], np.setdiff1d(everything, near)))
+    return [(torch.from_numpy(scored), torch.from_numpy(kept)) for scored, kept in splits]
+
+
+def _random_splits(count: int) -> list[Split]:
+    folds = _parts(np.random.default_rng(0).permutation(count))
+    everything = np.arange(count)
+    return [(torch.from_numpy(fold), torch.from_numpy(np.setdiff1d(everything, fold))) for fold in folds]
+
+
+def _parts(order: np.ndarray) -> list[np.ndarray]:
+    """Each one alone where there are at most twenty, else ten folds of neighbors in the given order."""
+    return np.array_split(order, len(order) if len(order) <= 2 * FOLDS else FOLDS) if len(order) else []
