@@ -90,8 +90,38 @@ def read_clip(
     """
     with open_recording(audio) as recording:
         blocks = list(recording.blocks(BLOCK_FRAMES))
-    name, rate = recording.name, recording.sampling_rate
     samples = np.concatenate(blocks or [np.empty((0, recording.channels), np.float32)])
+    notes = (recording.note,) if recording.note else ()
+    return clip_from_channels(
+        recording.name, samples, recording.sampling_rate, sampling_rate, channel, allow_silence, notes
+    )
+
+
+def clip_from_channels(
+    name: str,
+    samples: np.ndarray,
+    rate: int,
+    sampling_rate: int = SAMPLING_RATE,
+    channel: Channel = 0,
+    allow_silence: bool = True,
+    notes: tuple[str, ...] = (),
+) -> DecodedClip:
+    """
+    A recording, or a part of one, from all its channels as they were stored.
+
+    Args:
+        name (`str`): of the recording, for messages.
+        samples (`np.ndarray` of shape `(samples, channels)`): float32, full scale at 1.
+        rate (`int`): their sampling rate in Hz.
+        sampling_rate, channel, allow_silence: as for [`read_clip`].
+        notes (`tuple[str, ...]`, *optional*): as for [`DecodedClip`].
+
+    Returns:
+        [`DecodedClip`].
+
+    Raises:
+        BadAudioError: as for [`read_audio`].
+    """
     try:
         mono = select_channel(samples, channel)
     except ValueError as error:
@@ -109,7 +139,7 @@ def read_clip(
         seconds=len(samples) / rate,
         sampling_rate=rate,
         channels=samples.shape[1],
-        notes=(recording.note,) if recording.note else (),
+        notes=notes,
     )
 
 

@@ -1,6 +1,5 @@
 """p-values and a threshold from the leave-one-out scores of normal clips."""
 
-import math
 import warnings
 
 import numpy as np

@@ -20,8 +20,8 @@ def cross_scores(
     build: Callable[[torch.Tensor], Scorer], bank: torch.Tensor, splits: Sequence[Split] | None = None
 ) -> torch.Tensor:
     """
-    The score of each clip of a bank by a backend that was built without it. Where a backend of fewer clips gives higher
-    scores, so are these, and a threshold from them raises fewer false alarms, not more.
+    The score of each clip of a bank by a backend that was built without it. Where a backend of fewer clips gives
+    higher scores, so are these, and a threshold from them raises fewer false alarms, not more.
 
     Args:
         build (`Callable`): makes a backend of a bank.
