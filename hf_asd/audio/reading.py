@@ -10,12 +10,11 @@ import soxr
 from .channels import Channel, select_channel
 from .errors import BadAudioError as BadAudioError
 from .recording import open_recording
+from .stored_sound import SILENCE_PEAK, StoredSound, is_silent, silence_text, stored_sound
 
 
 SAMPLING_RATE = 16_000
 MINIMUM_SECONDS = 0.5
-# Below this peak (-90 dB of full scale, about one step of 16 bit) a recording counts as silence.
-SILENCE_PEAK = 10 ** (-90 / 20)
 CREST = 0.05  # share of the extreme value: samples this close to it are compared with those at it
 OnBadAudio = Literal["error", "skip"]  # unusable recordings stop the work, or are left out and listed
 BLOCK_FRAMES = 1 << 20
@@ -32,6 +31,7 @@ class DecodedClip:
             channel, or the largest of all channels where several are used.
         seconds (`float`), sampling_rate (`int`, in Hz), channels (`int`): of the recording as it was stored.
         notes (`tuple[str, ...]`): what the user should know about the file, such as a header that was wrong.
+        stored ([`~hf_asd.audio.stored_sound.StoredSound`], *optional*): what its samples show before resampling.
     """
 
     samples: np.ndarray
@@ -40,6 +40,7 @@ class DecodedClip:
     sampling_rate: int
     channels: int
     notes: tuple[str, ...] = ()
+    stored: StoredSound | None = None
 
 
 def read_audio(
@@ -127,10 +128,9 @@ def clip_from_channels(
     except ValueError as error:
         raise BadAudioError(f"{name}: {error}") from error
     check_samples(name, mono, rate)
-    if not allow_silence and np.abs(mono).max() < SILENCE_PEAK:
-        raise BadAudioError(
-            f"{name}: is silent, its peak lies below -90 dB of full scale. Was the microphone connected?"
-        )
+    stored = stored_sound(samples, mono, rate, channel)
+    if not allow_silence and is_silent(mono):
+        raise BadAudioError(f"{name}: is {silence_text(stored)}")
     used = [channel] if isinstance(channel, int) else range(samples.shape[1])
     resampled = mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
     return DecodedClip(
@@ -140,6 +140,7 @@ def clip_from_channels(
         sampling_rate=rate,
         channels=samples.shape[1],
         notes=notes,
+        stored=stored,
     )
 
 
@@ -162,7 +163,10 @@ def clip_from_array(samples: np.ndarray, sampling_rate: int | None) -> DecodedCl
             "(samples,) as floats with full scale at 1 (16-bit samples divided by 32768)."
         )
     resampled = soxr.resample(samples.astype(np.float32), sampling_rate, SAMPLING_RATE)
-    return DecodedClip(resampled, clipped_share(samples), len(samples) / sampling_rate, sampling_rate, 1)
+    stored = stored_sound(samples[:, None], samples, sampling_rate)
+    return DecodedClip(
+        resampled, clipped_share(samples), len(samples) / sampling_rate, sampling_rate, 1, stored=stored
+    )
 
 
 def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:

@@ -26,6 +26,7 @@ def score(args: argparse.Namespace) -> int:
     """Scores recordings with a fitted detector: one line a recording."""
     from datasets import concatenate_datasets
 
+    from ..audio.stored_sound import channel_hint
     from ..data.folder import load_folder
     from ..detection.decision import Decision
 
@@ -43,6 +44,8 @@ def score(args: argparse.Namespace) -> int:
         write_rows_as_csv(args.csv, rows, names)
     print("\n".join(table_lines(rows, args.explain)))
     print_skipped(skipped)
+    if hint := channel_hint(row["abstain_reason"] for row in rows):
+        print(hint)
     anomalies = sum(row["is_anomaly"] is True for row in rows)
     undecided = sum(row["is_anomaly"] is None for row in rows)
     without = f", {undecided} without a decision" if undecided else ""

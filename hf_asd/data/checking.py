@@ -7,6 +7,7 @@ from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
 from ..audio.reading import BadAudioError, OnBadAudio, read_audio
+from ..audio.stored_sound import channel_hint
 from ..options import check_word
 from .schema import undecoded_audio
 
@@ -57,8 +58,18 @@ def all_bad_audio(messages: Sequence[str], count: int) -> BadAudioError:
         messages (`Sequence[str]`): one for each of them.
         count (`int`): recordings that were read.
     """
-    listed = "\n  ".join(messages)
+    listed = "\n  ".join(_same_together(messages))
+    hint = channel_hint(messages)
     return BadAudioError(
-        f"{len(messages)} of {count} recordings cannot be used:\n  {listed}\n"
+        f"{len(messages)} of {count} recordings cannot be used:\n  {listed}\n{hint + chr(10) if hint else ''}"
         "Repair or remove them, or leave them out with --on-bad-audio skip (on_bad_audio='skip')."
     )
+
+
+def _same_together(messages: Sequence[str]) -> list[str]:
+    """Recordings with the same fault in one line."""
+    names: dict[str, list[str]] = {}
+    for message in messages:
+        name, _, text = message.partition(": ")
+        names.setdefault(text, []).append(name)
+    return [f"{', '.join(own)}: {text}" for text, own in names.items()]

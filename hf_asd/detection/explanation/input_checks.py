@@ -3,7 +3,8 @@
 import numpy as np
 
 from ...audio.acoustic_features import LEVEL_EDGES
-from ...audio.reading import SILENCE_PEAK, DecodedClip
+from ...audio.reading import DecodedClip
+from ...audio.stored_sound import is_silent, silence_text
 from .normal_profile import NormalProfile
 
 
@@ -18,7 +19,7 @@ def check_input(clip: DecodedClip, summary: dict[str, np.ndarray], profile: Norm
     """
     Whether a recording is unfit for a decision.
 
-    - Silent: no sample above -90 dB of full scale.
+    - Silent: no sound above -90 dB of full scale; a constant is none.
     - Clipped: more than 0.1 % of the samples (and more than twice what normal clips have) on flat tops.
     - Another sampling rate: above some frequency the recording holds nothing where every normal clip does, at least
       15 dB less in each sixth of an octave; or it holds something where normal clips were empty.
@@ -37,8 +38,8 @@ def check_input(clip: DecodedClip, summary: dict[str, np.ndarray], profile: Norm
     Returns:
         `str` or `None`: why no decision should be made, with what to check; `None` for a usable recording.
     """
-    if np.abs(clip.samples).max() < SILENCE_PEAK:
-        return "silent: the peak lies below -90 dB of full scale; is the microphone connected?"
+    if is_silent(clip.samples):
+        return silence_text(clip.stored)
     if clip.clipped_share > max(CLIPPED_SHARE, 2 * profile.clipped if profile else 0):
         share = 100 * clip.clipped_share
         return f"clipped: {share:.2g} % of the samples are cut off at the top; lower the recording level"
