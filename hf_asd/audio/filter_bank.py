@@ -39,6 +39,7 @@ class FilterBankExtractor(SequenceFeatureExtractor):
     model_input_names = ["input_values"]
     window: str  # Kaldi's name of it
     full_scale: float  # what a sample of 1 counts
+    num_frames: int | None = None  # frames of every clip, whatever its length; none: as many as it has
     fill_patches: bool  # whether frames are filled up to whole patches; otherwise the model cuts the rest off
 
     def __init__(self, feature_size, sampling_rate, padding_value, do_normalize, mean, std, patch_size, **kwargs):
@@ -159,7 +160,9 @@ class FilterBankExtractor(SequenceFeatureExtractor):
         else:
             log_mels = [self.log_mel(clip[None])[0] for clip in clips]
         frames = max(len(log_mel) for log_mel in log_mels)
-        if self.fill_patches:
+        if self.num_frames is not None:
+            frames, log_mels = self.num_frames, [log_mel[: self.num_frames] for log_mel in log_mels]
+        elif self.fill_patches:
             frames = -(-frames // self.patch_size) * self.patch_size
         filled = torch.full((len(clips), frames, self.feature_size), self.padding_value, device=device)
         for row, log_mel in enumerate(log_mels):

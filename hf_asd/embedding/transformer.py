@@ -183,7 +183,10 @@ class TransformerEncoder:
         longest = WINDOW_SECONDS * SAMPLING_RATE
         max_frames = architecture_of(self.shape).max_frames
         if max_frames is not None:  # everything beyond would be dropped; frames of 25 ms every 10 ms
-            longest = min(longest, max_frames(self.shape) * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES)
+            longest = min(longest, samples_of(max_frames(self.shape)))
+        num_frames = getattr(self.feature_extractor, "num_frames", None)
+        if num_frames is not None:
+            longest = min(longest, samples_of(num_frames))
         return np.array_split(clip, math.ceil(len(clip) / longest))
 
     def _inputs(self, parts: list[np.ndarray]) -> torch.Tensor:
@@ -216,6 +219,11 @@ class TransformerEncoder:
             for hook in hooks:
                 hook.remove()
         return torch.stack(outputs).mean(0)
+
+
+def samples_of(frames: int) -> int:
+    """The number of samples that a number of frames covers."""
+    return frames * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES
 
 
 def _check_classifier_options(config: Any, pooling: PoolingName | None, layer: Layer, clamp: bool) -> None:

@@ -110,7 +110,16 @@ def augment_acoustics(
 
     Returns:
         `torch.Tensor` of the same shape.
+
+    Raises:
+        ValueError: the feature extractor fills up clips with frames that are no sound.
     """
+    num_frames = getattr(feature_extractor, "num_frames", None)
+    if num_frames is not None:
+        raise ValueError(
+            f"the encoder's feature extractor fills up every clip to {num_frames} frames (num_frames); set "
+            "noise_probability, eq_db, gain_db and fault_probability to 0: they change sounds of exact length only."
+        )
     low, high = options.snr_db
     mean, scale = torch.tensor(feature_extractor.mean), 2 * torch.tensor(feature_extractor.std)
     log_mel = input_values * scale + mean

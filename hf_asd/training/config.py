@@ -90,13 +90,30 @@ class PretrainConfig(NoiseOptions):
     crop_seconds: float = option(
         10.0, "longest crop in seconds; a batch is cropped to its shortest clip if that is shorter", above=0
     )
-    mask_ratio: float = option(0.8, "share of patches that are hidden from the student", above=0, below=1)
+    input_frames: int | None = option(
+        None,
+        "cut or fill up all clips to this number of frames of 10 ms, as EAT does (1024), also when the encoder is "
+        "used later; none: lengths as they are, so that no filled-up frames are learned",
+        at_least=16,
+    )
+    mask_ratio: float = option(
+        0.8, "share of patches that are hidden from the student; EAT-large: 0.75", above=0, below=1
+    )
+    mask_adjust: float = option(
+        0.07,
+        "by how much the share of patches in visible blocks exceeds the visible share, because blocks overlap; "
+        "EAT-large: 0.1",
+        at_least=0,
+        below=1,
+    )
     mask_block: int = option(5, "patches along the side of a visible block", at_least=1)
     num_masks: int = option(16, "masks drawn for every clip of a batch", at_least=1)
     frame_weight: float = option(1.0, "weight of the frame loss (masked patches)", at_least=0)
     utterance_weight: float = option(1.0, "weight of the utterance loss (CLS token)", at_least=0)
     utterance_reduction: Literal["mean", "sum"] = option(
-        "mean", "utterance loss of a step: mean or sum over its clips and masks; EAT uses the sum"
+        "sum",
+        "utterance loss: sum over the clips and masks of a device's batch, as in EAT (192 of them there), or their "
+        "mean, which is that much weaker",
     )
     contrast_weight: float = option(
         0.0, "weight of the contrastive loss between the clips of a batch (of all devices); 0: off", at_least=0
@@ -108,7 +125,9 @@ class PretrainConfig(NoiseOptions):
         5e-4, "highest learning rate; it rises in the warmup and then falls along a cosine", above=0
     )
     warmup: float = option(
-        0.1, "number of steps in which the learning rate rises; below 1: their share of all steps", at_least=0
+        0.1333,
+        "number of steps in which the learning rate rises; below 1: their share of all steps; EAT: 53 333 of 400 000",
+        at_least=0,
     )
     weight_decay: float = option(0.05, "weight decay of AdamW; biases and norms have none", at_least=0)
     ema_decay_start: float = option(
@@ -117,7 +136,13 @@ class PretrainConfig(NoiseOptions):
         at_least=0,
         at_most=1,
     )
-    ema_decay_end: float = option(0.99999, "EMA decay of the teacher at the end of training", at_least=0, at_most=1)
+    ema_decay_end: float = option(0.99999, "EMA decay of the teacher after ema_anneal_steps", at_least=0, at_most=1)
+    ema_anneal_steps: float | None = option(
+        0.25,
+        "number of steps in which the EMA decay rises; below 1: their share of all steps; none: all steps; EAT: "
+        "100 000 of 400 000, EAT-large: 150 000",
+        above=0,
+    )
     save_steps: int = option(500, "steps between checkpoints", at_least=1)
     compile: bool | None = option(None, "compile the layers by torch.compile; none: only if there is a GPU")
     lora: LoraOptions | None = option(
@@ -134,6 +159,11 @@ class PretrainConfig(NoiseOptions):
             raise ValueError(
                 f"ema_decay_start is {self.ema_decay_start} and ema_decay_end is {self.ema_decay_end}; ema_decay_end "
                 "must not be smaller."
+            )
+        if self.input_frames is not None and self.changes_acoustics:
+            raise ValueError(
+                f"input_frames is {self.input_frames}, which fills up clips with frames that are no sound; "
+                "noise_probability, eq_db and gain_db change sounds of exact length only: remove one of the two."
             )
         if self.encoder is not None and self.model:
             raise ValueError(

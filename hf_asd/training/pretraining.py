@@ -73,13 +73,17 @@ def pretrain(
     recordings, weight_per_row = join_datasets(dataset if isinstance(dataset, list) else [dataset], weights)
     set_seed(config.seed)
     model, extractor = build_student_and_teacher(config, recordings, channel)
+    if config.input_frames is not None:
+        extractor.num_frames = config.input_frames
+        extractor.check_num_frames()
     trainer = PretrainingTrainer(
         recordings,
         config,
         model=model,
         args=training_arguments(output_dir, config, adam_beta1=0.9, adam_beta2=0.95, max_grad_norm=4.0),
         weights=weight_per_row,
-        frames=frames_of(config.crop_seconds, model.config.patch_size),
+        frames=frames_of(config.crop_seconds, model.config.patch_size if config.input_frames is None else 1),
+        fills_up=config.input_frames is not None,
         channel=channel,
         data_collator=PretrainingCollator(extractor, config),
         callbacks=[UpdateTeacher(config)],
@@ -211,7 +215,8 @@ class PretrainingCollator(ClipCollator):
         for seed in batch["augmentation_seeds"].tolist():
             generator = torch.Generator().manual_seed(seed)
             masks, share, block = self.config.num_masks, self.config.mask_ratio, self.config.mask_block
-            visible.append(inverse_block_masks(masks, steps, bands, share, block, generator))
+            adjust = self.config.mask_adjust
+            visible.append(inverse_block_masks(masks, steps, bands, share, block, generator, adjust))
         batch["visible"] = torch.stack(visible)
         if self.config.changes_acoustics:  # for the student only; the teacher gets the original clip
             batch["student_values"] = augment_acoustics(
@@ -235,7 +240,8 @@ class PretrainingTrainer(SeededTrainer):
         self.config = config
         self.utterance_weight = config.utterance_weight
         if config.utterance_reduction == "sum":
-            self.utterance_weight *= self.clip_sampler.step_clips * config.num_masks
+            # Of one device's batch: as in fairseq, devices and accumulated batches are averaged.
+            self.utterance_weight *= self.args.per_device_train_batch_size * config.num_masks
         self.monitor = CollapseMonitor(self.args.per_device_train_batch_size)
         self.teacher_metrics: dict[str, float] = {}
 
@@ -289,4 +295,6 @@ class UpdateTeacher(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         start, end = self.config.ema_decay_start, self.config.ema_decay_end
-        kwargs["model"].update_teacher(ema_decay(state.global_step, start, end, state.max_steps))
+        steps = self.config.ema_anneal_steps or state.max_steps
+        steps = steps * state.max_steps if steps < 1 else steps
+        kwargs["model"].update_teacher(ema_decay(state.global_step, start, end, steps))

@@ -82,16 +82,24 @@ class ClipSampler(torch.utils.data.Sampler):
         seed (`int`, *optional*, defaults to 0): of order and random choices.
         weights (`np.ndarray` of shape `(rows,)`, *optional*): how often each row is used in an epoch, on average if
             it is not a whole number; by default once.
+        own_lengths (`bool`, *optional*, defaults to `False`): every clip keeps its own longest crop.
     """
 
     def __init__(
-        self, frames: np.ndarray, step_clips: int, steps: int, seed: int = 0, weights: np.ndarray | None = None
+        self,
+        frames: np.ndarray,
+        step_clips: int,
+        steps: int,
+        seed: int = 0,
+        weights: np.ndarray | None = None,
+        own_lengths: bool = False,
     ):
         self.frames = frames
         self.step_clips = step_clips
         self.steps = steps
         self.seed = seed
         self.weights = np.ones(len(frames)) if weights is None else weights
+        self.own_lengths = own_lengths
 
     def __len__(self) -> int:
         return self.steps * self.step_clips
@@ -108,9 +116,9 @@ class ClipSampler(torch.utils.data.Sampler):
             pool = pool[self.frames[pool].argsort(kind="stable")].reshape(steps, self.step_clips)
             pool = rng.permuted(pool, axis=1)
             for step in pool[rng.permutation(steps)].tolist():
-                frames = int(self.frames[step].min())
-                seeds = rng.integers(2**63, size=self.step_clips, dtype=np.int64).tolist()
-                yield from (Draw(row, seed, frames) for row, seed in zip(step, seeds, strict=True))
+                frames = self.frames[step] if self.own_lengths else np.full(len(step), self.frames[step].min())
+                seeds = rng.integers(2**63, size=self.step_clips, dtype=np.int64)
+                yield from map(Draw, step, seeds.tolist(), frames.tolist())
 
     def _rows(self) -> Iterator[int]:
         rng = np.random.default_rng([self.seed, 0])

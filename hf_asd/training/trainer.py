@@ -120,6 +120,8 @@ class SeededTrainer(Trainer):
         frames (`int`): longest crop, in frames of 10 ms.
         channel (`int` or `str`): as for [`~hf_asd.audio.reading.read_audio`].
         weights (`np.ndarray` of shape `(rows,)`, *optional*): how often each row is used in an epoch; by default once.
+        fills_up (`bool`, *optional*, defaults to `False`): the feature extractor gives all clips the same length, so
+            none is cropped to the length of another or to whole patches.
         kwargs: of `Trainer`. If `args` has no number of steps, it follows from the number of epochs.
 
     Raises:
@@ -135,6 +137,7 @@ class SeededTrainer(Trainer):
         frames: int,
         channel: Channel,
         weights: np.ndarray | None = None,
+        fills_up: bool = False,
         **kwargs,
     ):
         arguments = kwargs["args"]
@@ -148,8 +151,9 @@ class SeededTrainer(Trainer):
             )
         if arguments.max_steps < 0:
             arguments.max_steps = max(1, int(arguments.num_train_epochs * epoch_clips) // step_clips)
+        lengths = crop_lengths(dataset, frames, patch_size=1) if fills_up else crop_lengths(dataset, frames)
         self.clip_sampler = ClipSampler(
-            crop_lengths(dataset, frames), step_clips, arguments.max_steps, arguments.seed, weights
+            lengths, step_clips, arguments.max_steps, arguments.seed, weights, own_lengths=fills_up
         )
         self._writing = False
         super().__init__(train_dataset=CroppedClips(dataset, channel), **kwargs)

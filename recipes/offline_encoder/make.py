@@ -63,7 +63,10 @@ def main():
 def save_random_encoder(folder: Path, rows: Dataset) -> Path:
     """Saves an EAT with random weights if that is not done yet."""
     config = PretrainConfig(
-        model={"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 512}
+        model={
+            **{"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 512},
+            "initial_weights": "normal",
+        }
     )
     if not folder.is_dir():
         set_seed(config.seed)

@@ -53,8 +53,8 @@ def test_accumulated_batches_learn_what_one_large_batch_learns(stage, clips, tmp
         shared = {"batch_size": batch_size, "max_steps": 3, "crop_seconds": 0.5, "save_steps": 3}
         shared["training"] = {"gradient_accumulation_steps": batches, "logging_steps": 1, "disable_tqdm": True}
         folder = tmp_path / f"{stage}-{batches}"
-        if stage == "pretrain":
-            config = PretrainConfig(**shared, num_masks=2, encoder=str(encoder))
+        if stage == "pretrain":  # the sum of the utterance loss depends on the batch
+            config = PretrainConfig(**shared, num_masks=2, encoder=str(encoder), utterance_reduction="mean")
             results.append(weights(pretrain(clips, config, folder)))
         else:
             results.append(weights(finetune(clips, encoder, FinetuneConfig(**shared), folder)))
@@ -133,7 +133,7 @@ def test_the_teacher_runs_once_a_clip_for_all_masks():
 
 
 @pytest.mark.slow
-def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_step(clips, tmp_path, monkeypatch):
+def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_devices_batch(clips, tmp_path, monkeypatch):
     weights_used = []
     forward = EatForPreTraining.forward
 
@@ -146,6 +146,11 @@ def test_the_utterance_loss_is_a_mean_or_the_sum_over_a_step(clips, tmp_path, mo
         config = PretrainConfig(**PRETRAIN | {"max_steps": 1}, utterance_reduction=reduction, utterance_weight=0.5)
         pretrain(clips, config, tmp_path / reduction)
     assert weights_used == [0.5, 0.5 * 4 * 2]  # four clips, two masks each
+    # Accumulated batches are averaged, as fairseq averages them (and devices).
+    training = {"disable_tqdm": True, "gradient_accumulation_steps": 2}
+    config = PretrainConfig(**PRETRAIN | {"max_steps": 1, "training": training}, utterance_weight=0.5)
+    pretrain(clips, config, tmp_path / "accumulated")
+    assert weights_used[2:] == [0.5 * 4 * 2] * 2
     with pytest.raises(ValueError, match="utterance_reduction is 'max'"):
         PretrainConfig(utterance_reduction="max")
 

@@ -20,6 +20,7 @@ PUBLISHED_UNUSED = (
     *("auto_map", "model_variant", "num_classes", "max_length", "img_size", "drop_rate", "attn_drop_rate"),
     *("activation_dropout", "post_mlp_drop", "start_drop_path_rate", "end_drop_path_rate"),
 )
+INITIAL_WEIGHTS = ("published", "normal")
 
 
 @strict
@@ -39,8 +40,13 @@ class EatConfig(PreTrainedConfig):
         Dropout of attention weights, and after attention and MLP.
     average_top_k_layers (`int`, *optional*):
         Pre-training: number of last layers whose outputs are the teacher's target; all by default.
-    decoder_layers (`int`, *optional*, defaults to 6), decoder_groups (`int`, *optional*, defaults to 16):
-        Pre-training: convolutions of the decoder and their groups; `hidden_size` is a multiple of the groups.
+    decoder_layers (`int`, *optional*, defaults to 6), decoder_groups (`int`, *optional*, defaults to 16),
+    decoder_kernel (`int`, *optional*, defaults to 3):
+        Pre-training: convolutions of the decoder, their groups and the side of their kernels, an odd number;
+        `hidden_size` is a multiple of the groups. EAT-large has 3 layers with kernels of 5.
+    initial_weights (`str`, *optional*, defaults to `"published"`):
+        Weights before training: `"published"`, as in EAT's code; or `"normal"`, where the CLS token and convolutions,
+        too, are normal with the standard deviation `initializer_range`.
     projection_size (`int`, *optional*):
         Pre-training: dimensions of the contrastive loss between clips; by default there is no such loss.
     """
@@ -62,6 +68,8 @@ class EatConfig(PreTrainedConfig):
     average_top_k_layers: int | None = None
     decoder_layers: int = 6
     decoder_groups: int = 16
+    decoder_kernel: int = 3
+    initial_weights: str = "published"
     projection_size: int | None = None
 
     def __post_init__(self, **kwargs):
@@ -74,6 +82,12 @@ class EatConfig(PreTrainedConfig):
         if self.num_mel_bins % self.patch_size:
             raise ValueError(
                 f"num_mel_bins is {self.num_mel_bins}; accepted are multiples of patch_size ({self.patch_size})."
+            )
+        if self.decoder_kernel % 2 == 0:
+            raise ValueError(f"decoder_kernel is {self.decoder_kernel}; accepted are odd numbers.")
+        if self.initial_weights not in INITIAL_WEIGHTS:
+            raise ValueError(
+                f"initial_weights is {self.initial_weights!r}; accepted are {', '.join(INITIAL_WEIGHTS)}."
             )
         super().__post_init__(**kwargs)
 

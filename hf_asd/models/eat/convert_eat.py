@@ -101,4 +101,5 @@ def _config(encoder: dict, decoder: dict, settings: dict, checkpoint: Path) -> E
             re.fullmatch(r"convolutions\.\d+\.weight", name) is not None for name in decoder
         )
         options["decoder_groups"] = convolution.shape[0] // convolution.shape[1]
+        options["decoder_kernel"] = convolution.shape[-1]
     return EatConfig(**options)

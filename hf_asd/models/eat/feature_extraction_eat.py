@@ -22,6 +22,8 @@ class EatFeatureExtractor(FilterBankExtractor):
             those of AudioSet.
         patch_size (`int`, *optional*, defaults to 16):
             The number of frames is padded to a multiple of it (1008 for 10 s).
+        num_frames (`int`, *optional*):
+            Cut or pad all recordings to this number of frames, a multiple of `patch_size`. EAT was trained with 1024.
     """
 
     window = "hann"
@@ -37,6 +39,21 @@ class EatFeatureExtractor(FilterBankExtractor):
         mean: float | list[float] = -4.268,
         std: float | list[float] = 4.569,
         patch_size: int = 16,
+        num_frames: int | None = None,
         **kwargs,
     ):
         super().__init__(feature_size, sampling_rate, padding_value, do_normalize, mean, std, patch_size, **kwargs)
+        self.num_frames = num_frames
+        self.check_num_frames()
+
+    def check_num_frames(self) -> None:
+        """
+        Checks the fixed number of frames.
+
+        Raises:
+            ValueError: it is not a multiple of `patch_size`.
+        """
+        if self.num_frames is not None and (self.num_frames < 1 or self.num_frames % self.patch_size):
+            raise ValueError(
+                f"num_frames is {self.num_frames}; accepted are multiples of patch_size ({self.patch_size}) and none."
+            )

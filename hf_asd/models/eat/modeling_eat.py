@@ -152,6 +152,14 @@ class EatLayer(GradientCheckpointingLayer):
         return (hidden_states, mlp_output) if with_mlp_output else hidden_states
 
 
+def pytorch_default_(layer: nn.Conv2d | nn.Linear) -> None:
+    """PyTorch's own initial weights: uniform, up to one over the square root of the inputs of an output."""
+    bound = layer.weight[0].numel() ** -0.5
+    init.uniform_(layer.weight, -bound, bound)
+    if layer.bias is not None:
+        init.uniform_(layer.bias, -bound, bound)
+
+
 class EatPreTrainedModel(StrictPreTrainedModel):
     config: EatConfig
     config_class = EatConfig
@@ -174,8 +182,17 @@ class EatPreTrainedModel(StrictPreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module):
         super()._init_weights(module)
-        if isinstance(module, EatEmbeddings):
+        if not isinstance(module, EatEmbeddings):
+            return
+        if self.config.initial_weights == "normal":
             init.normal_(module.cls_token, std=self.config.initializer_range)
+        else:
+            init.normal_(module.cls_token)
+            convolution = module.patch_embedding
+            pytorch_default_(convolution)
+            # Xavier's bound for a matrix: a standard deviation of .044 for EAT-base.
+            bound = (6 / (len(convolution.weight) + convolution.weight[0].numel())) ** 0.5
+            init.uniform_(convolution.weight, -bound, bound)
 
 
 class EatModel(EatPreTrainedModel):

@@ -10,7 +10,7 @@ from transformers.utils.generic import ModelOutput
 
 from ...distributed import gather_rows, partial_state
 from .configuration_eat import EatConfig
-from .modeling_eat import EatModel, EatPreTrainedModel
+from .modeling_eat import EatModel, EatPreTrainedModel, pytorch_default_
 
 
 MASK_NOISE = 0.01  # standard deviation of the tokens in place of masked patches
@@ -18,11 +18,18 @@ TEMPERATURE = 0.1  # of the contrastive loss
 
 
 def inverse_block_masks(
-    rows: int, steps: int, bands: int, mask_ratio: float, block: int, generator: torch.Generator
+    rows: int,
+    steps: int,
+    bands: int,
+    mask_ratio: float,
+    block: int,
+    generator: torch.Generator,
+    mask_adjust: float = 0.07,
 ) -> torch.Tensor:
     """
     Draws the patches that stay visible: square blocks of neighboring patches are kept and all others are masked. Then
-    patches are added or removed at random until all rows keep the same number.
+    patches are added or removed at random until all rows keep the same number. A block may lie around any patch, and
+    what would be outside of the grid is cut off.
 
     Args:
         rows (`int`): number of masks.
@@ -30,6 +37,8 @@ def inverse_block_masks(
         mask_ratio (`float`): share of patches that are masked.
         block (`int`): side of a block in patches.
         generator (`torch.Generator`): on the CPU.
+        mask_adjust (`float`, *optional*, defaults to 0.07): by how much the share of patches in blocks is larger than
+            the share that stays visible, because blocks overlap and are cut off.
 
     Returns:
         `torch.Tensor` of shape `(rows, visible)`, int64: positions of the visible patches in ascending order, with
@@ -40,14 +49,12 @@ def inverse_block_masks(
         section 3.2; W. Chen et al. 2024, "EAT", section 3.2.
     """
     visible = max(1, int(steps * bands * (1 - mask_ratio) + 1e-9))
-    height, width = min(block, steps), min(block, bands)
-    # Slightly more than needed, because blocks overlap.
-    blocks = max(1, int(steps * bands * (1 - mask_ratio + 0.07) / (height * width)))
-    tops = torch.randint(0, steps - height + 1, (rows, blocks), generator=generator)
-    lefts = torch.randint(0, bands - width + 1, (rows, blocks), generator=generator)
+    blocks = max(1, int(steps * bands * (1 - mask_ratio + mask_adjust) / block**2 + 1e-9))
+    centers = torch.randint(0, steps * bands, (rows, blocks), generator=generator)
+    tops, lefts = centers // bands - block // 2, centers % bands - block // 2
     time, band = torch.arange(steps), torch.arange(bands)
-    inside_time = (time >= tops[..., None]) & (time < tops[..., None] + height)
-    inside_band = (band >= lefts[..., None]) & (band < lefts[..., None] + width)
+    inside_time = (time >= tops[..., None]) & (time < tops[..., None] + block)
+    inside_band = (band >= lefts[..., None]) & (band < lefts[..., None] + block)
     kept = (inside_time[..., :, None] & inside_band[..., None, :]).any(1).flatten(1)
     # Patches inside blocks come first, in random order, then those outside.
     order = torch.rand(kept.shape, generator=generator) + (~kept)
@@ -82,9 +89,9 @@ class EatDecoder(nn.Module):
 
     def __init__(self, config: EatConfig):
         super().__init__()
-        size = config.hidden_size
+        size, kernel, groups = config.hidden_size, config.decoder_kernel, config.decoder_groups
         self.convolutions = nn.ModuleList(
-            [nn.Conv2d(size, size, 3, padding=1, groups=config.decoder_groups) for _ in range(config.decoder_layers)]
+            [nn.Conv2d(size, size, kernel, padding="same", groups=groups) for _ in range(config.decoder_layers)]
         )
         self.projection = nn.Linear(size, size)
 
@@ -126,8 +133,8 @@ class EatForPreTraining(EatPreTrainedModel):
 
     References:
         W. Chen et al. 2024, "EAT: Self-Supervised Pre-Training with Efficient Audio Transformer", section 3. Both
-        losses are means over rows here; the reference sums the utterance loss over clips and masks. For that, multiply
-        `utterance_weight` by their number.
+        losses are means over rows here; EAT's code sums the utterance loss over the clips and masks of a device. For
+        that, multiply `utterance_weight` by their number.
     """
 
     accepts_loss_kwargs = False
@@ -142,6 +149,13 @@ class EatForPreTraining(EatPreTrainedModel):
         if student is not None:
             self.eat.load_state_dict(student.state_dict())
         self.start_teacher()
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        in_decoder = any(module is layer for layer in (*self.decoder.convolutions, self.decoder.projection))
+        if in_decoder and self.config.initial_weights == "published":
+            pytorch_default_(module)
 
     def start_teacher(self) -> None:
         """Makes the teacher a copy of the student."""
@@ -312,6 +326,6 @@ class EatForPreTraining(EatPreTrainedModel):
         return torch.stack(tokens).mul_(MASK_NOISE)
 
 
-def ema_decay(step: int, start: float, end: float, steps: int) -> float:
+def ema_decay(step: int, start: float, end: float, steps: float) -> float:
     """EMA decay of the teacher at a step: linear from `start` to `end` over `steps`, then `end`."""
     return float(np.interp(step, [0, max(1, steps)], [start, end]))
