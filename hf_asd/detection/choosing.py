@@ -59,7 +59,8 @@ def choose_encoder(
         )
     if isinstance(encoder, str | Path):
         loaded = config.load_encoder(encoder)
-        return loaded, replace(config, pooling=loaded.pooling, layer=loaded.layer), hub_id(encoder)
+        used = {"pooling": loaded.pooling, "pooling_parameter": loaded.pooling_parameter, "layer": loaded.layer}
+        return loaded, replace(config, **used), hub_id(encoder)
     return encoder, _completed(config, encoder), None
 
 
@@ -67,6 +68,7 @@ def _completed(config: DetectorConfig, encoder: Encoder) -> DetectorConfig:
     """The config with the values of a loaded transformer encoder, which must not contradict it."""
     own = {
         "pooling": getattr(encoder, "pooling", None),
+        "pooling_parameter": getattr(encoder, "pooling_parameter", None),
         "layer": getattr(encoder, "layer", None),
         "clamp_outlier_channels": getattr(encoder, "clamp_outlier_channels", False),
         "with_statistics": getattr(encoder, "statistics", None) is not None,

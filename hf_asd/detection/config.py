@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..audio.channels import Channel
-from ..models.choices import PoolingName, StatisticsName
+from ..models.choices import POOLING_PARAMETER, PoolingName, StatisticsName
 from ..options import check_options, option
 from .backends import BackendName
 
@@ -100,6 +100,7 @@ class DetectorConfig(ScoringConfig):
         None,
         "how the tokens of a named encoder become one embedding; none: mean, or the pooling of a fine-tuned encoder",
     )
+    pooling_parameter: float | None = option(None, POOLING_PARAMETER, at_least=0)
     layer: int | Literal["mean"] | None = option(
         None,
         "transformer layer of a named encoder, from 1, or from -1 backwards, or the mean of all; none: its output",
@@ -114,7 +115,7 @@ class DetectorConfig(ScoringConfig):
 
     def given_encoder_options(self) -> list[str]:
         """Options for an encoder that the user names, as far as they differ from their defaults."""
-        names = ("pooling", "layer", "clamp_outlier_channels", "with_statistics")
+        names = ("pooling", "pooling_parameter", "layer", "clamp_outlier_channels", "with_statistics")
         defaults = {field.name: field.default for field in fields(self)}
         return [name for name in names if getattr(self, name) != defaults[name]]
 
@@ -128,6 +129,7 @@ class DetectorConfig(ScoringConfig):
             layer=self.layer,
             clamp_outlier_channels=self.clamp_outlier_channels,
             with_statistics=self.with_statistics,
+            pooling_parameter=self.pooling_parameter,
         )
 
 

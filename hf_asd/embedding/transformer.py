@@ -14,7 +14,7 @@ from ..distributed import partial_state
 from ..models.architectures import architecture_of
 from ..models.choices import PoolingName
 from ..models.encoders import get_layers, load_feature_extractor, truncate_layers
-from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool
+from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool, pooling_parameter
 from .statistics import SpectralStatistics
 
 
@@ -39,6 +39,7 @@ class TransformerEncoder:
         clamp_outlier_channels (`bool`, *optional*, defaults to `False`): see [`~hf_asd.models.pooling.pool`].
         with_statistics (`bool`, *optional*, defaults to `False`): put [`SpectralStatistics`] in front of every
             embedding.
+        pooling_parameter (`float`, *optional*): of poolings that have one, see [`~hf_asd.models.pooling.pool`].
 
     Raises:
         ValueError: a pooling or a layer that this encoder does not have, or an option that it does not use.
@@ -53,14 +54,16 @@ class TransformerEncoder:
         layer: Layer = None,
         clamp_outlier_channels: bool = False,
         with_statistics: bool = False,
+        pooling_parameter: float | None = None,
     ):
         self.is_classifier = model.config.model_type == "attribute_classifier"
         if self.is_classifier:
-            _check_classifier_options(model.config, pooling, layer, clamp_outlier_channels)
-            pooling = model.config.pooling
+            _check_classifier_options(model.config, pooling, layer, clamp_outlier_channels, pooling_parameter)
+            pooling, pooling_parameter = model.config.pooling, model.config.pooling_parameter
         self.shape = model.config.encoder_config if self.is_classifier else model.config
         self.pooling: PoolingName = pooling or "mean"
-        check_pooling(self.shape, self.pooling)
+        self.pooling_parameter = pooling_parameter
+        check_pooling(self.shape, self.pooling, pooling_parameter)
         self.statistics = SpectralStatistics() if with_statistics else None
         if isinstance(layer, str) and layer != "mean":
             raise ValueError(f"layer is {layer!r}; accepted are the number of a layer and 'mean'.")
@@ -84,11 +87,12 @@ class TransformerEncoder:
         layer: Layer = None,
         clamp_outlier_channels: bool = False,
         with_statistics: bool = False,
+        pooling_parameter: float | None = None,
     ) -> "TransformerEncoder":
         """
         Args:
             encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
-            pooling, batch_size, layer, clamp_outlier_channels, with_statistics: as for the class.
+            pooling, batch_size, layer, clamp_outlier_channels, with_statistics, pooling_parameter: as for the class.
 
         Raises:
             OSError: there is no such encoder.
@@ -101,7 +105,8 @@ class TransformerEncoder:
         if model.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
         extractor = load_feature_extractor(encoder)
-        return cls(model, extractor, pooling, batch_size, layer, clamp_outlier_channels, with_statistics)
+        options = (clamp_outlier_channels, with_statistics, pooling_parameter)
+        return cls(model, extractor, pooling, batch_size, layer, *options)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes model and feature extractor as an ordinary transformers checkpoint."""
@@ -123,7 +128,8 @@ class TransformerEncoder:
     @property
     def fingerprint(self) -> str:
         """Equal for encoders that give equal embeddings: of weights, configuration and options."""
-        options = (self.pooling, self.layer, self.clamp_outlier_channels, self.statistics is not None)
+        parameter = pooling_parameter(self.shape, self.pooling, self.pooling_parameter)
+        options = (self.pooling, parameter, self.layer, self.clamp_outlier_channels, self.statistics is not None)
         settings = (self.model.config.to_json_string(), self.feature_extractor.to_json_string(), options)
         digest = hashlib.sha256(repr(settings).encode())
         for name, weight in sorted(self.model.state_dict().items()):
@@ -199,7 +205,8 @@ class TransformerEncoder:
         inputs = self._inputs(parts)
         if self.is_classifier:
             return self.model(inputs).embeddings.float().cpu()
-        return pool(self._tokens(inputs), self.pooling, self.shape, self.clamp_outlier_channels).cpu()
+        tokens, clamp = self._tokens(inputs), self.clamp_outlier_channels
+        return pool(tokens, self.pooling, self.shape, clamp, self.pooling_parameter).cpu()
 
     def _tokens(self, inputs: torch.Tensor) -> torch.Tensor:
         """Tokens of the chosen layer, of shape `(clips, tokens, hidden_size)`, float32."""
@@ -226,8 +233,15 @@ def samples_of(frames: int) -> int:
     return frames * HOP_SAMPLES + FRAME_SAMPLES - HOP_SAMPLES
 
 
-def _check_classifier_options(config: Any, pooling: PoolingName | None, layer: Layer, clamp: bool) -> None:
+def _check_classifier_options(
+    config: Any, pooling: PoolingName | None, layer: Layer, clamp: bool, parameter: float | None
+) -> None:
     """A fine-tuned encoder keeps the pooling and the layer that it was trained with."""
+    if parameter not in (None, config.pooling_parameter):
+        raise ValueError(
+            f"pooling_parameter is {parameter}, but this encoder was fine-tuned with "
+            f"{config.pooling_parameter or 'the published one'}; leave it out."
+        )
     if pooling not in (None, config.pooling):
         raise ValueError(
             f"pooling is {pooling!r}, but this encoder was fine-tuned with pooling {config.pooling!r}; leave it out."

@@ -1,7 +1,7 @@
 """Everything that differs between model types, in one table: an encoder is added by its folder and an entry here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ class Architecture:
         num_bands (`Callable`, *optional*): config -> number of patches along frequency; `None` for an encoder that
             takes samples instead of a spectrogram.
         band_by_band (`bool`): patches are ordered band by band instead of time step by time step.
-        rdp_gamma (`float`): exponent of a frame's deviation in the poolings `"rdp"` and `"rdp_gem"`.
+        pooling_parameters (`dict[str, float]`): pooling -> its parameter, as published for this encoder; the values
+            that were best for all encoders together by default.
         max_frames (`Callable`, *optional*): config -> the largest number of frames (10 ms each) that the encoder
             reads; `None` for any number.
         extractor_options (`Callable`, *optional*): config -> options of `feature_extractor` for published weights
@@ -36,12 +37,15 @@ class Architecture:
     prefix_tokens: int = 0
     num_bands: "Callable[[PreTrainedConfig], int] | None" = None
     band_by_band: bool = False
-    rdp_gamma: float = 1.0
+    pooling_parameters: dict[str, float] = field(
+        default_factory=lambda: {"gwrp": 0.7, "gem": 6.0, "rdp": 10.0, "rdp_gem": 9.0, "bands_rdp": 4.0}
+    )
     max_frames: "Callable[[PreTrainedConfig], int] | None" = None
     extractor_options: "Callable[[PreTrainedConfig], dict[str, Any]] | None" = None
 
 
-# Model type -> what differs.
+# Model type -> what differs. Pooling parameters: K. Wilkinghoff et al. 2026 (arXiv 2603.04605), table III, and for
+# bands_rdp arXiv 2608.00447 (BEATs).
 ARCHITECTURES = {
     "eat": Architecture(
         config=("models.eat.configuration_eat", "EatConfig"),
@@ -50,13 +54,14 @@ ARCHITECTURES = {
         prefix_tokens=1,
         num_bands=lambda config: config.num_mel_bins // config.patch_size,
         extractor_options=lambda config: {"feature_size": config.num_mel_bins, "patch_size": config.patch_size},
+        pooling_parameters={"gwrp": 0.9, "gem": 3.0, "rdp": 1.0, "rdp_gem": 1.0, "bands_rdp": 4.0},
     ),
     "beats": Architecture(
         config=("models.beats.configuration_beats", "BeatsConfig"),
         model=("models.beats.modeling_beats", "BeatsModel"),
         feature_extractor=("models.beats.feature_extraction_beats", "BeatsFeatureExtractor"),
         num_bands=lambda config: config.num_mel_bins // config.patch_size,
-        rdp_gamma=16.0,  # Wilkinghoff et al. 2026; 1 for EAT and for encoders that they did not test
+        pooling_parameters={"gwrp": 0.4, "gem": 10.0, "rdp": 19.0, "rdp_gem": 16.0, "bands_rdp": 4.0},
     ),
     "audio-spectrogram-transformer": Architecture(
         prefix_tokens=2,

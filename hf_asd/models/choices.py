@@ -4,7 +4,11 @@ from typing import Literal
 
 
 # The keys of `POOLINGS` in `pooling.py`.
-PoolingName = Literal["mean", "cls", "bands", "bands_std", "gem", "rdp", "rdp_gem"]
+PoolingName = Literal["mean", "max", "cls", "bands", "bands_std", "bands_rdp", "gwrp", "gem", "rdp", "rdp_gem"]
+POOLING_PARAMETER = (
+    "parameter of poolings gwrp (decay), gem (exponent), rdp, rdp_gem and bands_rdp (gamma); none: the one published "
+    "for the encoder"
+)
 # The keys of `HEADS` in `attribute_classifier/heads.py`.
 LossName = Literal["softmax", "arcface", "subcenter_arcface", "adacos", "subcluster_adacos", "adaproj"]
 # The embedding that detection uses after fine-tuning.

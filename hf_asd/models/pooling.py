@@ -8,8 +8,18 @@ from transformers import PreTrainedConfig
 from .architectures import architecture_of
 
 
-PARTS_PER_BAND = {"bands": 1, "bands_std": 2}  # poolings that keep bands apart: values of hidden_size length per band
-GEM_POWER = 3.0
+# Poolings that keep bands apart: values of hidden_size length per band.
+PARTS_PER_BAND = {"bands": 1, "bands_std": 2, "bands_rdp": 1}
+# Pooling -> name and accepted range of its parameter.
+PARAMETERS = {
+    "gwrp": ("decay r", 0.0, 1.0),
+    "gem": ("exponent p", 1.0, 100.0),
+    "rdp": ("gamma", 0.0, 100.0),
+    "rdp_gem": ("gamma", 0.0, 100.0),
+    "bands_rdp": ("gamma", 0.0, 100.0),
+}
+RDP_GEM_POWER = 3.0
+SMALLEST = 1e-6  # takes the place of negative values in a generalized mean, which has no slope at 0
 CLAMP_LOW, CLAMP_KNEE = 0.1, 0.5
 MIN_VARIANCE = 1e-6
 
@@ -25,16 +35,17 @@ def num_bands(config: PreTrainedConfig) -> int | None:
     return None if count is None else count(config)
 
 
-def check_pooling(config: PreTrainedConfig, pooling: str) -> None:
+def check_pooling(config: PreTrainedConfig, pooling: str, parameter: float | None = None) -> None:
     """
-    Checks that an encoder has the tokens that a pooling needs.
+    Checks that an encoder has the tokens that a pooling needs, and the pooling's parameter.
 
     Args:
         config (`PreTrainedConfig`): the encoder's.
         pooling (`str`): a key of [`POOLINGS`].
+        parameter (`float`, *optional*): as for [`pool`].
 
     Raises:
-        ValueError: an unknown pooling, or one for which this encoder has no tokens.
+        ValueError: an unknown pooling, one for which this encoder has no tokens, or a parameter that it does not take.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"pooling is {pooling!r}; accepted are {', '.join(POOLINGS)}.")
@@ -45,6 +56,19 @@ def check_pooling(config: PreTrainedConfig, pooling: str) -> None:
             f"pooling is '{pooling}', but the tokens of a {config.model_type} encoder run along time only and have no "
             "frequency bands; use 'mean'."
         )
+    if parameter is not None and pooling not in PARAMETERS:
+        raise ValueError(f"pooling_parameter is {parameter}, but pooling {pooling!r} has none; leave it out.")
+    if parameter is not None:
+        name, low, high = PARAMETERS[pooling]
+        if not low <= parameter <= high:
+            raise ValueError(
+                f"pooling_parameter is {parameter}; accepted for pooling {pooling!r} ({name}) are {low:g} to {high:g}."
+            )
+
+
+def pooling_parameter(config: PreTrainedConfig, pooling: str, parameter: float | None = None) -> float:
+    """A pooling's parameter: the given one, or the one that was published for this encoder; 0 if it has none."""
+    return architecture_of(config).pooling_parameters.get(pooling, 0.0) if parameter is None else parameter
 
 
 def embedding_size(config: PreTrainedConfig, pooling: str) -> int:
@@ -60,11 +84,15 @@ def embedding_size(config: PreTrainedConfig, pooling: str) -> int:
     check_pooling(config, pooling)
     # One time step, on a device that computes shapes only.
     tokens = torch.empty(1, prefix_tokens(config) + (num_bands(config) or 1), config.hidden_size, device="meta")
-    return POOLINGS[pooling](tokens, config).shape[1]
+    return POOLINGS[pooling](tokens, config, pooling_parameter(config, pooling)).shape[1]
 
 
 def pool(
-    hidden_states: torch.Tensor, pooling: str, config: PreTrainedConfig, clamp_outlier_channels: bool = False
+    hidden_states: torch.Tensor,
+    pooling: str,
+    config: PreTrainedConfig,
+    clamp_outlier_channels: bool = False,
+    parameter: float | None = None,
 ) -> torch.Tensor:
     """
     Pools an encoder's tokens.
@@ -75,34 +103,42 @@ def pool(
         pooling (`str`): a key of [`POOLINGS`].
         config (`PreTrainedConfig`): the encoder's; its model type decides how tokens are ordered.
         clamp_outlier_channels (`bool`, *optional*, defaults to `False`): see [`clamp_outliers`].
+        parameter (`float`, *optional*): of poolings that have one ([`PARAMETERS`]); by default the one that was
+            published for the encoder.
 
     Returns:
-        `torch.Tensor` of shape `(clips, hidden_size)`, for `"bands"` `(clips, bands * hidden_size)`, for `"bands_std"`
-        `(clips, bands * 2 * hidden_size)`.
+        `torch.Tensor` of shape `(clips, hidden_size)`, for `"bands"` and `"bands_rdp"` `(clips, bands * hidden_size)`,
+        for `"bands_std"` `(clips, bands * 2 * hidden_size)`.
 
     Raises:
-        ValueError: an unknown pooling, or one for which this encoder has no tokens.
+        ValueError: as [`check_pooling`].
     """
-    check_pooling(config, pooling)
-    return POOLINGS[pooling](clamp_outliers(hidden_states) if clamp_outlier_channels else hidden_states, config)
+    check_pooling(config, pooling, parameter)
+    hidden_states = clamp_outliers(hidden_states) if clamp_outlier_channels else hidden_states
+    return POOLINGS[pooling](hidden_states, config, pooling_parameter(config, pooling, parameter))
 
 
-def mean_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def mean_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
     """The mean of the patches."""
     return _patches(hidden_states, config).mean(1)
 
 
-def cls_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def max_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
+    """The largest value of each channel among the patches."""
+    return _patches(hidden_states, config).amax(1)
+
+
+def cls_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
     """The CLS token."""
     return hidden_states[:, 0]
 
 
-def bands_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def bands_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
     """The mean over time of each frequency band, the lowest band first."""
     return patch_grid(hidden_states, config).mean(1).flatten(1)
 
 
-def bands_std_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def bands_std_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
     """
     The mean over time of each frequency band, followed by its standard deviation over time, which shows knocks and
     other sounds that come and go.
@@ -116,51 +152,79 @@ def bands_std_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> 
     return torch.cat([grid.mean(1), spread], dim=2).flatten(1)
 
 
-def gem_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def gwrp_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
     """
-    The generalized mean of the patches with power 3; the power is that of the magnitudes, and signs are kept (this
-    project's choice: the papers have no negative values).
+    Global weighted ranking pooling: in each channel the patches' values in descending order, the n-th (from 0) with
+    the weight `parameter ** n`; 1 is the mean, 0 the maximum.
 
     References:
-        F. Radenovic et al. 2019, "Fine-tuning CNN Image Retrieval with No Human Annotation".
+        A. Kolesnikov, C. Lampert 2016, "Seed, Expand and Constrain", equation 3.
+    """
+    ranked = _patches(hidden_states, config).sort(1, descending=True).values
+    weights = parameter ** torch.arange(ranked.shape[1], device=ranked.device, dtype=ranked.dtype)
+    return (ranked * (weights / weights.sum())[:, None]).sum(1)
+
+
+def gem_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
+    """
+    The generalized mean of the patches with the exponent `parameter`; negative values count as 0.
+
+    References:
+        F. Radenovic et al. 2019, "Fine-tuning CNN Image Retrieval with No Human Annotation", equation 3; without
+        negative values: arXiv 2603.04605, section III-D.
     """
     patches = _patches(hidden_states, config)
-    return _generalized_mean(patches, 1 / patches.shape[1])
+    weights = patches.new_full((1, patches.shape[1], 1), 1 / patches.shape[1])
+    return _generalized_mean(patches, weights, parameter)
 
 
-def rdp_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def rdp_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
     """
-    Relative deviation pooling: a mean in which a frame far from the clip's mean frame has a larger weight. A deviation
-    is relative to the norm of the mean frame (this project's choice).
+    Relative deviation pooling: a mean in which a frame far from the clip's mean frame has a larger weight. A frame is
+    the mean of the patches of one time step.
 
     References:
         K. Wilkinghoff, S. Yadav, Z.-H. Tan 2026, "Temporal Pooling Strategies for Training-Free Anomalous Sound
-        Detection with Self-Supervised Audio Embeddings" (arXiv 2603.04605).
+        Detection with Self-Supervised Audio Embeddings" (arXiv 2603.04605), section III-E: deviations are divided by
+        the clip's largest one, and the weight is `(1 + deviation) ** gamma`.
     """
     frames = patch_grid(hidden_states, config).mean(2)
-    return (_frame_weights(frames, architecture_of(config).rdp_gamma)[:, :, None] * frames).sum(1)
+    return (_time_weights(frames, parameter) * frames).sum(1)
 
 
-def rdp_gem_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
+def rdp_gem_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
     """
-    The generalized mean of [`gem_pooling`] with the weights of [`rdp_pooling`].
+    The generalized mean of [`gem_pooling`] with exponent 3 and the weights of [`rdp_pooling`].
 
     References:
-        as for [`rdp_pooling`].
+        as for [`rdp_pooling`], section III-F and table III.
     """
     grid = patch_grid(hidden_states, config)
-    weights = _frame_weights(grid.mean(2), architecture_of(config).rdp_gamma)
-    return _generalized_mean(
-        grid.flatten(1, 2), weights.repeat_interleave(grid.shape[2], 1)[:, :, None] / grid.shape[2]
-    )
+    weights = _time_weights(grid.mean(2), parameter) / grid.shape[2]
+    return _generalized_mean(grid.flatten(1, 2), weights.repeat_interleave(grid.shape[2], 1), RDP_GEM_POWER)
 
 
-# Name -> function of hidden states `(clips, tokens, hidden_size)` and the encoder's config -> `(clips, dimensions)`.
-POOLINGS: dict[str, Callable[[torch.Tensor, PreTrainedConfig], torch.Tensor]] = {
+def bands_rdp_pooling(hidden_states: torch.Tensor, config: PreTrainedConfig, parameter: float) -> torch.Tensor:
+    """
+    [`rdp_pooling`] of each frequency band by itself, the lowest band first: for a memory bank per band.
+
+    References:
+        "Anomalous Sound Detection Meets Noise-Aware Self-Supervised Learning" (arXiv 2608.00447).
+    """
+    grid = patch_grid(hidden_states, config)
+    return (_time_weights(grid, parameter) * grid).sum(1).flatten(1)
+
+
+# Name -> function of hidden states `(clips, tokens, hidden_size)`, the encoder's config and the pooling's parameter ->
+# `(clips, dimensions)`.
+POOLINGS: dict[str, Callable[[torch.Tensor, PreTrainedConfig, float], torch.Tensor]] = {
     "mean": mean_pooling,
+    "max": max_pooling,
     "cls": cls_pooling,
     "bands": bands_pooling,
     "bands_std": bands_std_pooling,
+    "bands_rdp": bands_rdp_pooling,
+    "gwrp": gwrp_pooling,
     "gem": gem_pooling,
     "rdp": rdp_pooling,
     "rdp_gem": rdp_gem_pooling,
@@ -201,14 +265,15 @@ def _patches(hidden_states: torch.Tensor, config: PreTrainedConfig) -> torch.Ten
     return hidden_states[:, prefix_tokens(config) :]
 
 
-def _frame_weights(frames: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Weights of shape `(clips, frames)` that sum to 1."""
-    mean = frames.mean(1, keepdim=True)
-    deviations = (frames - mean).norm(dim=2) / mean.norm(dim=2).clamp_min(1e-6)
-    # In the logarithm: a high power of a large deviation overflows.
-    return (gamma * deviations.log1p()).softmax(1)
+def _time_weights(frames: torch.Tensor, gamma: float) -> torch.Tensor:
+    """`(clips, times, ..., channels)` -> weights of shape `(clips, times, ..., 1)` that sum to 1 over time."""
+    deviations = (frames - frames.mean(1, keepdim=True)).norm(dim=-1, keepdim=True)
+    relative = deviations / deviations.amax(1, keepdim=True).clamp_min(1e-8)
+    return (gamma * relative.log1p()).softmax(1)
 
 
-def _generalized_mean(patches: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:
-    mean = (patches.sign() * patches.abs() ** GEM_POWER * weights).sum(1)
-    return mean.sign() * mean.abs() ** (1 / GEM_POWER)
+def _generalized_mean(patches: torch.Tensor, weights: torch.Tensor, power: float) -> torch.Tensor:
+    """`(clips, patches, channels)` and weights of shape `(clips or 1, patches, 1)` -> `(clips, channels)`."""
+    # In the logarithm: high powers of small and large values leave the range of float32.
+    logarithms = power * patches.clamp_min(SMALLEST).log() + weights.log()
+    return (logarithms.logsumexp(1) / power).exp()

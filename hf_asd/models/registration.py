@@ -57,8 +57,9 @@ class RegisterAfterImport(MetaPathFinder):
 
 def register_configs(module: ModuleType) -> None:
     for architecture in ARCHITECTURES.values():
-        if architecture.config is not None:
-            load_class(*architecture.config)  # its module registers it
+        # Its module registers it; one that is being imported, and imported transformers, does so at its end.
+        if architecture.config is not None and f"hf_asd.{architecture.config[0]}" not in sys.modules:
+            load_class(*architecture.config)
 
 
 def register_classes(mapping: str, kind: str) -> Callable[[ModuleType], None]:

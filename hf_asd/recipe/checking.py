@@ -98,7 +98,8 @@ def _check_pooling(recipe: Recipe, encoder: "PreTrainedConfig") -> None:
 
     for section in ("embed", "finetune"):
         with _named(section):
-            check_pooling(encoder, getattr(recipe, section).pooling)
+            options = getattr(recipe, section)
+            check_pooling(encoder, options.pooling, options.pooling_parameter)
 
 
 def _check_layers(recipe: Recipe, encoder: "PreTrainedConfig") -> None:

@@ -8,7 +8,7 @@ from ..audio.reading import OnBadAudio
 from ..clustering.config import ClusteringConfig
 from ..data.dcase.years import DEFAULT_YEAR, YEARS
 from ..detection.config import DetectorConfig
-from ..models.choices import PoolingName
+from ..models.choices import POOLING_PARAMETER, PoolingName
 from ..options import check_options, option
 from ..simulation.config import FactoryConfig
 from ..training.config import FinetuneConfig, PretrainConfig
@@ -20,6 +20,7 @@ STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 # Options of `fit` that are for encoders without fine-tuning.
 NOT_FINETUNED = {
     "pooling": "the encoder is pooled as it was fine-tuned; set finetune.pooling",
+    "pooling_parameter": "the encoder is pooled as it was fine-tuned; set finetune.pooling_parameter",
     "layer": "the encoder was fine-tuned on the output of its last layer",
     "clamp_outlier_channels": "the encoder was fine-tuned without it",
     "statistics": "a recipe's detector has an encoder; set fit.with_statistics to add spectral statistics",
@@ -52,6 +53,7 @@ class EmbedConfig:
     """How the pre-trained encoder makes the embeddings that clustering compares."""
 
     pooling: PoolingName = option("mean", "how tokens become one embedding")
+    pooling_parameter: float | None = option(None, POOLING_PARAMETER, at_least=0)
     layer: int | Literal["mean"] | None = option(
         None,
         "transformer layer that is pooled, from 1, or from -1 backwards, or the mean of all; none: the last output",

@@ -114,7 +114,10 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     Out: `train.parquet`, the training clips with `embedding`.
     """
     encoder = TransformerEncoder.from_pretrained(
-        folders["pretrain"] / "encoder", recipe.embed.pooling, layer=recipe.embed.layer
+        folders["pretrain"] / "encoder",
+        recipe.embed.pooling,
+        layer=recipe.embed.layer,
+        pooling_parameter=recipe.embed.pooling_parameter,
     )
     rows = read_table(folders["data"] / "train.parquet")
     embedded = embed(rows, encoder, folder / "parts", recipe.data.channel)

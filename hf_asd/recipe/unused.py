@@ -69,6 +69,11 @@ RULES: dict[type, tuple[UsedWith, ...]] = {
             ("num_centers",),
             lambda c: c.loss in ("subcenter_arcface", "subcluster_adacos", "adaproj"),
         ),
+        UsedWith(
+            "loss arcface, subcenter_arcface, adacos or subcluster_adacos",
+            ("fixed_centers",),
+            lambda c: c.loss in ("arcface", "subcenter_arcface", "adacos", "subcluster_adacos"),
+        ),
         UsedWith("early_stopping_patience above 0", ("validation_fraction",), lambda c: c.early_stopping_patience > 0),
         UsedWith("max_steps left out, which overrides it", ("epochs",), lambda c: c.max_steps <= 0),
         UsedWith(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
-from ..models.choices import EmbeddingSource, LossName, PoolingName
+from ..models.choices import POOLING_PARAMETER, EmbeddingSource, LossName, PoolingName
 from ..options import check_options, option
 
 
@@ -181,6 +181,7 @@ class FinetuneConfig(NoiseOptions):
     """
 
     pooling: PoolingName = option("mean", "how the encoder's tokens become one embedding")
+    pooling_parameter: float | None = option(None, POOLING_PARAMETER, at_least=0)
     loss: LossName = option("arcface", "classification head and its loss")
     scale: float = option(30.0, "arcface, subcenter_arcface: factor of the cosines", above=0)
     margin: float = option(0.2, "arcface, subcenter_arcface: margin, an angle in radians", at_least=0)
@@ -188,6 +189,11 @@ class FinetuneConfig(NoiseOptions):
         16,
         "subcenter_arcface, subcluster_adacos: centers per class; adaproj: dimensions of a class's subspace",
         at_least=1,
+    )
+    fixed_centers: bool = option(
+        False,
+        "arcface, subcenter_arcface, adacos, subcluster_adacos: the centers keep their random directions, as in the "
+        "paper of sub-cluster AdaCos",
     )
     projection_size: int | None = option(
         None, "length of a learned projection between pooling and head; none: no projection", at_least=1

@@ -197,10 +197,12 @@ def build_classifier(encoder: str | Path, names: list[str], config: FinetuneConf
         AttributeClassifierConfig(
             encoder_config=pretrained.config,
             pooling=config.pooling,
+            pooling_parameter=config.pooling_parameter,
             loss=config.loss,
             scale=config.scale,
             margin=config.margin,
             num_centers=config.num_centers,
+            fixed_centers=config.fixed_centers,
             projection_size=config.projection_size,
             embedding_from=config.embedding_from,
             id2label=dict(enumerate(names)),
@@ -309,7 +311,10 @@ def encoder_embeddings(
         `torch.Tensor` of shape `(rows, dimensions)`, float32, on the CPU.
     """
     encoder = TransformerEncoder(
-        model.encoder.to(compute_device()), extractor, cast(PoolingName, model.config.pooling)
+        model.encoder.to(compute_device()),
+        extractor,
+        cast(PoolingName, model.config.pooling),
+        pooling_parameter=model.config.pooling_parameter,
     )
     folder = Path(output_dir) / "features"
     return get_embeddings(embed(rows.select_columns(["audio", "clip_id"]), encoder, folder, channel))

@@ -55,18 +55,22 @@ def numpy_loss(loss, head, embeddings, labels):
     if loss == "subcenter_arcface":
         cosines = cosines.reshape(len(x), -1, CENTERS).max(2)
     if loss in ("arcface", "subcenter_arcface"):
-        cosines[rows, labels] = np.cos(np.minimum(np.arccos(cosines[rows, labels]) + head.margin, np.pi))
+        # ArcFace, equation 3, and beyond pi - m its authors' linear continuation.
+        angles = np.arccos(cosines[rows, labels])
+        beyond = cosines[rows, labels] - head.margin * np.sin(head.margin)
+        cosines[rows, labels] = np.where(angles <= np.pi - head.margin, np.cos(angles + head.margin), beyond)
         return cross_entropy(head.scale * cosines, labels), None
 
     scale = float(state["scale"])
     by_class = cosines.reshape(len(x), -1, CENTERS if loss == "subcluster_adacos" else 1)
     if loss == "subcluster_adacos":
         average = np.mean(np.sum(np.exp(scale * cosines), axis=1))
-        own = by_class[rows, labels].max(1)
+        own = by_class[rows, labels]
     else:
         others = np.ones_like(cosines, dtype=bool)
         others[rows, labels] = False
         average = np.mean([np.sum(np.exp(scale * row[kept])) for row, kept in zip(cosines, others, strict=True)])
+        average += loss == "adaproj"  # exp(0) for the own class
         own = cosines[rows, labels]
     adapted = max(np.log(average) / np.cos(min(np.pi / 4, np.median(np.arccos(own)))), 1.0)
     if loss == "subcluster_adacos":
@@ -151,6 +155,28 @@ def test_the_gradient_is_finite_where_an_embedding_lies_on_a_class(loss, sign):
     head.adapt(similarities, torch.arange(4))
     head.loss(similarities, torch.arange(4)).mean().backward()
     assert embeddings.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", ["arcface", "subcenter_arcface", "adacos", "subcluster_adacos"])
+def test_fixed_centers_do_not_learn(loss):
+    head = make_head(DIMENSIONS, 4, AttributeClassifierConfig(loss=loss, num_centers=CENTERS, fixed_centers=True))
+    head.init_weights(1.0)
+    embeddings, labels = batch_of()
+    embeddings.requires_grad_()
+    head.loss(head(embeddings), labels).mean().backward()
+    assert head.weight.grad is None and embeddings.grad is not None and embeddings.grad.abs().max() > 0
+    assert not [parameter for parameter in head.parameters() if parameter.requires_grad]
+
+
+def test_the_margin_goes_on_linearly_beyond_pi_minus_m():
+    head = head_of("arcface", scale=1.0, margin=0.5)
+    angles = torch.tensor([0.3, 2.0, math.pi - 0.51, math.pi - 0.49, 3.0])
+    cosines = torch.stack([angles.cos(), torch.zeros(5)], dim=1)
+    found = head.logits(cosines, torch.zeros(5, dtype=torch.int64))[:, 0]
+    expected = [
+        math.cos(a + 0.5) if a <= math.pi - 0.5 else math.cos(a) - 0.5 * math.sin(0.5) for a in angles.tolist()
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected))
 
 
 def test_a_clip_opposite_its_class_is_not_rewarded():

@@ -40,6 +40,7 @@ ORDERS = {
     "from transformers import HubertModel",
     "pipelines between": "import transformers.pipelines; import hf_asd; from transformers import pipeline",
     "a model of this package first": "from hf_asd import EatModel, AttributeClassifier",
+    "a configuration of this package first": "from hf_asd import AttributeClassifierConfig",
     "torch after": "import hf_asd; import torch",
 }
 

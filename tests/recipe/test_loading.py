@@ -77,7 +77,7 @@ factory: {none}
     ],
 )
 def test_a_wrong_word_is_refused_with_what_is_accepted_and_the_nearest_word(tmp_path, option, nearest):
-    wrong = nearest[:-1] + "x"
+    wrong = f"{nearest}x"
     section, name = option.split(".")
     kind = section_of(get_type_hints(Recipe)[section])
     assert kind is not None

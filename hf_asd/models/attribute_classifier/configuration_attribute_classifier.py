@@ -18,6 +18,8 @@ class AttributeClassifierConfig(PreTrainedConfig):
         Configuration of the encoder, any audio encoder of `AutoModel`.
     pooling (`str`, *optional*, defaults to `"mean"`):
         How tokens become one embedding, a key of [`~hf_asd.models.pooling.POOLINGS`].
+    pooling_parameter (`float`, *optional*):
+        Of poolings that have one; by default the one that was published for the encoder.
     loss (`str`, *optional*, defaults to `"arcface"`):
         Head and loss, a key of [`~hf_asd.models.attribute_classifier.heads.HEADS`].
     scale (`float`, *optional*, defaults to 30.0):
@@ -26,6 +28,8 @@ class AttributeClassifierConfig(PreTrainedConfig):
         Angle in radians that is added to a clip's angle to its own class in training, for the ArcFace losses.
     num_centers (`int`, *optional*, defaults to 16):
         Centers per class (`"adaproj"`: dimensions of a class's subspace), for the losses that have several.
+    fixed_centers (`bool`, *optional*, defaults to `False`):
+        The centers keep their random initial directions instead of being learned, for the losses that have centers.
     projection_size (`int`, *optional*):
         Length of a learned projection between pooling and head; by default there is no projection.
     embedding_from (`str`, *optional*, defaults to `"encoder"`):
@@ -38,10 +42,12 @@ class AttributeClassifierConfig(PreTrainedConfig):
     # A dictionary becomes a configuration when this one is made.
     encoder_config: dict | PreTrainedConfig | None = None
     pooling: str = "mean"
+    pooling_parameter: float | None = None
     loss: str = "arcface"
     scale: float = 30.0
     margin: float = 0.2
     num_centers: int = 16
+    fixed_centers: bool = False
     projection_size: int | None = None
     embedding_from: str = "encoder"
     initializer_range: float = 0.02

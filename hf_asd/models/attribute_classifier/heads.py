@@ -20,7 +20,7 @@ class Head(nn.Module):
         dimensions (`int`): length of an embedding.
         num_labels (`int`): number of classes, two or more.
         config ([`AttributeClassifierConfig`]): of which a head reads the options that it has: `scale`, `margin`,
-            `num_centers`.
+            `num_centers`, `fixed_centers`.
     """
 
     def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
@@ -89,16 +89,18 @@ class SoftmaxHead(Head):
 
 class ArcFaceHead(Head):
     """
-    Cosine classifier with an additive angular margin on the true class. It reads `scale`, factor of the cosines, and
-    `margin`, an angle in radians.
+    Cosine classifier with an additive angular margin on the true class. It reads `scale`, factor of the cosines,
+    `margin`, an angle in radians, and `fixed_centers`.
 
     References:
-        J. Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", equation 3.
+        J. Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", equation 3. For angles
+        above pi - margin, where the cosine of the sum would rise again, its authors' code goes on with
+        `cosine - margin * sin(margin)`.
     """
 
     def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
         super().__init__(dimensions, num_labels, config)
-        self.weight = nn.Parameter(torch.empty(num_labels, dimensions))
+        self.weight = centers(num_labels, dimensions, config)
         self.scale = config.scale
         self.margin = config.margin
 
@@ -111,8 +113,9 @@ class ArcFaceHead(Head):
     def logits(self, similarities: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         if labels is not None:
             own = similarities.gather(1, labels[:, None])
-            # Above pi the cosine rises again, which would reward a clip on the opposite side of its class.
-            with_margin = (angle(own) + self.margin).clamp_max(math.pi).cos()
+            theta = angle(own)
+            beyond = own - self.margin * math.sin(self.margin)
+            with_margin = torch.where(theta <= math.pi - self.margin, (theta + self.margin).cos(), beyond)
             similarities = similarities.scatter(1, labels[:, None], with_margin)
         return self.scale * similarities
 
@@ -120,7 +123,8 @@ class ArcFaceHead(Head):
 class SubCenterArcFaceHead(ArcFaceHead):
     """
     ArcFace with several centers per class, of which the nearest is used: a class may have several modes, and clips
-    with a wrong label get a center of their own. It reads `scale`, `margin` and `num_centers`, centers per class.
+    with a wrong label get a center of their own. It reads `scale`, `margin`, `fixed_centers` and `num_centers`,
+    centers per class.
 
     References:
         J. Deng et al. 2020, "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces",
@@ -182,7 +186,7 @@ class AdaptiveHead(Head):
 
 class AdaCosHead(AdaptiveHead):
     """
-    AdaCos: one center per class; it has no options.
+    AdaCos: one center per class. It reads `fixed_centers`.
 
     References:
         as for [`AdaptiveHead`].
@@ -190,7 +194,7 @@ class AdaCosHead(AdaptiveHead):
 
     def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
         super().__init__(dimensions, num_labels, config, num_labels)
-        self.weight = nn.Parameter(torch.empty(num_labels, dimensions))
+        self.weight = centers(num_labels, dimensions, config)
 
     def init_weights(self, std: float) -> None:
         super().init_weights(std)
@@ -203,17 +207,18 @@ class AdaCosHead(AdaptiveHead):
 class SubClusterAdaCosHead(AdaptiveHead):
     """
     AdaCos with several centers per class, whose probabilities are added: a class may have any distribution on the
-    sphere. It reads `num_centers`, centers per class.
+    sphere. It reads `num_centers`, centers per class, and `fixed_centers`, as in the paper.
 
     References:
-        K. Wilkinghoff 2021, "Sub-Cluster AdaCos: Learning Representations for Anomalous Sound Detection"; B_avg sums
-        over all centers. The median angle here is that to the nearest center of the own class.
+        K. Wilkinghoff 2021, "Sub-Cluster AdaCos: Learning Representations for Anomalous Sound Detection", section
+        III: B_avg sums over all centers, and the median angle is that of all pairs of a clip and a center of its
+        class.
     """
 
     def __init__(self, dimensions: int, num_labels: int, config: AttributeClassifierConfig):
         super().__init__(dimensions, num_labels, config, num_labels * config.num_centers)
         self.num_centers = config.num_centers
-        self.weight = nn.Parameter(torch.empty(num_labels * config.num_centers, dimensions))
+        self.weight = centers(num_labels * config.num_centers, dimensions, config)
 
     def init_weights(self, std: float) -> None:
         super().init_weights(std)
@@ -227,7 +232,7 @@ class SubClusterAdaCosHead(AdaptiveHead):
 
     @torch.no_grad()
     def adapt(self, similarities: torch.Tensor, labels: torch.Tensor) -> None:
-        own = similarities[torch.arange(len(labels), device=labels.device), labels].amax(1)
+        own = similarities[torch.arange(len(labels), device=labels.device), labels]
         self._set_scale(self.scale * similarities, own)
 
 
@@ -244,7 +249,8 @@ class AdaProjHead(AdaptiveHead):
         K. Wilkinghoff 2024, "AdaProj: Adaptively Scaled Angular Margin Subspace Projections for Anomalous Sound
         Detection with Auxiliary Classification Tasks". Its logit is the negative squared distance between the clip and
         its projection, both on the unit sphere: 2 cosine - 2, whose constant cancels in the softmax and whose factor
-        is part of the scale.
+        is part of the scale. In its B_avg the own class has a term, too: exp(0), as in the code that its author
+        contributed to ASDKit.
     """
 
     bases: torch.Tensor
@@ -267,21 +273,31 @@ class AdaProjHead(AdaptiveHead):
             unit = nn.functional.normalize(embeddings.float(), dim=1)
             return torch.einsum("bd,cdk->bck", unit, self.bases.float()).norm(dim=2)
 
+    @torch.no_grad()
+    def adapt(self, similarities: torch.Tensor, labels: torch.Tensor) -> None:
+        own = similarities.gather(1, labels[:, None])
+        self._set_scale((self.scale * similarities).scatter(1, labels[:, None], 0.0), own)
 
-def cosines(embeddings: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
+
+def centers(count: int, dimensions: int, config: AttributeClassifierConfig) -> nn.Parameter:
+    """Centers of classes, of shape `(count, dimensions)`; with `fixed_centers` they keep their random directions."""
+    return nn.Parameter(torch.empty(count, dimensions), requires_grad=not config.fixed_centers)
+
+
+def cosines(embeddings: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     """
-    Cosines of the angles between embeddings and centers, float32 also under autocast.
+    Cosines of the angles between embeddings and directions, float32 also under autocast.
 
     Args:
-        embeddings (`torch.Tensor` of shape `(clips, dimensions)`), centers (`torch.Tensor` of shape
-            `(centers, dimensions)`): any floating-point type, any length.
+        embeddings (`torch.Tensor` of shape `(clips, dimensions)`), directions (`torch.Tensor` of shape
+            `(directions, dimensions)`): any floating-point type, any length.
 
     Returns:
-        `torch.Tensor` of shape `(clips, centers)`, float32.
+        `torch.Tensor` of shape `(clips, directions)`, float32.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         unit = nn.functional.normalize(embeddings.float(), dim=1)
-        return unit @ nn.functional.normalize(centers.float(), dim=1).T
+        return unit @ nn.functional.normalize(directions.float(), dim=1).T
 
 
 def angle(cosine: torch.Tensor) -> torch.Tensor:

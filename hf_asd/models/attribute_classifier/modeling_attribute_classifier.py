@@ -53,7 +53,7 @@ class AttributeClassifier(PreTrainedModel):
     def __init__(self, config: AttributeClassifierConfig):
         super().__init__(config)
         self.encoder_config = cast(PreTrainedConfig, config.encoder_config)
-        check_pooling(self.encoder_config, config.pooling)
+        check_pooling(self.encoder_config, config.pooling, config.pooling_parameter)
         dimensions = embedding_size(self.encoder_config, config.pooling)
         self.encoder = AutoModel.from_config(self.encoder_config)
         self.running_norm = RunningNorm(dimensions)
@@ -98,7 +98,8 @@ class AttributeClassifier(PreTrainedModel):
         """
         if pooled is None:
             hidden_states = self.encoder(input_values, **kwargs).last_hidden_state
-            pooled = pool(hidden_states, self.config.pooling, self.encoder_config)
+            parameter = self.config.pooling_parameter
+            pooled = pool(hidden_states, self.config.pooling, self.encoder_config, parameter=parameter)
         projected = self.projection(self.running_norm(pooled))
         similarities = self.head(projected)
         loss = None
