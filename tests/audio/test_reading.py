@@ -62,8 +62,8 @@ def write_bad_recordings(folder):
     holed[7] = np.nan
     soundfile.write(folder / "holed.wav", holed, RATE, subtype="FLOAT")
     return {
-        "truncated.wav": "is truncated",
-        "truncated.flac": "cannot be read",
+        "truncated.wav": "is cut off, 19956 of 48000 bytes",
+        "truncated.flac": "is cut off, ",
         "zero_bytes.wav": "0 bytes",
         "no_samples.wav": "is empty",
         "text.wav": "cannot be read as audio",
