@@ -106,7 +106,8 @@ def mpeg_layout(source: Source, start: int, end: int) -> Layout:
         raise source.cut_off(f"{count} of {promised} MP3 frames are there")
     counted = content[: place + 8] + count.to_bytes(4, "big") + content[place + 12 :]
     part = Part(first + frame.size, sound_end, ID3_HEADER + counted)
-    return Layout((part,), promised_frames=promised * frame.samples, is_wrong=count != promised)
+    promised_bytes = (sound_end - part.start) * promised // max(count, 1)
+    return Layout((part,), promised_bytes, is_wrong=count != promised)
 
 
 def _count_frames(source: Source, first: int, end: int, like: Frame) -> tuple[int, int]:

@@ -221,15 +221,15 @@ def clipped_share(samples: np.ndarray) -> float:
 
 def duration(audio: dict | str | Path) -> float:
     """
-    A recording's length in seconds, from its header alone.
+    A recording's real length in seconds: from its header where that fits the file, else by decoding it.
 
     Args:
         audio (`dict` or `str` or `Path`): as for [`read_audio`].
 
     Raises:
-        BadAudioError: the file cannot be read or is too short; the message is that of [`read_audio`].
+        BadAudioError: the file cannot be read, is cut off or is too short; the message is that of [`read_audio`].
     """
     with open_recording(audio) as recording:
-        seconds = (recording.promised_frames or 0) / recording.sampling_rate
+        seconds = recording.seconds
     # Reading gives the error message.
     return seconds if seconds >= MINIMUM_SECONDS else len(read_audio(audio)) / SAMPLING_RATE

@@ -77,7 +77,7 @@ def ogg_layout(source: Source, base: int) -> Layout | None:
     if rest and (b"OggS".startswith(rest) or page is None) and not source.growing:
         raise source.cut_off("its last OGG page is not whole")
     _check_last_page(source, page)
-    return Layout((*parts, Part(start, position)))
+    return Layout((*parts, Part(start, position)), promised_bytes=position - base)
 
 
 def _check_last_page(source: Source, page: Page | None) -> None:
