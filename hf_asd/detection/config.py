@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..audio.channels import Channel
+from ..audio.pipes.raw import RawFormat
 from ..models.choices import POOLING_PARAMETER, PoolingName, StatisticsName
 from ..options import check_options, option
 from .backends import BackendName
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
 
 Fusion = Literal["mean", "min", "max"]
-BandFusion = Literal["mean", "mean_max", "max", "z_mean", "z_min", "z_max"]
-Normalization = Literal["none", "ratio", "difference", "varmin", "log_varmin", "z"]
+Normalization = Literal["none", "ratio", "difference", "varmin", "z"]
 ThresholdMethod = Literal["conformal", "quantile", "gamma"]
 DtypeName = Literal["float32", "float16"]
 
@@ -39,12 +39,11 @@ class ScoringConfig:
     backends: tuple[BackendName, ...] | None = option(None, "one or more backends; none: those of the preset")
     fusion: Fusion | None = option(None, "how z-scores of several backends become one; none: that of the preset")
     num_neighbors: int = option(1, "nearest neighbors whose distances are averaged into a score", at_least=1)
-    normalization: Normalization | tuple[Normalization, ...] | None = option(
+    normalization: Normalization | None = option(
         None,
-        "cosine and euclidean distances divided by the local density of the references (ratio), minus it "
-        "(difference), minus a fitted multiple of it (varmin), or the same in logarithms (log_varmin); z: scores of "
-        "any backend, domain by domain; none: no normalization; one for all backends or one for each; not set: that "
-        "of the preset",
+        "cosine and euclidean distances divided by the local density of the references (ratio), minus it (difference) "
+        "or minus a fitted multiple of its logarithm (varmin); z: scores of any backend, domain by domain; none: no "
+        "normalization; not set: that of the preset",
     )
     density_neighbors: int = option(4, "neighbors of a reference that make its local density", at_least=1)
     per_domain_banks: bool = option(
@@ -64,13 +63,7 @@ class ScoringConfig:
         "equal parts of an embedding with a memory bank each (BEAM); with pooling bands the number of bands",
         at_least=1,
     )
-    band_fusion: BandFusion = option(
-        "mean",
-        "how the scores of the bands become one: mean, largest, half of both; z_mean, z_min, z_max: of their z-scores",
-    )
-    pca_variance: float = option(
-        0.95, "share of the normal clips' variance that pca_residual takes for normal", above=0, below=1
-    )
+    band_fusion: Fusion = option("mean", "how the z-scores of the bands become one")
     with_statistics: bool = option(
         False, "spectral statistics beside the encoder: compared separately, z-scores of both averaged"
     )
@@ -89,20 +82,8 @@ class ScoringConfig:
         self.backends = tuple(self.backends or ())
         if not self.backends:
             raise ValueError("backends is empty; give one or more, or leave it out for those of the preset.")
-        if isinstance(self.normalization, tuple | list) and len(self.normalization) not in (1, len(self.backends)):
-            raise ValueError(
-                f"normalization has {len(self.normalization)} words for {len(self.backends)} backends; accepted are "
-                "one for all and one for each."
-            )
         if self.target != "as_is" and not self.per_domain_banks:
             raise ValueError(f"target is {self.target!r}, which needs a target bank; set per_domain_banks to true.")
-
-    @property
-    def normalizations(self) -> tuple[Normalization, ...]:
-        """The normalization of each backend."""
-        given = self.normalization or "none"
-        listed = (given,) if isinstance(given, str) else tuple(given)
-        return listed * len(self.backends or ()) if len(listed) == 1 else listed
 
     @property
     def minimum_clips(self) -> int:
@@ -157,12 +138,26 @@ class DetectorConfig(ScoringConfig):
 class MonitorConfig:
     """How a stream of sound is divided into windows, and how long to wait for more of it."""
 
-    window_seconds: float = option(10.0, "length in seconds of the sound that one decision is about", at_least=0.5)
+    window_seconds: float = option(
+        10.0, "length in seconds of the sound that one decision is about", at_least=0.5, at_most=3600
+    )
     wait_seconds: float = option(
         0.0, "seconds to wait for a file to grow or another file to appear; inf: for ever", at_least=0
     )
-    sampling_rate: int = option(16_000, "sampling rate of raw samples from a pipe in Hz", at_least=1)
-    channels: int = option(1, "channels of raw samples from a pipe", at_least=1)
+    settle_seconds: float = option(
+        10.0,
+        "seconds without a change after which a file that was put into a folder is whole, if its header does not say "
+        "how long it is, or cut off, if it is shorter than its header says; for waiting",
+        at_least=0,
+    )
+    subfolders: bool = option(True, "watch the subfolders of a folder as well")
+    sampling_rate: int | None = option(
+        None, "sampling rate in Hz of a pipe without a header; none: 16000", at_least=1, at_most=10_000_000
+    )
+    channels: int | None = option(None, "channels of a pipe without a header; none: 1", at_least=1, at_most=1024)
+    sample_format: RawFormat | None = option(
+        None, "samples of a pipe without a header: bits, integers (s) or floats (f), little endian; none: s16le"
+    )
     explain: bool = option(False, "give reasons for each anomalous window")
 
     def __post_init__(self):
