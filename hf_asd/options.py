@@ -133,7 +133,7 @@ def parse_option(
     """
     kinds = kinds_of(annotation)
     if is_none(value):
-        if "none" in (choices(annotation) or ()) and not is_sequence(annotation):
+        if "none" in (choices(annotation) or ()) and (takes_one(annotation) or not is_sequence(annotation)):
             return "none"
         if types.NoneType in kinds:
             return None
@@ -207,7 +207,8 @@ def kinds_of(annotation: Any) -> tuple:
 
 def _check_words(name: str, value: Any, annotation: Any, metadata: Mapping[str, Any]) -> None:
     words = choices(annotation)
-    if not words or (is_sequence(annotation) and not isinstance(value, list | tuple)):
+    only_several = is_sequence(annotation) and not takes_one(annotation)
+    if not words or (only_several and not isinstance(value, list | tuple)):
         return
     for one in value if isinstance(value, list | tuple) else [value]:
         if one not in words and not (int in kinds_of(annotation) and _is_whole_number(one)):

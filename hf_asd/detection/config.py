@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 Fusion = Literal["mean", "min", "max"]
-Normalization = Literal["none", "ratio", "difference", "varmin", "z"]
+BandFusion = Literal["mean", "mean_max", "max", "z_mean", "z_min", "z_max"]
+Normalization = Literal["none", "ratio", "difference", "varmin", "log_varmin", "z"]
 ThresholdMethod = Literal["conformal", "quantile", "gamma"]
 DtypeName = Literal["float32", "float16"]
 
@@ -39,11 +40,12 @@ class ScoringConfig:
     backends: tuple[BackendName, ...] | None = option(None, "one or more backends; none: those of the preset")
     fusion: Fusion | None = option(None, "how z-scores of several backends become one; none: that of the preset")
     num_neighbors: int = option(1, "nearest neighbors whose distances are averaged into a score", at_least=1)
-    normalization: Normalization | None = option(
+    normalization: Normalization | tuple[Normalization, ...] | None = option(
         None,
-        "cosine and euclidean distances divided by the local density of the references (ratio), minus it (difference) "
-        "or minus a fitted multiple of its logarithm (varmin); z: scores of any backend, domain by domain; none: no "
-        "normalization; not set: that of the preset",
+        "cosine and euclidean distances divided by the local density of the references (ratio), minus it "
+        "(difference), minus a fitted multiple of it (varmin), or the same in logarithms (log_varmin); z: scores of "
+        "any backend, domain by domain; none: no normalization; one for all backends or one for each; not set: that "
+        "of the preset",
     )
     density_neighbors: int = option(4, "neighbors of a reference that make its local density", at_least=1)
     per_domain_banks: bool = option(
@@ -63,7 +65,13 @@ class ScoringConfig:
         "equal parts of an embedding with a memory bank each (BEAM); with pooling bands the number of bands",
         at_least=1,
     )
-    band_fusion: Fusion = option("mean", "how the z-scores of the bands become one")
+    band_fusion: BandFusion = option(
+        "mean",
+        "how the scores of the bands become one: mean, largest, half of both; z_mean, z_min, z_max: of their z-scores",
+    )
+    pca_variance: float = option(
+        0.95, "share of the normal clips' variance that pca_residual takes for normal", above=0, below=1
+    )
     with_statistics: bool = option(
         False, "spectral statistics beside the encoder: compared separately, z-scores of both averaged"
     )
@@ -82,8 +90,20 @@ class ScoringConfig:
         self.backends = tuple(self.backends or ())
         if not self.backends:
             raise ValueError("backends is empty; give one or more, or leave it out for those of the preset.")
+        if isinstance(self.normalization, tuple | list) and len(self.normalization) not in (1, len(self.backends)):
+            raise ValueError(
+                f"normalization has {len(self.normalization)} words for {len(self.backends)} backends; accepted are "
+                "one for all and one for each."
+            )
         if self.target != "as_is" and not self.per_domain_banks:
             raise ValueError(f"target is {self.target!r}, which needs a target bank; set per_domain_banks to true.")
+
+    @property
+    def normalizations(self) -> tuple[Normalization, ...]:
+        """The normalization of each backend."""
+        given = self.normalization or "none"
+        listed = (given,) if isinstance(given, str) else tuple(given)
+        return listed * len(self.backends or ()) if len(listed) == 1 else listed
 
     @property
     def minimum_clips(self) -> int:

@@ -42,15 +42,16 @@ RULES: dict[type, tuple[UsedWith, ...]] = {
         UsedWith(
             "backend cosine or euclidean",
             ("normalization",),
-            lambda c: c.normalization in ("none", "z") or _has_backend("cosine", "euclidean")(c),
+            lambda c: set(c.normalizations) <= {"none", "z"} or _has_backend("cosine", "euclidean")(c),
         ),
         UsedWith(
-            "normalization ratio, difference or varmin",
+            "normalization ratio, difference, varmin or log_varmin",
             ("density_neighbors",),
-            lambda c: c.normalization in ("ratio", "difference", "varmin") and _has_backend("cosine", "euclidean")(c),
+            lambda c: not set(c.normalizations) <= {"none", "z"} and _has_backend("cosine", "euclidean")(c),
         ),
         UsedWith("reduction k_means or k_center", ("num_references",), lambda c: c.reduction != "none"),
         UsedWith("num_bands above 1", ("band_fusion",), lambda c: c.num_bands > 1),
+        UsedWith("backend pca_residual", ("pca_variance",), _has_backend("pca_residual")),
     ),
     NoiseOptions: (UsedWith("noise_probability above 0", ("snr_db",), lambda c: c.noise_probability > 0),),
     PretrainConfig: (

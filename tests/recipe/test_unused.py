@@ -39,7 +39,7 @@ def load(tmp_path, text):
         ("cluster: {seed: 1}", "cluster.seed is given, .* it needs method kmeans or gmm"),
         ("cluster: {num_clusters: 3, max_clusters: 8}", "cluster.max_clusters is given"),
         ("fit: {num_references: 8}", "fit.num_references is given, .* it needs reduction k_means or k_center"),
-        ("fit: {density_neighbors: 2}", "it needs normalization ratio, difference or varmin"),
+        ("fit: {density_neighbors: 2}", "it needs normalization ratio, difference, varmin"),
         ("fit: {normalization: ratio}", "fit.normalization is given, .* it needs backend cosine or euclidean"),
         ("fit: {num_neighbors: 2}", "it needs backend cosine, euclidean or standardized_knn"),
         ("fit: {band_fusion: max}", "it needs num_bands above 1"),

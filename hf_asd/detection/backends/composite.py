@@ -8,11 +8,15 @@ import numpy as np
 import torch
 
 from ...embedding.statistics import STATISTICS_SIZE
-from ..config import Fusion, ScoringConfig
+from ..config import BandFusion, Fusion, ScoringConfig
 from . import BackendName, backend_class
 from .cross_scores import cross_scores, recording_splits
 from .protocol import Scorer
 from .references import k_center, k_means, mem_mixup, smote
+
+
+# How the z-scores of bands become one; the other words of `band_fusion` join the bands' scores as they are.
+Z_FUSIONS: dict[BandFusion, Fusion] = {"z_mean": "mean", "z_min": "min", "z_max": "max"}
 
 
 def fuse(scores: torch.Tensor, normal_scores: torch.Tensor, how: Fusion = "mean") -> torch.Tensor:
@@ -61,6 +65,38 @@ class FusedScorer:
     def leave_one_out(self) -> torch.Tensor:
         """The score of every clip of the bank by the others, of shape `(references,)`, float64."""
         return fuse(self.leave_one_out_scores, self.leave_one_out_scores, self.how)
+
+
+class BandScorer:
+    """
+    A backend for each frequency band; the bands' scores as they are become one.
+
+    Args:
+        bands (`list[Scorer]`): backends over the same clips in the same order, of distances in the same unit.
+        how (`"mean"`, `"mean_max"` or `"max"`): the mean over bands, half of the mean and half of the largest, or the
+            largest.
+
+    References:
+        P. Saengthong, T. Shinozaki 2026, "Sub-Band Spectral Matching with Localized Score Aggregation for Robust
+        Anomalous Sound Detection" (BEAM, arXiv 2603.13749): the uniform mean. Its adaptive fusion could not be read;
+        `"mean_max"` is this project's.
+    """
+
+    def __init__(self, bands: list[Scorer], how: BandFusion = "mean"):
+        self.bands = bands
+        self.how: BandFusion = how
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return self._join(torch.stack([band.score(queries) for band in self.bands]))
+
+    def leave_one_out(self) -> torch.Tensor:
+        """The score of every clip of the bank by the others, of shape `(references,)`, float64."""
+        return self._join(torch.stack([band.leave_one_out() for band in self.bands]))
+
+    def _join(self, scores: torch.Tensor) -> torch.Tensor:
+        mean, largest = scores.mean(0), scores.amax(0)
+        return {"mean": mean, "max": largest}.get(self.how, (mean + largest) / 2)
 
 
 class MinOverDomains:
@@ -172,7 +208,10 @@ def make_scorer(
     if not config.per_domain_banks or min(map(len, banks.values())) < config.minimum_clips:
         banks = {"all": torch.cat(list(banks.values()))}
         recordings = None if recordings is None else {"all": np.concatenate(list(recordings.values()))}
-    parts = [_over_bands(banks, name, config, recordings) for name in config.backends or ()]
+    parts = [
+        _over_bands(banks, name, replace(config, backends=(name,), normalization=normalization), recordings)
+        for name, normalization in zip(config.backends or (), config.normalizations, strict=True)
+    ]
     return parts[0] if len(parts) == 1 else FusedScorer(parts, config.fusion or "mean")
 
 
@@ -205,7 +244,9 @@ def _over_bands(
         columns = slice(start, start + width)
         own = {domain: bank[:, columns] for domain, bank in banks.items()}
         bands.append(ColumnScorer(_over_domains(own, name, config, recordings), columns))
-    return FusedScorer(bands, config.band_fusion)
+    if config.band_fusion in Z_FUSIONS:
+        return FusedScorer(bands, Z_FUSIONS[config.band_fusion])
+    return BandScorer(bands, config.band_fusion)
 
 
 def _over_domains(
@@ -222,7 +263,7 @@ def _over_domains(
         references = _references(domain, banks, config)
         build = build_plain if references is None else partial(ReducedScorer, build=build_plain, references=references)
         parts[domain] = build(bank) if recordings is None else PiecesScorer(bank, build, recordings[domain])
-        if config.normalization == "z":
+        if config.normalizations == ("z",):
             parts[domain] = FusedScorer([parts[domain]])
     return MinOverDomains(parts, banks) if len(parts) > 1 else next(iter(parts.values()))
 
@@ -244,12 +285,15 @@ def _references(
 def describe_scoring(config: ScoringConfig) -> str:
     """How clips are compared, in words for cards."""
     backends = config.backends or ()
-    text = " and ".join(backend_class(name).description for name in backends)
+    parts = []
+    for name, normalization in zip(backends, config.normalizations, strict=True):
+        by_density = name in ("cosine", "euclidean") and normalization not in ("none", "z")
+        density = f", normalized by their local density ({normalization})" if by_density else ""
+        parts.append(backend_class(name).description + density)
+    text = " and ".join(parts)
     if len(backends) > 1:
         fusion = {"mean": "mean", "min": "lowest", "max": "highest"}[config.fusion or "mean"]
         text += f"; the {fusion} of their z-scores"
     if not {"cosine", "euclidean"}.isdisjoint(backends):
         text += f"; neighbors averaged: {config.num_neighbors}"
-        if config.normalization in ("ratio", "difference", "varmin"):
-            text += f", distances normalized by their local density ({config.normalization})"
     return text

@@ -32,13 +32,17 @@ class NearestNeighbors:
             - `"none"`: `d`;
             - `"ratio"`: `d / r`;
             - `"difference"`: `d - r`;
-            - `"varmin"`: `d - a log r` with the `a` that gives leave-one-out scores the smallest variance.
+            - `"varmin"`: `d - a r` with the `a` that gives leave-one-out scores the smallest variance,
+              `cov(d, r) / var(r)` over the normal clips and the reference nearest to each;
+            - `"log_varmin"`: the same for the logarithms, `log d - a log r`.
         density_neighbors (`int`, *optional*, defaults to 4): cut to what the bank has. One reference has no
             neighbors; its distances stay as they are.
 
     References:
         K. Wilkinghoff et al. 2025, "Local Density-Based Anomaly Score Normalization for Domain Generalization" (arXiv
-        2509.10951): ratio and difference. M. Matsumoto et al., DCASE workshop 2025: variance minimization.
+        2509.10951): ratio and difference. M. Matsumoto et al. 2025, "Adjusting Bias in Anomaly Scores via Variance
+        Minimization for Domain-Generalized Discriminative Anomalous Sound Detection" (DCASE workshop), equation 5:
+        varmin. In logarithms, with one density neighbor: K. Wilkinghoff et al. 2026 (arXiv 2603.04605), section IV-C.
     """
 
     description: ClassVar[str]
@@ -47,7 +51,7 @@ class NearestNeighbors:
 
     @classmethod
     def build(cls, bank: torch.Tensor, config: ScoringConfig) -> Self:
-        normalization = config.normalization or "none"
+        (normalization,) = config.normalizations
         return cls(
             bank, config.num_neighbors, "none" if normalization == "z" else normalization, config.density_neighbors
         )
@@ -63,10 +67,12 @@ class NearestNeighbors:
         self.num_neighbors = min(num_neighbors, len(bank))
         self.center = self._directions(bank[:CHUNK_REFERENCES]).mean(0)
         self.slope = 1.0
+        self.in_logarithms = False  # not before the density is measured
         self.density: torch.Tensor | None = None
         density_neighbors = min(density_neighbors, len(bank) - 1)
         if normalization != "none" and density_neighbors > 0:
             self._measure_density(density_neighbors)
+        self.in_logarithms = normalization == "log_varmin"
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """
@@ -89,8 +95,8 @@ class NearestNeighbors:
 
     def leave_one_out(self) -> torch.Tensor:
         """
-        The score that each clip of the bank would get, had the bank been built without it; `a` of `"varmin"`, one
-        number from all clips, is kept.
+        The score that each clip of the bank would get, had the bank been built without it; `a` of `"varmin"` and
+        `"log_varmin"`, one number from all clips, is kept.
 
         Returns:
             `torch.Tensor` of shape `(references,)`, float64.
@@ -111,18 +117,23 @@ class NearestNeighbors:
         self.distances = distances[:, :neighbors]
         self.next = distances[:, neighbors] if distances.shape[1] > neighbors else None
         self.density = self.distances.mean(1).clamp_min(EPSILON)
-        if self.normalization == "varmin":
-            scores, density = self.distances[:, 0], self.density[self.neighbors[:, 0]].log()
+        if self.normalization in ("varmin", "log_varmin"):
+            scores, density = self.distances[:, 0], self.density[self.neighbors[:, 0]]
+            if self.normalization == "log_varmin":
+                scores, density = scores.clamp_min(EPSILON).log(), density.log()
             variance = density.var(correction=0)
             covariance = ((scores - scores.mean()) * (density - density.mean())).mean()
-            self.slope = float(covariance / variance) if variance > EPSILON else 0.0
+            # Distances within one machine may be as small as 1e-6, and their variance far smaller.
+            self.slope = float(covariance / variance) if variance > EPSILON * scores.square().mean() else 0.0
 
-    def _normalized(self, distances: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
+    def _normalized(self, distances: torch.Tensor, density: torch.Tensor | None) -> torch.Tensor:
+        if self.in_logarithms:
+            distances = distances.clamp_min(EPSILON).log()
+        if density is None:
+            return distances
         if self.normalization == "ratio":
             return distances / density
-        if self.normalization == "difference":
-            return distances - density
-        return distances - self.slope * density.log()
+        return distances - self.slope * (density.log() if self.in_logarithms else density)
 
     def _density_without(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Left-out clips, references that have them as neighbors, and the density of these without them."""
@@ -134,7 +145,7 @@ class NearestNeighbors:
         elif count > 1:  # every other clip is a neighbor: one fewer remains
             density = total / (count - 1)
         else:  # a single reference cannot be normalized
-            density = torch.full_like(total, 0.0 if self.normalization == "difference" else 1.0)
+            density = torch.full_like(total, 0.0 if self.normalization in ("difference", "varmin") else 1.0)
         return self.neighbors.flatten(), references, density.clamp_min(EPSILON).flatten()
 
     def _search(self, queries: torch.Tensor, count: int, own: torch.Tensor | None = None):
@@ -164,8 +175,8 @@ class NearestNeighbors:
                 0
             )
             distances = distances.div_(2) if self.metric == "cosine" else distances.sqrt_()
-            if density is not None:
-                distances = self._normalized(distances, density[..., start : start + len(references)].float())
+            own_density = None if density is None else density[..., start : start + len(references)].float()
+            distances = self._normalized(distances, own_density)
             if own is not None:  # a clip is not its own neighbor
                 inside = (own >= start) & (own < start + len(references))
                 distances[inside, own[inside] - start] = torch.inf
@@ -180,7 +191,8 @@ class NearestNeighbors:
         exact = (self._directions(queries.double())[:, None] - self._directions(self.bank[rows].double())).square()
         values = exact.sum(2) / 2 if self.metric == "cosine" else exact.sum(2).sqrt()
         if density is not None:
-            values = self._normalized(values, density[rows] if density.ndim == 1 else density.gather(1, rows))
+            density = density[rows] if density.ndim == 1 else density.gather(1, rows)
+        values = self._normalized(values, density)
         values, order = values.sort(1)
         return values, rows.gather(1, order)
 

@@ -8,6 +8,7 @@ from hf_asd.detection.backends.composite import FusedScorer, MinOverDomains, mak
 from hf_asd.detection.backends.cross_scores import cross_scores
 from hf_asd.detection.backends.mahalanobis import Mahalanobis
 from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors
+from hf_asd.detection.backends.pca import PcaResidual
 from hf_asd.detection.backends.references import k_center, k_means, mem_mixup, smote
 from hf_asd.detection.backends.sklearn_backends import GaussianMixtureScorer, LocalOutlierFactorScorer
 from hf_asd.detection.backends.standardized import MaxDeviation, StandardizedNeighbors
@@ -39,28 +40,30 @@ def slow_densities(bank, metric, neighbors):
     return densities
 
 
-def slow_slope(bank, metric, densities):
+def slow_slope(bank, metric, densities, transform=float):
+    """M. Matsumoto et al. 2025, equation 5: the covariance of distance and density over the density's variance."""
     scores, logs = [], []
     for i, clip in enumerate(bank):
         distances = [slow_distance(clip, other, metric) if j != i else np.inf for j, other in enumerate(bank)]
-        scores.append(min(distances))
-        logs.append(np.log(densities[int(np.argmin(distances))]))
+        scores.append(transform(min(distances)))
+        logs.append(transform(densities[int(np.argmin(distances))]))
     return np.cov(scores, logs, bias=True)[0, 1] / np.var(logs)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("normalization", ["none", "ratio", "difference", "varmin"])
+@pytest.mark.parametrize("normalization", ["none", "ratio", "difference", "varmin", "log_varmin"])
 @pytest.mark.parametrize(("num_neighbors", "density_neighbors"), [(1, 4), (3, 2), (2, 50)])
 def test_neighbors_match_the_plain_formula(metric, normalization, num_neighbors, density_neighbors):
     bank, queries = embeddings(12), embeddings(5, seed=1)
     backend = METRICS[metric](bank, num_neighbors, normalization, density_neighbors)
     densities = slow_densities(bank, metric, density_neighbors)
-    slope = slow_slope(bank, metric, densities)
+    slope, log_slope = (slow_slope(bank, metric, densities, transform) for transform in (float, np.log))
     combine = {
         "none": lambda d, r: d,
         "ratio": lambda d, r: d / r,
         "difference": lambda d, r: d - r,
-        "varmin": lambda d, r: d - slope * np.log(r),
+        "varmin": lambda d, r: d - slope * r,
+        "log_varmin": lambda d, r: np.log(d) - log_slope * np.log(r),
     }[normalization]
     scores, (_, nearest) = backend.score(queries), backend.nearest(queries, 1)
     for query, score, row in zip(queries, scores, nearest[:, 0], strict=True):
@@ -165,6 +168,31 @@ def test_estimators_are_scikit_learns():
     )
 
 
+def test_the_residual_of_principal_components_is_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    bank, queries = embeddings(30, 12) * torch.linspace(3, 0.1, 12), embeddings(4, 12, seed=1)
+    fitted = PCA(0.9, svd_solver="full").fit(bank.double().numpy())
+    assert 2 < fitted.n_components_ < 10
+    new = queries.double().numpy()
+    expected = np.linalg.norm(new - fitted.inverse_transform(fitted.transform(new)), axis=1)
+    np.testing.assert_allclose(PcaResidual(bank, 0.9).score(queries), expected, rtol=1e-9)
+
+
+def test_four_backends_are_fused_by_the_minimum_of_their_z_scores():
+    """arXiv 2606.19269: nearest neighbor, Mahalanobis, density-normalized neighbor and PCA residual."""
+    bank, queries = embeddings(40, 8), embeddings(5, 8, seed=1)
+    config = ScoringConfig(
+        backends=("cosine", "mahalanobis", "cosine", "pca_residual"),
+        normalization=("none", "none", "ratio", "none"),
+        fusion="min",
+    )
+    parts = [CosineNeighbors(bank), Mahalanobis(bank), CosineNeighbors(bank, normalization="ratio"), PcaResidual(bank)]
+    own = [part.leave_one_out().numpy() for part in parts]
+    z = [(part.score(queries).numpy() - left.mean()) / left.std() for part, left in zip(parts, own, strict=True)]
+    np.testing.assert_allclose(make_scorer({"source": bank}, config).score(queries), np.min(z, axis=0), rtol=1e-9)
+
+
 def test_cross_scores_leave_out_every_clip_or_its_fold():
     few = embeddings(9)
     expected = [CosineNeighbors(without(few, row)).score(few[row : row + 1]) for row in range(9)]
@@ -229,11 +257,20 @@ def test_bands_have_memories_of_their_own():
     bank, queries = embeddings(10, 8), embeddings(3, 8, seed=1)
     config = ScoringConfig(preset="fast", num_bands=2)
     bands = [CosineNeighbors(bank[:, half]) for half in (slice(0, 4), slice(4, 8))]
+    raw = [band.score(queries[:, half]) for band, half in zip(bands, (slice(0, 4), slice(4, 8)), strict=True)]
     z = [
-        (band.score(queries[:, half]) - band.leave_one_out().mean()) / band.leave_one_out().std(correction=0)
-        for band, half in zip(bands, (slice(0, 4), slice(4, 8)), strict=True)
+        (scores - band.leave_one_out().mean()) / band.leave_one_out().std(correction=0)
+        for band, scores in zip(bands, raw, strict=True)
     ]
-    torch.testing.assert_close(make_scorer({"source": bank}, config).score(queries), (z[0] + z[1]) / 2)
+    torch.testing.assert_close(make_scorer({"source": bank}, config).score(queries), sum(raw) / 2)
+    for how, expected in (
+        ("max", torch.maximum(*raw)),
+        ("mean_max", (sum(raw) / 2 + torch.maximum(*raw)) / 2),
+        ("z_mean", sum(z) / 2),
+        ("z_min", torch.minimum(*z)),
+    ):
+        scorer = make_scorer({"source": bank}, ScoringConfig(preset="fast", num_bands=2, band_fusion=how))
+        torch.testing.assert_close(scorer.score(queries), expected)
     with pytest.raises(ValueError, match="num_bands is 3, but an embedding has 8 dimensions"):
         make_scorer({"source": bank}, ScoringConfig(num_bands=3))
 
@@ -263,12 +300,15 @@ EVERY_KIND = [
         for name in ("cosine", "euclidean", "standardized_knn", "max_deviation", "mahalanobis", "gmm")
     ),
     {"backends": ("lof",)},
-    *({"preset": "fast", "normalization": name} for name in ("ratio", "difference", "varmin", "z")),
+    {"backends": ("pca_residual",)},
+    {"backends": ("cosine", "cosine", "pca_residual"), "normalization": ("none", "ratio", "none"), "fusion": "min"},
+    *({"preset": "fast", "normalization": name} for name in ("ratio", "difference", "varmin", "log_varmin", "z")),
     {"preset": "fast", "per_domain_banks": True, "target": "smote"},
     {"preset": "fast", "per_domain_banks": True, "target": "mem_mixup"},
     {"preset": "fast", "reduction": "k_means", "num_references": 4},
     {"preset": "fast", "reduction": "k_center", "num_references": 4},
     {"num_bands": 2, "band_fusion": "max"},
+    {"num_bands": 2, "band_fusion": "z_max"},
     {"preset": "fast"},
     {"preset": "standard"},
     {"preset": "max"},
@@ -338,6 +378,7 @@ def test_one_clip_is_refused_or_has_a_plain_distance():
         ({"backends": ("cosine", "svm")}, "backends is 'svm'; accepted are cosine"),
         ({"backends": ()}, "backends is empty"),
         ({"normalization": "log"}, "normalization is 'log'"),
+        ({"backends": ("cosine",), "normalization": ("none", "z")}, "normalization has 2 words for 1 backends"),
         ({"target": "smote"}, "target is 'smote', which needs a target bank"),
         ({"num_neighbors": 0}, "num_neighbors is 0; accepted are whole numbers from 1"),
         ({"threshold_method": "otsu"}, "threshold_method is 'otsu'"),
