@@ -1,1 +1,0 @@
-"""Decisions about growing files, folders and pipes, window by window."""
