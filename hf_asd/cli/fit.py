@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from ..audio.clip_store import ClipStore
-    from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
 
 logger = logging.getLogger(__name__)
@@ -25,9 +24,7 @@ logger = logging.getLogger(__name__)
 def add_commands(commands) -> None:
     """Adds the parser of this command."""
     command = commands.add_parser("fit", help="fit a detector to a folder of normal recordings of a machine")
-    command.add_argument(
-        "folder", type=not_a_recipe("fit"), nargs="+", help="folder of normal recordings, or the recordings"
-    )
+    command.add_argument("folder", type=not_a_recipe("fit"), help="folder of normal recordings (WAV, FLAC)")
     add_flag(command, "--output", Path, "folder for the detector, its card and a report")
     add_flag(
         command,
@@ -37,14 +34,7 @@ def add_commands(commands) -> None:
         "package, beside spectral statistics, else spectral statistics alone; none: spectral statistics alone",
         "auto",
     )
-    add_flag(
-        command,
-        "--machine",
-        str | None,
-        "the machine of all recordings, whatever the subfolders are called; none: subfolders or metadata.csv name it, "
-        "else the folder does",
-        None,
-    )
+    add_flag(command, "--machine", str | None, "name of the machine; none: the folder's name", None)
     add_on_bad_audio(command)
     add_options(command, DetectorConfig)
     command.epilog = (
@@ -68,13 +58,11 @@ def fit(args: argparse.Namespace) -> None:
     from ..hub.model_card import render_model_card
 
     config = build_config(args, DetectorConfig)
-    content = _recordings(args)
-    dataset = content.dataset
+    dataset = _recordings(args)
     started = time.monotonic()
     with ClipStore() as store:
         with flag_names(DetectorConfig):
             detector, train, skipped = _fit(args, config, dataset, store)
-        skipped = [*content.summary.problems, *skipped]
         folder = _save(args, detector, started)  # before the test recordings, which may be unusable
         scored, more_skipped = _score_test(args, detector, dataset, store)
         scored.evaluation = _record(folder, scored.rows)
@@ -86,20 +74,19 @@ def fit(args: argparse.Namespace) -> None:
     print(f"detector: {folder}\nreport:   {report}")
 
 
-def _recordings(args: argparse.Namespace) -> "FolderContent":
-    """The recordings, after a summary of what was understood."""
-    from ..data.folder import read_folder
+def _recordings(args: argparse.Namespace) -> "DatasetDict":
+    from ..data.folder import load_folder
 
-    content = read_folder(args.folder, args.machine, on_bad_audio=args.on_bad_audio)
-    summary = content.summary
-    print("\n".join(summary.lines()), flush=True)
-    untrained = [machine for machine, counts in sorted(summary.counts.items()) if not counts["train"]]
-    if untrained:
+    dataset = load_folder(args.folder, machine=args.machine)
+    if "train" not in dataset:
+        raise ValueError(f"{args.folder}: holds anomalies or test recordings only; fit needs normal recordings.")
+    machines = {machine for rows in dataset.values() for machine in rows["machine"]}
+    if args.machine is not None and args.machine not in machines:
         raise ValueError(
-            f"{summary.name}: holds no normal recordings to learn from of {', '.join(untrained)}, only anomalies and "
-            "test recordings. If they belong to another machine here, add --machine NAME."
+            f"--machine is {args.machine}, but it would not be used: subfolders or metadata.csv name the machines "
+            f"{', '.join(sorted(machines))}. Leave it out."
         )
-    return content
+    return dataset
 
 
 def _fit(
@@ -210,5 +197,5 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
     elif scored.rows is not None and "anomaly" in scored.rows["condition"][:]:
         logger.warning(
             "How well anomalies are detected was not measured: that needs normal recordings in %s.",
-            args.folder[0] / "test" / "normal",
+            args.folder / "test" / "normal",
         )

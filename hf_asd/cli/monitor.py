@@ -5,41 +5,51 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import MonitorConfig
 from .detectors import add_detector, load_detector
-from .flags import add_options, build_config
+from .flags import add_options, build_config, flag_names
 
 
 def add_commands(commands) -> None:
     """Adds the parser of this command."""
     command = commands.add_parser("monitor", help="decide about a growing file, folder or pipe, window by window")
     add_detector(command)
-    command.add_argument("source", help="a recording, a folder, or - for raw PCM (16 bit, little endian) from a pipe")
+    command.add_argument("source", help="a recording, a folder, or - for a pipe with WAV, FLAC or raw samples")
     add_options(command, MonitorConfig)
     add_options(command, AlarmPolicy)
     command.set_defaults(run=monitor)
 
 
-# Options of `MonitorConfig` that are for a pipe, and those that are for files and folders.
-FOR_PIPES = ("sampling_rate", "channels")
-FOR_FILES = ("wait_seconds",)
+# Options of `MonitorConfig` by the kinds of source that use them.
+USED_BY = {
+    "sampling_rate": ("a pipe",),
+    "channels": ("a pipe",),
+    "sample_format": ("a pipe",),
+    "wait_seconds": ("a file", "a folder"),
+    "settle_seconds": ("a file", "a folder"),
+    "subfolders": ("a folder",),
+}
 
 
 def monitor(args: argparse.Namespace) -> int:
     """Decides about a growing file, a folder or a pipe, one JSON object a window."""
     config, policy = build_config(args, MonitorConfig), build_config(args, AlarmPolicy)
-    is_pipe = args.source == "-"
-    for name in FOR_FILES if is_pipe else FOR_PIPES:
-        if hasattr(args, name):
+    kind = "a pipe" if args.source == "-" else "a folder" if Path(args.source).is_dir() else "a file"
+    for name, kinds in USED_BY.items():
+        if hasattr(args, name) and kind not in kinds:
             raise ValueError(
-                f"--{name.replace('_', '-')} is given, but it would not be used: it is for "
-                f"{'files and folders' if is_pipe else 'a pipe'}. Leave it out."
+                f"--{name.replace('_', '-')} is given, but it would not be used: it is for {' and '.join(kinds)}, and "
+                f"{args.source} is {kind}. Leave it out."
             )
-    from ..detection.monitoring import monitor as decide
+    if hasattr(args, "settle_seconds") and not config.wait_seconds:
+        raise ValueError("--settle-seconds is given, but it would not be used: add --wait-seconds.")
+    from ..detection.monitoring.monitor import monitor as decide
 
-    return _print_lines(decide(load_detector(args), args.source, config, policy, machine=args.machine))
+    with flag_names(MonitorConfig):
+        return _print_lines(decide(load_detector(args), args.source, config, policy, machine=args.machine))
 
 
 def _print_lines(lines: Iterator[dict]) -> int:
@@ -52,7 +62,7 @@ def _print_lines(lines: Iterator[dict]) -> int:
     counts = Counter()
     try:
         for line in lines:
-            print(json.dumps(line, ensure_ascii=False), flush=True)
+            print(_as_json(line), flush=True)
             counts.update(errors="error" in line, windows="error" not in line, alarms=line.get("event") == "raised")
             counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
     except KeyboardInterrupt:
@@ -60,3 +70,13 @@ def _print_lines(lines: Iterator[dict]) -> int:
     names = ("windows", "anomalies", "undecided", "alarms", "errors")
     print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
     return 2 if counts["errors"] or not counts["windows"] else 0
+
+
+def _as_json(line: dict) -> str:
+    """As readable as the encoding of standard output allows."""
+    text = json.dumps(line, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a name that is not UTF-8, or a terminal that is not
+        text = json.dumps(line)
+    return text

@@ -1,7 +1,6 @@
 """The command `hf-asd score`: one decision a recording."""
 
 import argparse
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -25,20 +24,17 @@ def add_commands(commands) -> None:
 
 def score(args: argparse.Namespace) -> int:
     """Scores recordings with a fitted detector: one line a recording."""
+    from datasets import concatenate_datasets
+
     from ..audio.stored_sound import channel_hint
-    from ..data.folder import read_folder
+    from ..data.folder import load_folder
     from ..detection.decision import Decision
 
     detector = load_detector(args)
-    machine = next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
-    content = read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio, to_score=True)
-    ignored = content.summary.ignored_line()
-    if ignored is not None:
-        print(ignored, file=sys.stderr)
+    splits = [rows for path in args.recordings for rows in load_folder(path, machine=args.machine).values()]
     scored, skipped = detector.score_recordings(
-        content.dataset["test"], explain=args.explain, on_bad_audio=args.on_bad_audio
+        concatenate_datasets(splits), explain=args.explain, on_bad_audio=args.on_bad_audio
     )
-    skipped = [*content.summary.problems, *skipped]
     names = [FILE, *(field.name for field in fields(Decision))]
     columns = scored.select_columns(["audio", *names[1:]])
     rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]

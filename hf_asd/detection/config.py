@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..audio.channels import Channel
+from ..audio.pipes.raw import RawFormat
 from ..models.choices import POOLING_PARAMETER, PoolingName, StatisticsName
 from ..options import check_options, option
 from .backends import BackendName
@@ -157,12 +158,26 @@ class DetectorConfig(ScoringConfig):
 class MonitorConfig:
     """How a stream of sound is divided into windows, and how long to wait for more of it."""
 
-    window_seconds: float = option(10.0, "length in seconds of the sound that one decision is about", at_least=0.5)
+    window_seconds: float = option(
+        10.0, "length in seconds of the sound that one decision is about", at_least=0.5, at_most=3600
+    )
     wait_seconds: float = option(
         0.0, "seconds to wait for a file to grow or another file to appear; inf: for ever", at_least=0
     )
-    sampling_rate: int = option(16_000, "sampling rate of raw samples from a pipe in Hz", at_least=1)
-    channels: int = option(1, "channels of raw samples from a pipe", at_least=1)
+    settle_seconds: float = option(
+        10.0,
+        "seconds without a change after which a file that was put into a folder is whole, if its header does not say "
+        "how long it is, or cut off, if it is shorter than its header says; for waiting",
+        at_least=0,
+    )
+    subfolders: bool = option(True, "watch the subfolders of a folder as well")
+    sampling_rate: int | None = option(
+        None, "sampling rate in Hz of a pipe without a header; none: 16000", at_least=1, at_most=10_000_000
+    )
+    channels: int | None = option(None, "channels of a pipe without a header; none: 1", at_least=1, at_most=1024)
+    sample_format: RawFormat | None = option(
+        None, "samples of a pipe without a header: bits, integers (s) or floats (f), little endian; none: s16le"
+    )
     explain: bool = option(False, "give reasons for each anomalous window")
 
     def __post_init__(self):

@@ -14,7 +14,9 @@ from ..distributed import partial_state
 from ..models.architectures import architecture_of
 from ..models.choices import PoolingName
 from ..models.encoders import get_layers, load_feature_extractor, truncate_layers
+from ..models.hub_checkpoints import local_encoder
 from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool, pooling_parameter
+from ..models.tone_check import check_tone_output
 from .statistics import SpectralStatistics
 
 
@@ -91,7 +93,8 @@ class TransformerEncoder:
     ) -> "TransformerEncoder":
         """
         Args:
-            encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor.
+            encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor; also a
+                checkpoint of EAT's or BEATs' own code ([`~hf_asd.models.hub_checkpoints.local_encoder`]).
             pooling, batch_size, layer, clamp_outlier_channels, with_statistics, pooling_parameter: as for the class.
 
         Raises:
@@ -100,11 +103,13 @@ class TransformerEncoder:
         """
         from transformers import AutoModel
 
+        encoder = local_encoder(encoder)
         # Weights may be kept in half precision; embeddings are single precision.
         model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(partial_state().device)
         if model.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
         extractor = load_feature_extractor(encoder)
+        check_tone_output(model, extractor, encoder)
         options = (clamp_outlier_channels, with_statistics, pooling_parameter)
         return cls(model, extractor, pooling, batch_size, layer, *options)
 

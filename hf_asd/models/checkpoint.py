@@ -93,7 +93,7 @@ def read_checkpoint(checkpoint: Path, kept: str) -> dict:
             if the file has more than weights.
 
     Returns:
-        `dict`: the content, with the weights under `"model"`.
+        `dict`: the content, with the weights under `"model"`, where those of a file of weights alone are put, too.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -119,6 +119,8 @@ def read_checkpoint(checkpoint: Path, kept: str) -> dict:
             f"torch.save({kept}, 'weights.pt')\"\n"
             "and convert weights.pt."
         ) from error
+    if isinstance(content, dict) and content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return {"model": content}
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(f"{checkpoint}: contains {found}; accepted is a dictionary with the weights under 'model'.")

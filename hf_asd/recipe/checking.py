@@ -70,9 +70,10 @@ def _encoder_config(recipe: Recipe) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
     from ..models.eat.configuration_eat import EatConfig
+    from ..models.hub_checkpoints import local_encoder
 
     if recipe.pretrain.encoder is not None:
-        config = AutoConfig.from_pretrained(recipe.pretrain.encoder)
+        config = AutoConfig.from_pretrained(local_encoder(recipe.pretrain.encoder))
         if config.model_type != "eat":
             raise ValueError(
                 f"pretrain.encoder is {recipe.pretrain.encoder}, a {config.model_type}; accepted are EAT encoders."

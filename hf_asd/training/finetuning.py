@@ -21,6 +21,8 @@ from ..models.attribute_classifier.configuration_attribute_classifier import Att
 from ..models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
 from ..models.choices import PoolingName
 from ..models.encoders import freeze_layers, get_layers, load_feature_extractor
+from ..models.hub_checkpoints import local_encoder
+from ..models.tone_check import check_tone_output
 from .augmentation import AugmentingCollator
 from .config import FinetuneConfig
 from .early_stopping import EarlyStopping, held_out_batches, hold_out
@@ -185,6 +187,7 @@ def build_classifier(encoder: str | Path, names: list[str], config: FinetuneConf
     Raises:
         ValueError: the encoder takes samples instead of spectrograms.
     """
+    encoder = local_encoder(encoder)
     pretrained = AutoModel.from_pretrained(encoder, dtype=torch.float32)
     if architecture_of(pretrained.config).num_bands is None:
         accepted = ", ".join(name for name, known in ARCHITECTURES.items() if known.num_bands is not None)
@@ -193,6 +196,7 @@ def build_classifier(encoder: str | Path, names: list[str], config: FinetuneConf
             f"spectrograms. Accepted are {accepted}."
         )
     extractor = load_feature_extractor(encoder)
+    check_tone_output(pretrained, extractor, encoder)
     model = AttributeClassifier(
         AttributeClassifierConfig(
             encoder_config=pretrained.config,

@@ -17,6 +17,7 @@ from ..models.eat.feature_extraction_eat import EatFeatureExtractor
 from ..models.eat.modeling_eat import EatModel
 from ..models.eat.pretraining_eat import EatForPreTraining, ema_decay, inverse_block_masks
 from ..models.encoders import load_feature_extractor
+from ..models.hub_checkpoints import local_encoder
 from .augmentation import augment_acoustics
 from .collapse import COLLAPSED_RANK, COLLAPSED_SPREAD, PATIENCE, CollapseMonitor, effective_rank, output_spread
 from .config import PretrainConfig
@@ -135,14 +136,15 @@ def build_student_and_teacher(
         student, extractor = init_encoder(config, recordings, channel)
         student.config.projection_size = projection_size
         return EatForPreTraining(student.config, student), extractor
-    model_type = AutoConfig.from_pretrained(config.encoder).model_type
+    encoder = local_encoder(config.encoder)
+    model_type = AutoConfig.from_pretrained(encoder).model_type
     if model_type != EatConfig.model_type:
         raise ValueError(f"{config.encoder} is a {model_type}; accepted are EAT encoders.")
-    model = EatForPreTraining.from_pretrained(config.encoder, dtype=torch.float32, projection_size=projection_size)
+    model = EatForPreTraining.from_pretrained(encoder, dtype=torch.float32, projection_size=projection_size)
     if config.lora is not None:
         add_lora(model.eat, config.lora, config.encoder)
         model.start_teacher()
-    return model, load_feature_extractor(config.encoder)
+    return model, load_feature_extractor(encoder)
 
 
 def init_encoder(

@@ -11,7 +11,7 @@ from sounds import RATE, hum
 from hf_asd import AlarmPolicy, AnomalyDetector, DetectorConfig, load_folder
 from hf_asd.cli import main
 from hf_asd.detection.config import MonitorConfig
-from hf_asd.detection.monitoring import monitor
+from hf_asd.detection.monitoring.monitor import monitor
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +113,8 @@ def test_a_growing_file_is_followed(detector, tmp_path):
 
 @pytest.mark.slow
 def test_a_file_put_into_a_watched_folder_is_found(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_asd.detection.monitoring.SETTLED_SECONDS", 0.2)
-    monkeypatch.setattr("hf_asd.detection.monitoring.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("hf_asd.detection.monitoring.arrivals.SETTLED_SECONDS", 0.2)
+    monkeypatch.setattr("hf_asd.detection.monitoring.folder.POLL_SECONDS", 0.05)
     rng = np.random.default_rng(4)
     soundfile.write(tmp_path / "first.wav", hum(rng), RATE)
     lines = monitor(detector, tmp_path, MonitorConfig(window_seconds=1.0, wait_seconds=1.5))

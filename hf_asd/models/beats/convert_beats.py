@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoint import fill, read_checkpoint
+from ..tone_check import store_tone_output
 from .configuration_beats import BeatsConfig
 from .feature_extraction_beats import BeatsFeatureExtractor
 from .modeling_beats import BeatsModel
@@ -53,17 +54,28 @@ OFFICIAL_KEYS = {
     r"\.(fc1|fc2)\.": r".mlp.\1.",
     r"^layers\.0\.attention\.relative_attention_bias\.": "relative_position_bias.embedding.",
 }
+# Weights that ESPnet's code uses to find padding; they hold ones.
+ESPNET_UNUSED = r"^(patch_embedding_pad|raw2fbank_pad)\."
 # All layers share the bias of the first.
 SHARED_BIAS = r"^layers\.\d+\.attention\.relative_attention_bias\.weight$"
 
 
-def convert_beats(checkpoint: str | Path, output_dir: str | Path) -> Path:
+def convert_beats(
+    checkpoint: str | Path,
+    output_dir: str | Path,
+    settings: dict | None = None,
+    mean_std: tuple[float, float] | None = None,
+) -> Path:
     """
-    Converts an official checkpoint of BEATs, pre-trained or fine-tuned; the head of a fine-tuned one is dropped.
+    Converts an official checkpoint of BEATs, or one of ESPnet (OpenBEATs), pre-trained or fine-tuned; the head of a
+    fine-tuned one is dropped.
 
     Args:
         checkpoint (`str` or `Path`): the `.pt` file; code that it may contain is not run.
         output_dir (`str` or `Path`): folder for model and feature extractor.
+        settings (`dict`, *optional*): the encoder's shape, under official names, for a checkpoint without it.
+        mean_std (`tuple[float, float]`, *optional*): mean and standard deviation of the log energies that the encoder
+            was trained with; by default BEATs' own.
 
     Returns:
         `Path`: `output_dir`.
@@ -75,10 +87,13 @@ def convert_beats(checkpoint: str | Path, output_dir: str | Path) -> Path:
     """
     checkpoint, output_dir = Path(checkpoint), Path(output_dir)
     content = read_checkpoint(checkpoint, "{'cfg': c['cfg'], 'model': c['model']}")
-    model = BeatsModel(_config(content.get("cfg"), checkpoint))
+    model = BeatsModel(_config(content.get("cfg") or settings, checkpoint))
     fill(model, _renamed(content["model"], checkpoint), str(checkpoint))
+    statistics = {} if mean_std is None else dict(zip(("mean", "std"), mean_std, strict=True))
+    extractor = BeatsFeatureExtractor(patch_size=model.config.patch_size, **statistics)
     model.save_pretrained(output_dir)
-    BeatsFeatureExtractor(patch_size=model.config.patch_size).save_pretrained(output_dir)
+    extractor.save_pretrained(output_dir)
+    store_tone_output(model, extractor, output_dir)
     return output_dir
 
 
@@ -97,7 +112,13 @@ def _config(settings: dict | None, checkpoint: Path) -> BeatsConfig:
 
 def _renamed(weights: dict[str, torch.Tensor], checkpoint: Path) -> dict[str, torch.Tensor]:
     renamed, biases = {}, {}
+    if "encoder.patch_embedding.weight" in weights:  # a whole model of ESPnet, of which the encoder is a part
+        weights = {
+            name.removeprefix("encoder."): weight for name, weight in weights.items() if name.startswith("encoder.")
+        }
     for name, weight in weights.items():
+        if re.match(ESPNET_UNUSED, name):
+            continue
         own = name
         for pattern, replacement in OFFICIAL_KEYS.items():
             own = re.sub(pattern, replacement, own)

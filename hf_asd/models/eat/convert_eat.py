@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ..checkpoint import fill, read_checkpoint
+from ..tone_check import store_tone_output
 from .configuration_eat import EatConfig
 from .feature_extraction_eat import EatFeatureExtractor
 from .modeling_eat import PUBLISHED_KEYS, UNUSED_KEYS
@@ -60,7 +61,9 @@ def convert_eat(checkpoint: str | Path, output_dir: str | Path, ema: bool = Fals
         fill(model.decoder, decoder, f"{checkpoint}, decoder")
         fill(model.teacher, teacher or encoder, f"{checkpoint}, teacher (`_ema`)")
     (model if decoder else model.eat).save_pretrained(output_dir)
-    EatFeatureExtractor().save_pretrained(output_dir)
+    extractor = EatFeatureExtractor()
+    extractor.save_pretrained(output_dir)
+    store_tone_output(model.eat, extractor, output_dir)
     return output_dir
 
 

@@ -1,0 +1,1 @@
+"""Decisions about growing files, folders and pipes, window by window."""

@@ -1,0 +1,192 @@
+"""Which recordings of a watched folder are new and whole: each is given once."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ...audio.errors import BadAudioError
+from ...audio.recording import open_recording
+from .listing import GONE, Listing, Stamp, list_recordings
+from .windows import Fault, without_name
+
+
+logger = logging.getLogger(__name__)
+
+SETTLED_SECONDS = 2.0  # a recording that is as long as its header says is taken when it was at rest for this long
+REMEMBERED = 100_000  # recordings that are no longer there but known when they come back
+BLOCK_FRAMES, BLOCK_BYTES = 1 << 16, 1 << 20
+
+
+@dataclass
+class Known:
+    """A recording that was given, or whose fault was: how it looked, and what it held (none where that is unknown)."""
+
+    stamp: Stamp
+    content: str | None
+
+
+@dataclass
+class Waiting:
+    """A recording that is new or has changed: how it looks, since when, and what was found when it was opened."""
+
+    stamp: Stamp
+    since: float
+    content: str | None = None
+    fault: str | None = None
+    is_sure: bool = False  # its length is what the header promises
+
+
+class Arrivals:
+    """
+    Gives each recording of a folder once, when it is whole.
+
+    A recording is known again by its name and content, so that neither clocks nor the numbers of a file system count:
+    a file that was replaced is new, what is in a folder that was mounted again is not. A known recording that was
+    moved within the folder is not new either. Memory: about 0.5 KB for each recording that is there, and for the last
+    100 000 that were.
+
+    Args:
+        folder (`str`): the watched folder.
+        subfolders (`bool`): watch its subfolders as well.
+        settle_seconds (`float`): a recording whose header does not say how long it is counts as whole when it was at
+            rest for this long, one that is shorter than its header says as cut off; 0: everything is taken as it is.
+    """
+
+    def __init__(self, folder: str, subfolders: bool, settle_seconds: float):
+        self.folder, self.subfolders, self.settle_seconds = folder, subfolders, settle_seconds
+        self.known: dict[str, Known] = {}
+        self.waiting: dict[str, Waiting] = {}
+        self.listing = Listing()
+        self.fault: str | None = None  # of the folder itself
+        self.was_mounted = False
+
+    def look(self, now: float) -> Iterator[str | Fault]:
+        """
+        Looks at the folder once.
+
+        Args:
+            now (`float`): seconds of a clock that never goes back.
+
+        Yields:
+            `str` or [`Fault`]: the path of a recording that is new and whole, or what cannot be read. Each once.
+        """
+        before, fault_before = self.listing.faults, self.fault
+        is_readable = self._list()
+        if self.fault is not None and fault_before is None:
+            yield Fault(self.folder, f"{self.fault}; waiting until it is back.")
+        elif self.fault is None and fault_before is not None:
+            logger.info("%s: is back; the work goes on.", self.folder)
+            self._retry_faults()
+        if not is_readable:
+            return
+        yield from (Fault(path, text) for path, text in self.listing.faults.items() if path not in before)
+        for path, stamp in (self.listing.files | self._removed()).items():
+            yield from self._look_at(path, stamp, now)
+        if self.fault is None:
+            self._forget_old()
+
+    def forget(self, path: str) -> None:
+        """Takes a recording again that could not be read to its end, if that was the fault of the storage."""
+        known = self.known[path]
+        try:
+            is_same = content_of(path)[0] == known.content
+        except OSError:
+            is_same = False
+        if not is_same:
+            del self.known[path]
+
+    def _list(self) -> bool:
+        """Looks at the folder: what is in it, and what is wrong with it. Returns whether it can be read."""
+        try:
+            self.listing = list_recordings(self.folder, self.subfolders)
+        except OSError as error:
+            self.fault = f"the folder cannot be read: {error.strerror}"
+            return False
+        is_mounted = os.path.ismount(os.path.realpath(self.folder))
+        self.was_mounted = self.was_mounted or is_mounted
+        self.fault = None if is_mounted or not self.was_mounted else "the folder is no longer mounted"
+        return True
+
+    def _removed(self) -> dict[str, Stamp]:
+        """Recordings that are gone before they were given, unless the whole folder is away or they were renamed."""
+        if self.fault is not None:
+            return {}
+        places = {stamp.place for stamp in self.listing.files.values()}
+        gone = {path: one.stamp for path, one in self.waiting.items() if path not in self.listing.files}
+        for path, stamp in list(gone.items()):
+            if path in self.known or stamp.place in places:
+                del self.waiting[path], gone[path]
+        return {path: replace(GONE, place=stamp.place) for path, stamp in gone.items()}
+
+    def _look_at(self, path: str, stamp: Stamp, now: float) -> Iterator[str | Fault]:
+        known, waiting = self.known.get(path), self.waiting.get(path)
+        if known is not None and known.stamp == stamp:
+            self.waiting.pop(path, None)
+            return
+        if waiting is None or waiting.stamp != stamp:
+            waiting = self.waiting[path] = Waiting(stamp, now)
+        rest = now - waiting.since
+        if rest < min(SETTLED_SECONDS, self.settle_seconds):
+            return
+        if waiting.content is None and waiting.fault is None:
+            _examine(path, waiting)
+        if waiting.is_sure or rest >= self.settle_seconds:
+            is_new = waiting.content is None or not self._is_known(path, waiting)
+            self.known[path] = Known(stamp, waiting.content)
+            del self.waiting[path]
+            if is_new:
+                yield path if waiting.fault is None else Fault(path, waiting.fault)
+
+    def _is_known(self, path: str, waiting: Waiting) -> bool:
+        """Whether a recording was given before: under this name, or under another one that is no longer there."""
+        return any(
+            known.content == waiting.content
+            and (other == path or (known.stamp.modified == waiting.stamp.modified and other not in self.listing.files))
+            for other, known in self.known.items()
+        )
+
+    def _retry_faults(self) -> None:
+        """What could not be read before the folder was away may be readable now."""
+        for path in [path for path, known in self.known.items() if known.content is None]:
+            del self.known[path]
+
+    def _forget_old(self) -> None:
+        too_many = len(self.known) - len(self.listing.files) - REMEMBERED
+        if too_many > 0:
+            gone = [path for path in self.known if path not in self.listing.files]
+            for path in gone[:too_many]:
+                del self.known[path]
+
+
+def _examine(path: str, waiting: Waiting) -> None:
+    """Reads a recording to its end: what it holds, whether it is whole, and whether its header says so."""
+    if waiting.stamp.problem is not None:
+        waiting.fault = waiting.stamp.problem
+        return
+    try:
+        waiting.content, ends_in_zeros = content_of(path)
+        with open_recording(path) as recording:
+            for _ in recording.blocks(BLOCK_FRAMES):
+                pass
+    except (BadAudioError, OSError) as error:
+        waiting.fault = without_name(error, path)
+        return
+    # Some programs reserve the whole length first, as zeros.
+    waiting.is_sure = recording.promised_frames is not None and recording.note is None and not ends_in_zeros
+
+
+def content_of(path: str) -> tuple[str, bool]:
+    """
+    What tells the content of a file from any other, and whether its last block is zeros.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest, block = hashlib.blake2b(digest_size=16), b""
+    with open(path, "rb") as file:
+        while more := file.read(BLOCK_BYTES):
+            block = more
+            digest.update(block)
+    return digest.hexdigest(), len(block) > 0 and not any(block[-4096:])

@@ -1,0 +1,63 @@
+"""Windows of the recordings that are put into a folder."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..config import MonitorConfig
+from .arrivals import Arrivals
+from .listing import list_recordings
+from .windows import POLL_SECONDS, Fault, Window, recording_windows
+
+
+logger = logging.getLogger(__name__)
+
+
+def folder_windows(folder: str, config: MonitorConfig) -> Iterator[Window | Fault]:
+    """
+    The windows of each recording of a folder, those that arrive at once in the order of their names.
+
+    Args:
+        folder (`str`): its path.
+        config ([`MonitorConfig`]): windows and waiting. Without waiting, recordings are taken as they are.
+    """
+    arrivals = Arrivals(folder, config.subfolders, config.settle_seconds if config.wait_seconds else 0.0)
+    _say_what_is_watched(folder, config.subfolders)
+    idle_since = time.monotonic()
+    while True:
+        began = time.monotonic()
+        for found in arrivals.look(began):
+            if isinstance(found, Fault):
+                yield found
+            else:
+                yield from _read(found, arrivals, config.window_seconds)
+            idle_since = time.monotonic()
+        ended = time.monotonic()
+        if arrivals.waiting and arrivals.fault is None:
+            idle_since = ended
+        if ended - idle_since >= config.wait_seconds:
+            return
+        time.sleep(max(POLL_SECONDS, ended - began))  # no more than half of the time is spent on looking
+
+
+def _read(path: str, arrivals: Arrivals, seconds: float) -> Iterator[Window | Fault]:
+    for item in recording_windows(path, seconds):
+        yield item
+        if isinstance(item, Fault):
+            arrivals.forget(path)
+
+
+def _say_what_is_watched(folder: str, subfolders: bool) -> None:
+    listing = list_recordings(folder, True)
+    here = sum(Path(path).parent == Path(folder) for path in listing.files)
+    below = len(listing.files) - here
+    words = f"{folder}: {here} recordings"
+    if listing.num_folders:
+        watched = "watched as well" if subfolders else "not watched (--subfolders true)"
+        words += f", and {below} in {listing.num_folders} subfolders, which are {watched}"
+    if listing.others:
+        kinds = Counter(Path(name).suffix.lower() or "no ending" for name in listing.others).most_common(5)
+        words += f"; {len(listing.others)} files are not recordings by their names ({', '.join(k for k, _ in kinds)})"
+    logger.info("%s.", words)

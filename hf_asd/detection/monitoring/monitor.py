@@ -1,0 +1,88 @@
+"""Decisions about a source of sound, window by window."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ...audio.channels import select_channel
+from ..alarm import AlarmPolicy
+from ..config import MonitorConfig
+from ..detector import AnomalyDetector
+from .folder import folder_windows
+from .growing import file_windows
+from .pipe import PIPE, pipe_windows
+from .windows import Fault, Window
+
+
+def monitor(
+    detector: AnomalyDetector,
+    source: str | Path,
+    config: MonitorConfig | None = None,
+    policy: AlarmPolicy | None = None,
+    machine: str | None = None,
+    pipe: BinaryIO | None = None,
+) -> Iterator[dict]:
+    """
+    Decides about a stream of sound, window by window, without keeping it.
+
+    Input that cannot be read or decided about gives a line that says so, and the work goes on.
+
+    Args:
+        detector ([`AnomalyDetector`]): fitted with clips about as long as a window.
+        source (`str` or `Path`): a recording that may still grow; a folder that recordings are put into; or `"-"`, a
+            pipe. Each recording of a folder is read once, when it is whole, in order of arrival, by name among those
+            that arrive at once ([`~hf_asd.detection.monitoring.arrivals.Arrivals`]). A pipe holds WAV, FLAC or raw
+            samples ([`~hf_asd.audio.pipes.opening.open_stream`]).
+        config ([`MonitorConfig`], *optional*): windows and waiting. The rest at the end of a recording is a window too
+            if it is at least half as long, or if it is the whole recording. A pipe ends when it is closed.
+        policy ([`AlarmPolicy`], *optional*): when decisions become an alarm.
+        machine (`str`, *optional*): which machine it is; needed when the detector knows several.
+        pipe (`BinaryIO`, *optional*): read instead of standard input.
+
+    Yields:
+        `dict`: `source`, `start_s` and `end_s` (seconds within the recording or since the pipe was opened), the fields
+        of [`~hf_asd.detection.decision.Decision`], `alarm` (whether an alarm is active) and `event` (`"raised"`,
+        `"cleared"` or `None`); or `source`, `start_s` and `error`.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: a machine that the detector does not know, or, when the first line is asked for, an option that
+            contradicts the header in a pipe.
+    """
+    config = config or MonitorConfig()
+    machine = detector.known_machine(machine)
+    if str(source) == PIPE:
+        windows = pipe_windows(pipe or sys.stdin.buffer, config)
+    elif Path(source).is_dir():
+        windows = folder_windows(str(source), config)
+    elif Path(source).is_file():
+        windows = file_windows(str(source), config)
+    elif Path(source).exists():
+        raise ValueError(f"{source}: is not a file or folder. Send a device or a pipe with: cat {source} | ... -")
+    else:
+        raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
+    return _decide(detector, windows, policy or AlarmPolicy(), machine, config.explain)
+
+
+def _decide(
+    detector: AnomalyDetector, windows: Iterator[Window | Fault], policy: AlarmPolicy, machine: str, explain: bool
+) -> Iterator[dict]:
+    for window in windows:
+        line = {"source": window.source, "start_s": round(window.start_s, 3)}
+        if isinstance(window, Fault):
+            yield line | {"error": window.error}
+            continue
+        samples, rate = window.samples, window.sampling_rate
+        line["end_s"] = round(window.start_s + len(samples) / rate, 3)
+        try:
+            if not np.isfinite(samples).all():
+                raise ValueError(f"holds {int((~np.isfinite(samples)).sum())} samples that are NaN or infinite.")
+            decision = detector(select_channel(samples, detector.config.channel), rate, machine, explain)
+        except ValueError as error:  # the next window may be usable
+            yield line | {"error": str(error)}
+            continue
+        event = policy.update(decision.is_anomaly)
+        yield line | decision.to_dict() | {"alarm": policy.standing, "event": event}
