@@ -8,9 +8,8 @@ knows `"anomalous-sound-detection"`. Every name is imported when it is first ask
 from importlib import import_module
 
 from .models.registration import register_all
+from .version import __version__ as __version__
 
-
-__version__ = "0.2.0"
 
 _MODULES = {
     "AlarmPolicy": "detection.alarm",

@@ -1,12 +1,16 @@
 """The command `hf-asd`. Its modules import what a command needs when it runs, so that help is shown at once."""
 
-import argparse
 import gc
-import logging
+import os
 import sys
 
-from ..options import nearest
-from . import challenge, fit, monitor, recipes, score, sharing
+from .exit_codes import BAD_INPUT, DONE, INTERRUPTED, OUTPUT_CLOSED, OWN_FAULT
+from .interruption import Interruption
+
+
+# What the user can mend. Errors of other packages become one of these where they occur.
+EXPECTED = (ValueError, OSError, ImportError)
+MEMORY_WORDS = ("out of memory", "can't allocate memory")  # of PyTorch, on a GPU and on a CPU
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,59 +21,62 @@ def main(arguments: list[str] | None = None) -> int:
         arguments (`list[str]`, *optional*): the words behind `hf-asd`; defaults to those of the process.
 
     Returns:
-        `int`, the exit code: 0 done (also where anomalies are found), 1 anomalies found with `--fail-on-anomaly`,
-        2 bad input.
+        `int`, the exit code; [`~hf_asd.cli.exit_codes.EXIT_CODES`] lists them.
     """
+    words = sys.argv[1:] if arguments is None else arguments
+    with Interruption() as interruption:
+        try:
+            return _run(words)
+        except BrokenPipeError:
+            # Python writes what is left when it ends, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return OUTPUT_CLOSED
+        except (KeyboardInterrupt, Exception) as error:
+            # An import that is interrupted may end in another error.
+            if interruption.happened or isinstance(error, KeyboardInterrupt):
+                print(f"{_command(words)}: stopped by Ctrl+C", file=sys.stderr)
+                return INTERRUPTED
+            return _report(words, error)
+
+
+def _run(words: list[str]) -> int:
     # Imports make many objects that stay; a search of them for garbage at every 700 new ones takes half a second.
     gc.set_threshold(100_000)
-    parser = make_parser()
-    args, others = parser.parse_known_args(arguments)
-    if others and not hasattr(args, "overrides"):
-        args.parser.error(_unknown(others, args.parser))
-    args.overrides = others
-    show_messages()
-    hide_loading_bars()
-    if args.traceback:
-        return args.run(args) or 0
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may have characters that a terminal or a pipe has not
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        return args.run(args) or 0
-    except (ValueError, OSError, ImportError) as error:
-        print(f"hf-asd {args.command}: {error}", file=sys.stderr)
-        return 2
+        from .parser import parse, prepare
+
+        args = parse(words)
+        prepare()
+        return args.run(args) or DONE
+    finally:
+        if sys.stdout is not None:  # it is closed
+            sys.stdout.flush()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser("hf-asd", description="Anomalous sound detection.")
-    parser.add_argument("--traceback", action="store_true", help="show where in the code an error occurs")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (fit, score, monitor, recipes, sharing, challenge):
-        module.add_commands(commands)
-    for command in commands.choices.values():
-        command.set_defaults(parser=command)
-    return parser
+def _report(words: list[str], error: Exception) -> int:
+    """Says in one line what the user can mend; an error that nobody expected comes with where it occurred."""
+    text = str(error)
+    is_memory = isinstance(error, MemoryError) or any(known in text.lower() for known in MEMORY_WORDS)
+    is_expected = is_memory or isinstance(error, EXPECTED)
+    if not is_expected or "--traceback" in words:
+        import traceback
+
+        traceback.print_exception(error)
+    if is_memory:
+        text = (
+            f"there is not enough memory ({text or type(error).__name__}). Use shorter or fewer recordings at a time."
+        )
+    elif not is_expected:
+        text = (
+            f"this is an error of hf-asd itself ({type(error).__name__}: {text}). Please report it, with the lines "
+            "above and what you did."
+        )
+    print(f"{_command(words)}: {text}", file=sys.stderr)
+    return BAD_INPUT if is_expected else OWN_FAULT
 
 
-def show_messages() -> None:
-    """Shows what the library logs on standard error; results go to standard output."""
-    logger = logging.getLogger("hf_asd")
-    for handler in [handler for handler in logger.handlers if handler.name == "hf-asd"]:
-        logger.removeHandler(handler)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.name = "hf-asd"
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-
-
-def hide_loading_bars() -> None:
-    """Hides the progress bars of loading and saving models; the commands show their own."""
-    from huggingface_hub.utils import disable_progress_bars
-
-    disable_progress_bars()  # transformers, which is imported later, hides its own bars as well
-
-
-def _unknown(words: list[str], command: argparse.ArgumentParser) -> str:
-    known = [flag for action in command._actions for flag in action.option_strings]
-    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
-    hint = f"; did you mean {nearest(flags[0], known)}?" if flags else "."
-    return f"unknown options: {' '.join(words)}{hint}"
+def _command(words: list[str]) -> str:
+    return " ".join(["hf-asd", *[word for word in words if not word.startswith("-")][:1]])

@@ -72,8 +72,10 @@ def download(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Official scores of a folder of submission files or of a detector."""
     from ..evaluation.scores import evaluate_submission, format_table
-    from ..hub.manifest import MANIFEST
+    from ..folders import finish_replacement
+    from ..hub.manifest import DETECTOR_FOLDER, MANIFEST
 
+    finish_replacement(args.folder, DETECTOR_FOLDER)  # the result is written beside the detector
     if (args.folder / MANIFEST).is_file():
         result = _evaluate_detector(args)
     else:

@@ -4,9 +4,6 @@ import csv
 import io
 import json
 from dataclasses import dataclass
-from pathlib import Path
-
-from ..files import write_text
 
 
 @dataclass(frozen=True)
@@ -65,18 +62,18 @@ def _reason_lines(row: dict) -> list[str]:
     return [*lines, "nothing unusual: normal recordings reach such a score as well"]
 
 
-def write_rows_as_json(path: Path, rows: list[dict]) -> None:
+def rows_as_json(rows: list[dict]) -> str:
     """One JSON object a line, with `file` and every field of a decision."""
-    write_text(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows))
+    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
 
-def write_rows_as_csv(path: Path, rows: list[dict], names: list[str]) -> None:
+def rows_as_csv(rows: list[dict], names: list[str]) -> str:
     """A line for each recording, with the columns `names`; what lists hold is joined by semicolons."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names)
     writer.writeheader()
     writer.writerows({name: _cell(row[name]) for name in names} for row in rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def _cell(value: object) -> object:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..detection.config import DetectorConfig
 from .detectors import add_on_bad_audio, print_skipped
 from .flags import add_flag, add_options, build_config, flag_names, not_a_recipe
+from .results import check_detector_place
 
 
 if TYPE_CHECKING:
@@ -55,23 +56,27 @@ class _Scored:
 def fit(args: argparse.Namespace) -> None:
     """Fits a detector to a folder of normal recordings, and writes it with its report and its card."""
     from ..audio.clip_store import ClipStore
-    from ..hub.model_card import render_model_card
+    from ..detection.persistence import detector_folder
 
     config = build_config(args, DetectorConfig)
+    check_detector_place("--output", args.output)
     dataset = _recordings(args)
     started = time.monotonic()
     with ClipStore() as store:
         with flag_names(DetectorConfig):
             detector, train, skipped = _fit(args, config, dataset, store)
-        folder = _save(args, detector, started)  # before the test recordings, which may be unusable
-        scored, more_skipped = _score_test(args, detector, dataset, store)
-        scored.evaluation = _record(folder, scored.rows)
-        skipped += more_skipped
-        report = _write_report(args, folder, detector, train, scored, skipped, store)
-    render_model_card(folder)
+        # All of it takes the place of an older detector together. The detector is not lost where the rest fails: test
+        # recordings may be unusable.
+        with detector_folder(args.output) as folder:
+            _save(args, folder, detector, started)
+            scored, more_skipped = _score_test(args, detector, dataset, store)
+            scored.evaluation = _record(folder, scored.rows)
+            skipped += more_skipped
+            report = _write_report(args, folder, detector, train, scored, skipped, store)
+            _write_card(args, folder)
     print_skipped(skipped)
     _print_fit(args, config, detector, scored)
-    print(f"detector: {folder}\nreport:   {report}")
+    print(f"detector: {args.output}\nreport:   {args.output / report.name}")
 
 
 def _recordings(args: argparse.Namespace) -> "DatasetDict":
@@ -121,14 +126,21 @@ def _score_test(
     return _Scored(rows if len(rows) else None), skipped
 
 
-def _save(args: argparse.Namespace, detector: "AnomalyDetector", started: float) -> Path:
+def _save(args: argparse.Namespace, folder: Path, detector: "AnomalyDetector", started: float) -> None:
+    from ..detection.persistence import write_detector
     from ..distributed import hardware
     from ..hub.model_card import record_compute
 
-    folder = detector.save_pretrained(args.output)
+    write_detector(detector, folder)
     seconds = round(time.monotonic() - started, 1)
     record_compute(folder, {"fit": {"seconds": seconds, "device": hardware(), "resumed": False}})
-    return folder
+    _write_card(args, folder)
+
+
+def _write_card(args: argparse.Namespace, folder: Path) -> None:
+    from ..hub.model_card import render_model_card
+
+    render_model_card(folder, args.output)
 
 
 def _record(folder: Path, scored: "Dataset | None") -> dict | None:

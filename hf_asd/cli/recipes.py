@@ -6,6 +6,7 @@ from pathlib import Path
 from ..recipe.config import STAGE_NAMES, StageName
 from ..simulation.config import FactoryConfig
 from .flags import add_flag, add_options, build_config
+from .results import check_results, standard_stream, write_result
 
 
 class _RecipeHelp(argparse.Action):
@@ -28,7 +29,7 @@ def add_commands(commands) -> None:
     command.set_defaults(run=run)
 
     command = _recipe_command(commands, "clusters", "write a recipe's clusters as a CSV in which they can be named")
-    add_flag(command, "--csv", Path, "the file to write, for --cluster.names_file")
+    add_flag(command, "--csv", Path, "the file to write, for --cluster.names_file; -: standard output")
     command.set_defaults(run=clusters)
 
     command = commands.add_parser("factory", help="write the recordings of the simulated factory")
@@ -60,22 +61,23 @@ def run(args: argparse.Namespace) -> None:
 
 def clusters(args: argparse.Namespace) -> None:
     """Writes a recipe's clusters as a table in which they can be named."""
-    from ..files import write_text
     from ..recipe.loading import load_recipe
 
+    check_results(args, "csv")
     recipe = load_recipe(args.recipe, args.overrides)
     if recipe.cluster.names_file is not None:
         raise ValueError(f"cluster.names_file is {recipe.cluster.names_file}, so clusters have names; edit that file.")
-    if args.csv.exists():
+    if args.csv.is_file() and standard_stream(args.csv) is None:
         raise ValueError(f"{args.csv}: exists already, perhaps with names; give another --csv, or remove it.")
     from ..recipe.runner import run_recipe
 
     folders = run_recipe(recipe, "cluster")
-    write_text(args.csv, (folders["cluster"] / "clusters.csv").read_text(encoding="utf-8"))
-    print(
-        f"{args.csv}: listen to the clips of a cluster, edit its name (equal names merge clusters), and continue with "
-        f"--cluster.names_file {args.csv}"
-    )
+    write_result(args.csv, (folders["cluster"] / "clusters.csv").read_text(encoding="utf-8"))
+    if standard_stream(args.csv) is None:
+        print(
+            f"{args.csv}: listen to the clips of a cluster, edit its name (equal names merge clusters), and continue "
+            f"with --cluster.names_file {args.csv}"
+        )
 
 
 def factory(args: argparse.Namespace) -> None:

@@ -1,12 +1,16 @@
 """The command `hf-asd score`: one decision a recording."""
 
 import argparse
+import sys
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
-from .columns import FILE, table_lines, write_rows_as_csv, write_rows_as_json
+from .columns import FILE, rows_as_csv, rows_as_json, table_lines
 from .detectors import add_detector, add_on_bad_audio, load_detector, print_skipped
+from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag
+from .results import check_results, standard_stream, write_result
 
 
 def add_commands(commands) -> None:
@@ -14,19 +18,51 @@ def add_commands(commands) -> None:
     command = commands.add_parser("score", help="score recordings with a detector")
     add_detector(command)
     command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of recordings")
-    add_flag(command, "--csv", Path | None, "also write the result to this CSV file", None)
-    add_flag(command, "--json", Path | None, "also write the result to this file, one JSON object a line", None)
+    add_flag(command, "--csv", Path | None, "also write the result to this CSV file; -: to standard output", None)
+    add_flag(
+        command,
+        "--json",
+        Path | None,
+        "also write the result to this file, one JSON object a line; -: to standard output",
+        None,
+    )
     add_flag(command, "--explain", bool, "print what is unusual about each recording that is an anomaly", False)
-    add_flag(command, "--fail-on-anomaly", bool, "exit with 1 when an anomaly is found", False)
+    text = f"exit with {ANOMALY} when an anomaly is found, else with {NO_DECISION} when a recording has no decision"
+    add_flag(command, "--fail-on-anomaly", bool, text, False)
     add_on_bad_audio(command)
     command.set_defaults(run=score)
 
 
 def score(args: argparse.Namespace) -> int:
     """Scores recordings with a fitted detector: one line a recording."""
+    from ..audio.stored_sound import channel_hint
+
+    check_results(args, "csv", "json")
+    rows, names, skipped = _decide(args)
+    if not rows:
+        print_skipped(skipped)
+        raise ValueError(f"none of the {len(skipped)} recordings can be used, so that nothing was decided.")
+    problems = [*_written(args.json, rows_as_json(rows)), *_written(args.csv, rows_as_csv(rows, names))]
+    counts = Counter(row["is_anomaly"] for row in rows)
+    # A result on standard output is for a program: it stands there alone.
+    table = sys.stderr if sys.stdout in (standard_stream(args.csv), standard_stream(args.json)) else sys.stdout
+    print("\n".join(table_lines(rows, args.explain)), file=table)
+    print_skipped(skipped)
+    if hint := channel_hint(row["abstain_reason"] for row in rows):
+        print(hint, file=table)
+    without = f", {counts[None]} without a decision" if counts[None] else ""
+    print(f"{counts[True]} of {len(rows)} recordings are anomalous{without}, {len(skipped)} skipped", file=table)
+    if problems:
+        raise OSError("\n".join(problems))
+    if not args.fail_on_anomaly or not (counts[True] or counts[None] or skipped):
+        return DONE
+    return ANOMALY if counts[True] else NO_DECISION
+
+
+def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str]]:
+    """The file and the decision of each recording, the names of these fields, and a message for each left out."""
     from datasets import concatenate_datasets
 
-    from ..audio.stored_sound import channel_hint
     from ..data.folder import load_folder
     from ..detection.decision import Decision
 
@@ -38,16 +74,17 @@ def score(args: argparse.Namespace) -> int:
     names = [FILE, *(field.name for field in fields(Decision))]
     columns = scored.select_columns(["audio", *names[1:]])
     rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]
-    if args.json is not None:
-        write_rows_as_json(args.json, rows)
-    if args.csv is not None:
-        write_rows_as_csv(args.csv, rows, names)
-    print("\n".join(table_lines(rows, args.explain)))
-    print_skipped(skipped)
-    if hint := channel_hint(row["abstain_reason"] for row in rows):
-        print(hint)
-    anomalies = sum(row["is_anomaly"] is True for row in rows)
-    undecided = sum(row["is_anomaly"] is None for row in rows)
-    without = f", {undecided} without a decision" if undecided else ""
-    print(f"{anomalies} of {len(rows)} recordings are anomalous{without}, {len(skipped)} skipped")
-    return 1 if anomalies and args.fail_on_anomaly else 0
+    return rows, names, skipped
+
+
+def _written(path: Path | None, text: str) -> list[str]:
+    """Writes a result; a problem is returned, so that the other results are not lost."""
+    if path is None:
+        return []
+    try:
+        write_result(path, text)
+    except OSError as error:
+        if standard_stream(path) is not None:
+            raise
+        return [str(error) if str(path) in str(error) else f"{path}: cannot be written ({error})"]
+    return []

@@ -6,6 +6,7 @@ from pathlib import Path
 from ..data.dcase.years import DEFAULT_YEAR, YEAR_WITHOUT_DOMAINS
 from ..detection.config import DtypeName
 from .flags import add_flag, add_year
+from .results import check_detector_place
 
 
 def add_commands(commands) -> None:
@@ -58,6 +59,7 @@ def compact(args: argparse.Namespace) -> None:
         raise ValueError(
             "--year is given, but it would not be used: it needs --test. Leave it out, or give test clips."
         )
+    check_detector_place("--output", args.output)
     from ..data.schema import read_table
     from ..detection.compact import compact_folder
     from ..detection.detector import AnomalyDetector

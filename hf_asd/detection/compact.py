@@ -11,13 +11,15 @@ from ..data.dcase.years import DEFAULT_YEAR
 from ..embedding.embed import get_embeddings
 from ..evaluation.scores import compare_scores
 from ..files import write_json
+from ..hub.manifest import BANK_FILE
 from ..hub.model_card import record_evaluation, render_model_card
+from ..hub.transfer import resolve_detector
 from ..options import check_word
 from .backends.references import k_center_rows
 from .config import DtypeName
 from .decision import DECISION_FEATURES
 from .detector import AnomalyDetector
-from .persistence import BANK_FILE
+from .persistence import detector_folder, write_detector
 from .threshold import threshold_from
 
 
@@ -143,21 +145,23 @@ def compact_folder(
     folder, output = Path(folder), Path(output)
     if folder.resolve() == output.resolve():
         raise ValueError(f"output is {output}, the detector's own folder; give another one.")
+    folder = resolve_detector(folder)
     full = AnomalyDetector.from_pretrained(folder)
     small = compact(full, dtype, num_references)
-    small.save_pretrained(output)
-    result = {
-        "dtype": dtype,
-        "references": [_references(detector) for detector in (full, small)],
-        "bytes": [(path / BANK_FILE).stat().st_size for path in (folder, output)],
-    }
-    for name in ("recipe.yaml", "compute.json"):
-        if (folder / name).is_file():
-            shutil.copy(folder / name, output / name)
-    if test is not None:
-        result |= _compare(full, small, test, year, output)
-    write_json(output / "compact.json", result)
-    render_model_card(output)
+    with detector_folder(output) as partial:
+        write_detector(small, partial)
+        result = {
+            "dtype": dtype,
+            "references": [_references(detector) for detector in (full, small)],
+            "bytes": [(path / BANK_FILE).stat().st_size for path in (folder, partial)],
+        }
+        for name in ("recipe.yaml", "compute.json"):
+            if (folder / name).is_file():
+                shutil.copy(folder / name, partial / name)
+        if test is not None:
+            result |= _compare(full, small, test, year, partial)
+        write_json(partial / "compact.json", result)
+        render_model_card(partial, output)
     return result
 
 

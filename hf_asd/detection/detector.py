@@ -358,13 +358,15 @@ class AnomalyDetector:
         Writes the whole detector: encoder, memory banks, normal scores and thresholds, as safetensors and JSON.
 
         Args:
-            folder (`str` or `Path`): made where it does not exist.
+            folder (`str` or `Path`): made where it does not exist. An older detector in it, with its results, is
+                replaced as a whole: an interruption leaves the old one or the new one. Other files are kept.
 
         Returns:
             `Path`: the folder.
 
         Raises:
-            ValueError: nothing was fitted yet.
+            ValueError: nothing was fitted yet, or other files of the folder would be replaced.
+            OSError: the disk is full, or the folder cannot be written to; an older detector is unchanged.
         """
         self._check_fitted()
         return save_detector(self, Path(folder))

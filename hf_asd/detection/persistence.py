@@ -1,15 +1,29 @@
 """A detector on disk: weights as safetensors, the rest in `detector.json`, which lists size and hash of every file."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..audio.channels import describe_channel
-from ..files import whole_file, write_json
-from ..hub.manifest import DETECTOR_RECORDS, MANIFEST, checksums, read_manifest
+from ..files import write_json
+from ..folders import current_folder, replaced_folder
+from ..hub.manifest import (
+    BANK_FILE,
+    DETECTOR_FOLDER,
+    ENCODER_FOLDER,
+    MANIFEST,
+    PROFILE_FILE,
+    checksums,
+    read_manifest,
+)
+from ..options import parse_option
 from .backends.composite import describe_scoring
 from .config import DetectorConfig
 from .explanation.normal_profile import NormalProfile
@@ -22,25 +36,36 @@ if TYPE_CHECKING:
 
 
 FORMAT_VERSION = 3
-BANK_FILE, PROFILE_FILE, ENCODER_FOLDER = "memory_bank.safetensors", "normal_profiles.safetensors", "encoder"
+LOADING_ATTEMPTS = 3
 
 
 def save_detector(detector: "AnomalyDetector", folder: Path) -> Path:
     """Does what [`AnomalyDetector.save_pretrained`] documents."""
-    folder.mkdir(parents=True, exist_ok=True)
-    # Results of another detector that was saved here do not hold for this one.
-    for name in DETECTOR_RECORDS if (folder / MANIFEST).is_file() else ():
-        (folder / name).unlink(missing_ok=True)
-    _save(_bank_tensors(detector), folder / BANK_FILE)
-    _save(_profile_tensors(detector), folder / PROFILE_FILE)
+    with detector_folder(folder) as partial:
+        write_detector(detector, partial)
+    return folder
+
+
+def detector_folder(folder: str | Path) -> AbstractContextManager[Path]:
+    """
+    An empty folder for a detector, its results and its card. What [`write_detector`] and others write there takes the
+    place of an older detector and its results as a whole; see [`~hf_asd.folders.replaced_folder`].
+    """
+    return replaced_folder(folder, DETECTOR_FOLDER)
+
+
+def write_detector(detector: "AnomalyDetector", folder: Path) -> None:
+    """Writes a detector into a folder of [`detector_folder`]."""
+    for name, tensors in {BANK_FILE: _bank_tensors(detector), PROFILE_FILE: _profile_tensors(detector)}.items():
+        if tensors:
+            save_file(tensors, folder / name)
     save_encoder = getattr(detector.encoder, "save_pretrained", None)
     if save_encoder is not None:
         save_encoder(folder / ENCODER_FOLDER)
     # For transformers' pipeline, which looks up the kind of a model here; everything else is in detector.json.
     write_json(folder / "config.json", {"model_type": "anomaly_detector"})
-    # Last, because from_pretrained looks for it.
+    # Last: with it, the detector is whole.
     write_json(folder / MANIFEST, _manifest(detector, folder, with_encoder=save_encoder is not None))
-    return folder
 
 
 def _manifest(detector: "AnomalyDetector", folder: Path, with_encoder: bool) -> dict:
@@ -89,49 +114,104 @@ def _profile_tensors(detector: "AnomalyDetector") -> dict[str, torch.Tensor]:
     }
 
 
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Writes the file whole or not at all; without tensors an older one is removed."""
-    if not tensors:
-        path.unlink(missing_ok=True)
-        return
-    with whole_file(path) as partial:
-        save_file(tensors, partial)
-
-
 def load_detector(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
     """Does what [`AnomalyDetector.from_pretrained`] documents, for a folder."""
+    for attempt in range(LOADING_ATTEMPTS):
+        current = current_folder(folder, DETECTOR_FOLDER)
+        before = _identity(current)
+        try:
+            return _load(cls, current)
+        except (ValueError, OSError):
+            # Another process may have replaced the detector between two of its files.
+            if attempt + 1 == LOADING_ATTEMPTS or before == _identity(current_folder(folder, DETECTOR_FOLDER)):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _identity(folder: Path) -> tuple[str, int, int]:
+    """Differs between two detectors that were saved in one place."""
+    file = folder / MANIFEST
+    found = file.stat() if file.exists() else None
+    return (str(folder), 0, 0) if found is None else (str(folder), found.st_ino, found.st_mtime_ns)
+
+
+def _load(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
     content = read_manifest(folder, FORMAT_VERSION)
-    config = DetectorConfig(**content["config"])
+    config = _config(folder, content["config"])
     encoder = None if content["encoder"] is None else config.load_encoder(folder / content["encoder"])
     detector = cls(encoder, config)
-    detector.training_summary, detector.base_model = content["training_summary"], content["base_model"]
-    tensors = load_file(folder / BANK_FILE)
-    for machine, saved in content["machines"].items():
-        embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in saved["clip_ids"]}
-        detector.bank_dtype = tensors[f"{machine}/{next(iter(embeddings))}"].dtype
-        _check_shapes(folder, machine, embeddings, saved["clip_ids"], detector.encoder.dimensions)
-        detector.machines[machine] = MemoryBank(
-            embeddings=embeddings,
-            clip_ids=saved["clip_ids"],
-            normal_scores=tensors[f"{machine}/normal_scores"].numpy(),
-            threshold=saved["threshold"],
-            false_alarm_rate=saved["false_alarm_rate"],
-            config=detector.config,
-        )
-    summaries = load_file(folder / PROFILE_FILE) if content["profiles"] else {}
-    for machine in content["profiles"]:
-        own = {key: values.numpy() for key, values in summaries.items() if key.rpartition("/")[0] == machine}
-        detector.profiles[machine] = NormalProfile({key.removeprefix(f"{machine}/"): own[key] for key in own})
+    detector.training_summary = cast(dict[str, dict], content["training_summary"])
+    detector.base_model = content["base_model"]
+    with _tensors(folder, BANK_FILE) as tensors:
+        for machine, saved in content["machines"].items():
+            embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in saved["clip_ids"]}
+            detector.bank_dtype = tensors[f"{machine}/{next(iter(embeddings))}"].dtype
+            bank = MemoryBank(
+                embeddings=embeddings,
+                clip_ids=saved["clip_ids"],
+                normal_scores=tensors[f"{machine}/normal_scores"].numpy(),
+                threshold=saved["threshold"],
+                false_alarm_rate=saved["false_alarm_rate"],
+                config=detector.config,
+            )
+            _check_bank(folder, machine, bank, detector.encoder.dimensions)
+            detector.machines[machine] = bank
+    if content["profiles"]:
+        with _tensors(folder, PROFILE_FILE) as tensors:
+            detector.profiles = {machine: _profile(machine, tensors) for machine in content["profiles"]}
     return detector
 
 
-def _check_shapes(
-    folder: Path, machine: str, embeddings: dict[str, torch.Tensor], clip_ids: dict[str, list[str]], dimensions: int
-) -> None:
-    for domain, bank in embeddings.items():
-        expected = (len(clip_ids[domain]), dimensions)
-        if bank.shape != expected:
+def _profile(machine: str, tensors: dict[str, torch.Tensor]) -> NormalProfile:
+    own = {key: values for key, values in tensors.items() if key.rpartition("/")[0] == machine}
+    if not own:
+        raise KeyError(machine)
+    return NormalProfile({key.removeprefix(f"{machine}/"): values.numpy() for key, values in own.items()})
+
+
+def _config(folder: Path, saved: dict[str, Any]) -> DetectorConfig:
+    """The config in a manifest, which has to have every option and no other."""
+    known = {field.name: field for field in fields(DetectorConfig)}
+    differing = sorted(known.keys() ^ saved.keys())
+    if differing:
+        raise ValueError(
+            f"{folder / MANIFEST}: config differs from the options of this version in {', '.join(differing)}. Fit the "
+            "detector again."
+        )
+    hints = get_type_hints(DetectorConfig)
+    try:
+        options = {name: parse_option(name, saved[name], hints[name], known[name].metadata) for name in known}
+        return DetectorConfig(**options)
+    except ValueError as error:
+        raise ValueError(f"{folder / MANIFEST}: config: {error} Fit the detector again.") from error
+
+
+@contextmanager
+def _tensors(folder: Path, name: str) -> Iterator[dict[str, torch.Tensor]]:
+    """The tensors of a file; one that is damaged or lacks a tensor is an error that names it."""
+    try:
+        yield load_file(folder / name)
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{folder / name}: is damaged, or does not belong to {MANIFEST} beside it ({error}). Fit the detector "
+            "again."
+        ) from error
+
+
+def _check_bank(folder: Path, machine: str, bank: MemoryBank, dimensions: int) -> None:
+    for domain, embeddings in bank.embeddings.items():
+        expected = (len(bank.clip_ids[domain]), dimensions)
+        if embeddings.shape != expected:
             raise ValueError(
-                f"{folder}: the memory bank of {machine}, {domain} domain, has the shape {tuple(bank.shape)}, but the "
-                f"encoder and the listed clips need {expected}. The files belong to different detectors."
+                f"{folder}: the memory bank of {machine}, {domain} domain, has the shape {tuple(embeddings.shape)}, "
+                f"but the encoder and the listed clips need {expected}. The files belong to different detectors."
             )
+        if not embeddings.isfinite().all():
+            raise ValueError(f"{folder}: the memory bank of {machine} has values that are not finite. Fit it again.")
+    scores = bank.normal_scores
+    if not len(scores) or not np.isfinite(scores).all() or bank.threshold < scores.min():
+        found = f"from {scores.min():.4g} to {scores.max():.4g}" if len(scores) else "missing"
+        raise ValueError(
+            f"{folder}: the threshold of {machine} is {bank.threshold:.4g}, but the scores of its normal recordings "
+            f"are {found}: every recording would be an anomaly. Fit the detector again."
+        )

@@ -14,7 +14,8 @@ from ..data.dcase.years import DEFAULT_YEAR, year_rules
 from ..data.schema import write_table
 from ..evaluation.scores import evaluate_scores
 from ..files import read_json, write_json, write_text
-from .manifest import MANIFEST, detector_files
+from ..folders import current_folder
+from .manifest import CARD, DETECTOR_FOLDER, MANIFEST, Manifest, checked_manifest, detector_files
 from .transfer import DETECTOR, hub_errors, hub_id, push_files
 
 
@@ -28,12 +29,12 @@ class DetectorFacts:
     What the files in a detector's folder say about it.
 
     Args:
-        manifest (`dict`): `detector.json`.
+        manifest (`Manifest`): `detector.json`.
         evaluation, compute, compact (`dict`, *optional*): the JSON files of these names; `None` where there is none.
         recipe (`dict`, *optional*): `recipe.yaml`.
     """
 
-    manifest: dict
+    manifest: Manifest
     evaluation: dict | None
     compute: dict | None
     compact: dict | None
@@ -42,10 +43,10 @@ class DetectorFacts:
     @classmethod
     def read(cls, folder: str | Path) -> "DetectorFacts":
         """Reads them from a detector's folder."""
-        folder = Path(folder)
+        folder = current_folder(folder, DETECTOR_FOLDER)
         recipe = folder / "recipe.yaml"
         return cls(
-            manifest=read_json(folder / MANIFEST),
+            manifest=checked_manifest(folder / MANIFEST, read_json(folder / MANIFEST)),
             evaluation=_read_if_present(folder / "evaluation.json"),
             compute=_read_if_present(folder / "compute.json"),
             compact=_read_if_present(folder / "compact.json"),
@@ -162,17 +163,18 @@ def record_compute(folder: str | Path, compute: dict[str, dict]) -> None:
     write_json(Path(folder) / "compute.json", compute)
 
 
-def render_model_card(folder: str | Path) -> Path:
+def render_model_card(folder: str | Path, name: str | Path | None = None) -> Path:
     """
     Writes the card of a detector into its folder.
 
     Args:
         folder (`str` or `Path`): the detector's folder.
+        name (`str` or `Path`, *optional*): the folder that readers load the detector from; defaults to `folder`.
 
     Returns:
         `Path`: `<folder>/README.md`.
     """
-    return write_text(Path(folder) / "README.md", str(model_card(folder, Path(folder).as_posix())))
+    return write_text(Path(folder) / CARD, str(model_card(folder, Path(name or folder).as_posix())))
 
 
 def push_detector_folder(
@@ -217,7 +219,7 @@ def push_detector_folder(
         card = model_card(
             folder, full_id, on_hub=True, metric=metric if has_metric else None, license=license, dataset=dataset
         )
-        return {**detector_files(folder), "README.md": str(card).encode()}
+        return {**detector_files(folder), CARD: str(card).encode()}
 
     return push_files(
         repo_id,

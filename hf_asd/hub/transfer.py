@@ -18,7 +18,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from .manifest import LOADED_FILES, MANIFEST
+from ..folders import current_folder
+from .manifest import DETECTOR_FOLDER, LOADED_FILES, MANIFEST
 
 
 DEFAULT_REPO_FILES = {".gitattributes", "README.md"}  # the Hub puts them into every new repository
@@ -111,10 +112,10 @@ def resolve_detector(detector: str | Path, revision: str | None = None, token: s
         FileNotFoundError: the folder does not exist, or it holds no detector.
         HubError: the Hub refuses the request or cannot be reached, or the repository holds no detector.
     """
-    folder = Path(detector)
-    if folder.exists():
+    if Path(detector).exists():
+        folder = current_folder(detector, DETECTOR_FOLDER)
         if not (folder / MANIFEST).is_file():
-            raise FileNotFoundError(f"{folder}: holds no {MANIFEST}; give the folder that a detector was saved in.")
+            raise FileNotFoundError(f"{detector}: holds no {MANIFEST}; give the folder that a detector was saved in.")
         return folder
     if str(detector).count("/") != 1 or str(detector).startswith("."):
         raise FileNotFoundError(f"{detector}: there is no such folder, and it is not an id on the Hub (ORG/NAME).")

@@ -9,7 +9,8 @@ from dataclasses import fields
 
 import pytest
 
-from hf_asd.cli import main, make_parser
+from hf_asd.cli import main
+from hf_asd.cli.parser import make_parser
 from hf_asd.detection.alarm import AlarmPolicy
 from hf_asd.detection.config import DetectorConfig, MonitorConfig
 from hf_asd.options import accepted, choices

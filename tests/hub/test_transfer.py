@@ -199,7 +199,7 @@ def test_damaged_files_are_named(hub, folder, cache, where):
     manifest = json.loads(whole["detector.json"])
     for content, words in (
         (json.dumps(manifest | {"format_version": 99}), "format version 99.*upgrade hf_asd"),
-        (whole["detector.json"].decode()[:-20], "detector.json: cannot be read"),
+        (whole["detector.json"].decode()[:-20], "detector.json: is not a JSON file, or is damaged"),
     ):
         with pytest.raises(ValueError, match=words):
             load(whole | {"detector.json": content.encode()})

@@ -1,0 +1,63 @@
+"""The parser of all commands, and what has to be set before one of them runs."""
+
+import argparse
+import logging
+import sys
+
+from ..options import nearest
+from ..version import __version__
+from . import challenge, fit, monitor, recipes, score, sharing
+from .exit_codes import EXIT_CODES
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser("hf-asd", description="Anomalous sound detection.", epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"hf-asd {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where in the code an error occurs")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (fit, score, monitor, recipes, sharing, challenge):
+        module.add_commands(commands)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
+    return parser
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """Parses the words behind `hf-asd`; a wrong word ends the process with what is accepted."""
+    args, others = make_parser().parse_known_args(words)
+    if others and not hasattr(args, "overrides"):
+        args.parser.error(_unknown(others, args.parser))
+    args.overrides = others
+    return args
+
+
+def prepare() -> None:
+    """Shows messages of the library, and hides progress bars of loading."""
+    show_messages()
+    hide_loading_bars()
+
+
+def show_messages() -> None:
+    """Shows what the library logs on standard error; results go to standard output."""
+    logger = logging.getLogger("hf_asd")
+    for handler in [handler for handler in logger.handlers if handler.name == "hf-asd"]:
+        logger.removeHandler(handler)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.name = "hf-asd"
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+def hide_loading_bars() -> None:
+    """Hides the progress bars of loading and saving models; the commands show their own."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()  # transformers, which is imported later, hides its own bars as well
+
+
+def _unknown(words: list[str], command: argparse.ArgumentParser) -> str:
+    known = [flag for action in command._actions for flag in action.option_strings]
+    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+    hint = f"; did you mean {nearest(flags[0], known)}?" if flags else "."
+    return f"unknown options: {' '.join(words)}{hint}"
