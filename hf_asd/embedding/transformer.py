@@ -139,7 +139,7 @@ class TransformerEncoder:
         digest = hashlib.sha256(repr(settings).encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy())  # a scale has no dimension
         return digest.hexdigest()
 
     @torch.inference_mode()

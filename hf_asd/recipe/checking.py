@@ -74,7 +74,7 @@ def _encoder_config(recipe: Recipe) -> "PreTrainedConfig":
 
     if recipe.pretrain.encoder is not None:
         config = AutoConfig.from_pretrained(local_encoder(recipe.pretrain.encoder))
-        if config.model_type != "eat":
+        if config.model_type != "eat" and "pretrain" not in recipe.skip:
             raise ValueError(
                 f"pretrain.encoder is {recipe.pretrain.encoder}, a {config.model_type}; accepted are EAT encoders."
             )
@@ -97,20 +97,26 @@ def _encoder_config(recipe: Recipe) -> "PreTrainedConfig":
 def _check_pooling(recipe: Recipe, encoder: "PreTrainedConfig") -> None:
     from ..models.pooling import check_pooling
 
-    for section in ("embed", "finetune"):
+    for section in ("embed", _pooled_by(recipe)):
         with _named(section):
             options = getattr(recipe, section)
-            check_pooling(encoder, options.pooling, options.pooling_parameter)
+            check_pooling(encoder, options.pooling or "mean", options.pooling_parameter)
+
+
+def _pooled_by(recipe: Recipe) -> str:
+    """The section that says how the detector's encoder is pooled."""
+    return "fit" if "finetune" in recipe.skip else "finetune"
 
 
 def _check_layers(recipe: Recipe, encoder: "PreTrainedConfig") -> None:
     count = encoder.num_hidden_layers
-    layer, trainable = recipe.embed.layer, recipe.finetune.num_trainable_layers
-    if isinstance(layer, int) and not 1 <= abs(layer) <= count:
-        raise ValueError(
-            f"embed.layer is {layer}; this encoder has {count} layers: accepted are 1 to {count}, -1 to -{count} "
-            "backwards from the last one, mean, and none."
-        )
+    trainable = recipe.finetune.num_trainable_layers
+    for section, layer in (("embed", recipe.embed.layer), ("fit", recipe.fit.layer)):
+        if isinstance(layer, int) and not 1 <= abs(layer) <= count:
+            raise ValueError(
+                f"{section}.layer is {layer}; this encoder has {count} layers: accepted are 1 to {count}, -1 to "
+                f"-{count} backwards from the last one, mean, and none."
+            )
     if trainable is not None and trainable > count:
         raise ValueError(
             f"finetune.num_trainable_layers is {trainable}; this encoder has {count} layers: accepted are 0 to "
@@ -121,7 +127,7 @@ def _check_layers(recipe: Recipe, encoder: "PreTrainedConfig") -> None:
 def _check_embedding_size(recipe: Recipe, encoder: "PreTrainedConfig") -> None:
     from ..models.pooling import embedding_size
 
-    pooled = embedding_size(encoder, recipe.finetune.pooling)
+    pooled = embedding_size(encoder, getattr(recipe, _pooled_by(recipe)).pooling or "mean")
     projected = recipe.finetune.projection_size
     in_head, compared = projected or pooled, pooled
     if recipe.finetune.embedding_from == "projection" and projected is not None:

@@ -17,6 +17,8 @@ from ..training.config import FinetuneConfig, PretrainConfig
 # In the order in which they run; each is a function in `stages.py`.
 StageName = Literal["data", "pretrain", "embed", "cluster", "finetune", "fit", "score", "evaluate", "report"]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
+# Stages of training that a recipe can leave out.
+SkippedStage = Literal["pretrain", "finetune"]
 # Options of `fit` that are for encoders without fine-tuning.
 NOT_FINETUNED = {
     "pooling": "the encoder is pooled as it was fine-tuned; set finetune.pooling",
@@ -93,6 +95,9 @@ class ReportConfig:
     """The report."""
 
     title: str = option("Anomalous sound detection", "heading of the report")
+    published: str | None = option(
+        None, "the published figure that the recipe aims at, in words; shown beside its own score"
+    )
 
 
 @dataclass
@@ -107,6 +112,8 @@ class Recipe:
         attributes_file (`str`, *optional*): true attributes of training clips whose attributes are hidden, a table or
             a folder of tables as for [`~hf_asd.data.dcase.attributes.load_attribute_truth`]: training uses them as if
             they had been published, and those clips get no pseudo-attributes.
+        skip (`tuple[str, ...]`, *optional*): stages of training that are left out, `"pretrain"` (the encoder is
+            `pretrain.encoder` as it is, of any model type) and `"finetune"`.
         data, factory, pretrain, embed, cluster, finetune, fit, score, evaluate, report: the sections; `factory` is
             `None` where the recordings come from `data.path`.
 
@@ -118,6 +125,9 @@ class Recipe:
     seed: int = option(0, "random seed of pre-training and fine-tuning, unless their sections have one", at_least=0)
     attributes_file: str | None = option(
         None, "table or folder with true attributes of hidden machines: training uses them as if they were published"
+    )
+    skip: tuple[SkippedStage, ...] = option(
+        (), "stages of training that are left out; without pretrain the encoder is pretrain.encoder as it is"
     )
     data: DataConfig = option(default_factory=DataConfig)
     factory: FactoryConfig | None = option(None)
@@ -135,8 +145,27 @@ class Recipe:
             raise ValueError("a recipe needs either a factory section or data.path, and not both.")
         if self.factory is not None and self.data.year is None:
             raise ValueError("data.year is none, which is for own recordings; the factory has the layout of 2025.")
+        self._check_skipped()
         defaults = {field.name: field.default for field in fields(self.fit)}
-        for name, reason in NOT_FINETUNED.items():
+        refused = {"statistics": NOT_FINETUNED["statistics"]} if "finetune" in self.skip else NOT_FINETUNED
+        for name, reason in refused.items():
             value = getattr(self.fit, name)
             if value != defaults[name]:
                 raise ValueError(f"fit.{name} is {value!r}, but it would not be used: {reason}. Leave fit.{name} out.")
+
+    def _check_skipped(self):
+        if "pretrain" in self.skip and self.pretrain.encoder is None:
+            raise ValueError(
+                "skip names pretrain, so an encoder is needed; give its id or folder as pretrain.encoder."
+            )
+        kept = {"pretrain": ("encoder", "seed"), "finetune": ("seed",)}
+        for name in self.skip:
+            section = getattr(self, name)
+            plain = type(section)(**{option: getattr(section, option) for option in kept[name]})
+            given = [
+                field.name for field in fields(section) if getattr(section, field.name) != getattr(plain, field.name)
+            ]
+            if given:
+                raise ValueError(
+                    f"{name}.{given[0]} is given, but it would not be used: skip names {name}. Leave it out."
+                )

@@ -83,6 +83,8 @@ def _options(recipe: Recipe, stage: StageName) -> dict:
     if stage == "data":
         return _data_options(recipe)
     options = {"options": asdict(getattr(recipe, stage)), "channel": recipe.data.channel}
+    if stage in recipe.skip or (stage == "fit" and recipe.skip):
+        options["skip"] = list(recipe.skip)
     if stage == "pretrain":
         options["files"] = [_listing(source.path) for source in recipe.pretrain.datasets]
     if stage == "cluster" and recipe.cluster.names_file is not None:

@@ -27,7 +27,7 @@ from ..embedding.embed import embed
 from ..embedding.transformer import TransformerEncoder
 from ..evaluation.scores import evaluate_scores, labeled_subset
 from ..evaluation.submission import write_submission
-from ..files import read_json, write_json
+from ..files import read_json, whole_folder, write_json
 from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
 from ..reporting.clusters import cluster_report
 from ..reporting.report import ReportContent, write_report
@@ -87,8 +87,11 @@ def _own_recordings(recipe: Recipe) -> DatasetDict:
 def pretrain_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: training clips, supplemental ones included, and those of `pretrain.datasets`.
-    Out: `encoder/`, the pre-trained encoder.
+    Out: `encoder/`, the pre-trained encoder; where this stage is skipped, a copy of `pretrain.encoder`.
     """
+    if "pretrain" in recipe.skip:
+        _copy_encoder(recipe.pretrain.encoder, folder / "encoder")
+        return
     # Without labels, clips of a machine without its factory, and of the factory without the machine, are useful too.
     tables = [folders["data"] / f"{split}.parquet" for split in ("train", "supplemental")]
     rows = [read_table(table) for table in tables if table.is_file()]
@@ -106,6 +109,15 @@ def pretrain_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> 
         rows.append(read_table(table))
         weights.append(source.weight)
     pretrain(rows, recipe.pretrain, folder, recipe.data.channel, weights)
+
+
+def _copy_encoder(encoder: str | None, folder: Path) -> None:
+    assert encoder is not None  # the recipe has checked it
+    if partial_state().is_main_process and not folder.is_dir():
+        loaded = TransformerEncoder.from_pretrained(encoder)
+        with whole_folder(folder) as partial:
+            loaded.save_pretrained(partial)
+    partial_state().wait_for_everyone()
 
 
 def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
@@ -139,20 +151,22 @@ def assign_clusters(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> N
 def finetune_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: the pre-trained encoder, and training clips with attributes or pseudo-attributes.
-    Out: `encoder/`, the fine-tuned attribute classifier.
+    Out: `encoder/`, the fine-tuned attribute classifier; nothing where this stage is skipped.
     """
+    if "finetune" in recipe.skip:
+        return
     rows = read_table(folders["cluster"] / "train.parquet")
     finetune(rows, folders["pretrain"] / "encoder", recipe.finetune, folder, recipe.data.channel)
 
 
 def fit_detector(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
-    In: training clips and the fine-tuned encoder.
+    In: training clips and the fine-tuned encoder, or the pre-trained one where fine-tuning is skipped.
     Out: `detector/`, and `train.parquet`, the training clips with the embeddings that the detector compares.
     """
     # The embeddings that clustering compared come from the encoder before fine-tuning.
     rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
-    encoder = recipe.fit.load_encoder(folders["finetune"] / "encoder")
+    encoder = recipe.fit.load_encoder(folders["pretrain" if "finetune" in recipe.skip else "finetune"] / "encoder")
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
     if partial_state().is_main_process:
         AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
@@ -287,7 +301,7 @@ STAGES: dict[StageName, Stage] = {
     "embed": Stage(embed_clips, _ENCODER, ("data", "pretrain"), is_distributed=True),
     "cluster": Stage(assign_clusters, ("clustering", "data"), ("embed",)),
     "finetune": Stage(finetune_encoder, (*_ENCODER, "training"), ("pretrain", "cluster"), is_distributed=True),
-    "fit": Stage(fit_detector, _DETECTOR, ("cluster", "finetune"), is_distributed=True),
+    "fit": Stage(fit_detector, _DETECTOR, ("pretrain", "cluster", "finetune"), is_distributed=True),
     "score": Stage(score_clips, (*_DETECTOR, "evaluation", "metrics"), ("data", "fit"), is_distributed=True),
     "evaluate": Stage(evaluate_scored, _MEASURED, ("data", "cluster", "score")),
     "report": Stage(write_results, (*_DETECTOR, *_MEASURED, "hub", "reporting"), ("cluster", "fit", "evaluate")),

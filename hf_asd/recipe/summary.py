@@ -9,8 +9,8 @@ from ..files import read_json
 
 def summary(folders: dict[str, Path]) -> str:
     """
-    The official scores of each machine beside those of the baselines, which machines could not be measured, and where
-    the report is.
+    The official scores of each machine beside those of the baselines, which machines could not be measured, the
+    published figure that the recipe aims at, and where the report is.
 
     Args:
         folders (`dict[str, Path]`): what [`~hf_asd.recipe.runner.run_recipe`] returned.
@@ -25,6 +25,8 @@ def summary(folders: dict[str, Path]) -> str:
         )
     lines += _clusters(result.get("clusters", {}))
     if "report" in folders:
+        published = read_json(folders["report"] / "stage.json")["options"].get("published")
+        lines += ["", f"published: {published}"] if published else []
         lines += ["", f"detector: {folders['fit'] / 'detector'}", f"report:   {folders['report'] / 'report.html'}"]
     return "\n".join(lines)
 
