@@ -1,14 +1,13 @@
 """Facts about the clips that a detector was fitted on, for its card."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import soundfile
 from datasets import Dataset
 
+from ..audio.recording import open_recording
 from ..data.schema import undecoded_audio
 
 
@@ -63,12 +62,12 @@ def summarize_training(rows: Dataset, facts: Mapping[int, RecordingFacts]) -> di
 
 
 def facts_from_headers(rows: Dataset) -> dict[int, RecordingFacts]:
-    """By row number the facts in the headers of recordings that are still there; nothing is decoded."""
+    """By row number the facts of recordings that are still there, mostly from their headers."""
     if "audio" not in rows.column_names:
         return {}
     facts = {}
     for row, audio in enumerate(undecoded_audio(rows)):
         if audio["bytes"] or Path(audio["path"]).is_file():
-            header = soundfile.info(io.BytesIO(audio["bytes"]) if audio["bytes"] else audio["path"])
-            facts[row] = RecordingFacts(header.frames / header.samplerate, header.samplerate, header.channels)
+            with open_recording(audio) as recording:
+                facts[row] = RecordingFacts(recording.seconds, recording.sampling_rate, recording.channels)
     return facts

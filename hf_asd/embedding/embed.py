@@ -1,6 +1,7 @@
 """Adds an embedding to every row of a dataset: the only place that runs an encoder over one."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from ..distributed import partial_state
 from ..files import read_json, write_json
 from ..options import check_word
 
+
+logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 256  # rows of a file of finished embeddings
 BATCH_CLIPS = 32  # clips decoded at a time; the encoder splits them further
@@ -163,6 +166,8 @@ class _Decoding:
             except BadAudioError as error:
                 self.messages.append((first + place, str(error)))
                 continue
+            for note in clip.notes:
+                logger.warning(note)
             if self.visit is not None:
                 self.visit(first + place, clip)
             yield place, clip

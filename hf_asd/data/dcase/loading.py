@@ -11,10 +11,11 @@ from typing import Literal, overload
 
 import datasets.config
 import pyarrow as pa
-import soundfile
 from datasets import Dataset, DatasetDict, IterableDatasetDict
 from datasets.table import MemoryMappedTable
 
+from ...audio.errors import BadAudioError
+from ...audio.recording import open_recording
 from ...files import read_json, whole_file, write_json
 from ..schema import arrow_table, dataset_from_rows
 from .attributes import read_attributes
@@ -244,8 +245,9 @@ def _check_complete(folder: MachineFolder, rows: list[dict], listed: dict) -> No
 
 def _check_channels(file: Path, year: int) -> None:
     try:
-        channels = soundfile.info(str(file)).channels
-    except soundfile.LibsndfileError as error:
+        with open_recording(file) as recording:
+            channels = recording.channels
+    except BadAudioError as error:
         raise FileNotFoundError(f"{file}: is not a readable recording ({error}). Unpack the archive again.") from error
     expected = year_rules(year).channels
     if (channels == 2) != (expected == 2):

@@ -6,7 +6,8 @@ import soundfile
 import soxr
 
 from hf_asd import AnomalyDetector, load_folder
-from hf_asd.audio.reading import clipped_share, read_clip
+from hf_asd.audio.clipping import clipped_share
+from hf_asd.audio.reading import read_clip
 from hf_asd.simulation.machines import MACHINES
 from hf_asd.simulation.recording import draw_clip, record_clip
 
