@@ -22,6 +22,7 @@ def log_grid(low: float, high: float, per_octave: int) -> np.ndarray:
 
 LEVEL_EDGES = log_grid(LOWEST_HZ, HIGHEST_HZ, 6)
 EVENT_EDGES = log_grid(80.0, HIGHEST_HZ, 3)
+SPECTRUM_HZ = 62.5  # width of the bands of `spectrum`: where a filter cuts, on a scale that is fine at the top as well
 TONE_EDGES = log_grid(LOWEST_HZ, HIGHEST_HZ, 24)
 OCTAVE_EDGES = log_grid(125.0, HIGHEST_HZ, 1)
 RATE_EDGES = log_grid(6.0, 128.0, 12)  # repetitions a second
@@ -38,6 +39,7 @@ def extract_features(samples: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         `dict[str, np.ndarray]`, all float32 and in dB:
         - `level` (`(51,)`): of full scale in each sixth of an octave from 20 Hz, median over time;
+        - `spectrum` (`(128,)`): the same in each 62.5 Hz up to 8 kHz;
         - `tone` (`(207,)`): how far the strongest line in each 24th of an octave stands above the octave around it;
         - `event` (`(19, frames)`): level in each third of an octave from 80 Hz every 32 ms;
         - `steady` (`(19, frames)`): its running median over 0.5 s;
@@ -49,16 +51,33 @@ def extract_features(samples: np.ndarray) -> dict[str, np.ndarray]:
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     power = _power(samples, LONG)
     lines = np.maximum.reduceat(_decibels(power).mean(0), _starts(LONG, TONE_EDGES))[:-1]
-    moments = _bands(_power(samples, SHORT), SHORT, EVENT_EDGES).T
+    short = _power(samples, SHORT)
+    moments = _bands(short, SHORT, EVENT_EDGES).T
     event = _decibels(moments)
     return {
-        "level": np.median(_decibels(_bands(power, LONG, LEVEL_EDGES)), axis=0),
+        "level": _level(power),
+        "spectrum": _spectrum(short),
         "tone": lines - running_median(lines, 25),
         "event": event,
         "steady": _running_median(event),
         "loudness": _decibels(moments.sum(0)),
         "rhythm": _rhythm(samples),
     }
+
+
+def extract_levels(samples: np.ndarray) -> dict[str, np.ndarray]:
+    """`level` and `spectrum` of [`extract_features`] alone, in a quarter of the time."""
+    samples = np.ascontiguousarray(samples, dtype=np.float32)
+    return {"level": _level(_power(samples, LONG)), "spectrum": _spectrum(_power(samples, SHORT))}
+
+
+def _level(long: np.ndarray) -> np.ndarray:
+    return np.median(_decibels(_bands(long, LONG, LEVEL_EDGES)), axis=0)
+
+
+def _spectrum(short: np.ndarray) -> np.ndarray:
+    width = round(SPECTRUM_HZ * SHORT / SAMPLING_RATE)
+    return np.median(_decibels(short[:, :-1].reshape(len(short), -1, width).sum(2)), axis=0)
 
 
 def _running_median(event: np.ndarray) -> np.ndarray:
@@ -133,12 +152,14 @@ def summarize_features(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]
         features (`dict[str, np.ndarray]`): of [`extract_features`].
 
     Returns:
-        `dict[str, np.ndarray]`, in dB: `level` and `tone` as they are, `rhythm` in one row, `burst` and `knock` (both
-        `(19,)`: how far a band swells for 0.5 s or longer, and for less), `dropout` and `loudness` (both `(1,)`).
+        `dict[str, np.ndarray]`, in dB: `level`, `spectrum` and `tone` as they are, `rhythm` in one row, `burst` and
+        `knock` (both `(19,)`: how far a band swells for 0.5 s or longer, and for less), `dropout` and `loudness` (both
+        `(1,)`).
     """
     loudness = np.median(features["loudness"], keepdims=True)
     return {
         "level": features["level"],
+        "spectrum": features["spectrum"],
         "tone": features["tone"],
         "rhythm": features["rhythm"].ravel(),
         "burst": features["steady"].max(1) - np.quantile(features["steady"], QUIET_SHARE, axis=1),

@@ -47,6 +47,11 @@ class DecodedClip:
     notes: tuple[str, ...] = ()
     stored: StoredSound | None = None
 
+    @property
+    def gap_seconds(self) -> float:
+        """How long sound is cut out, all gaps together."""
+        return 0.0 if self.stored is None else self.stored.gap_seconds
+
 
 def read_audio(
     audio: dict | str | Path | bytes | BinaryIO,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .detector import AnomalyDetector
 
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 LOADING_ATTEMPTS = 3
 
 

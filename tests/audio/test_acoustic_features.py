@@ -85,6 +85,7 @@ def test_every_length_has_the_same_figures(seconds):
     told = summarize_features(extract_features(noise(seconds)))
     assert {kind: values.shape for kind, values in told.items()} == {
         "level": (51,),
+        "spectrum": (128,),
         "tone": (207,),
         "rhythm": (312,),
         "burst": (19,),

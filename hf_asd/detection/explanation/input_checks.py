@@ -1,73 +1,151 @@
 """When not to decide: recordings from which nothing can be concluded about the machine."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from ...audio.acoustic_features import LEVEL_EDGES
+from ...audio.acoustic_features import SPECTRUM_HZ
 from ...audio.reading import DecodedClip
 from ...audio.stored_sound import is_silent, silence_text
+from .input_ranges import InputRanges
 from .normal_profile import NormalProfile
 
 
 CLIPPED_SHARE = 0.001  # of the samples; normal clips may have more, then twice theirs
 MISSING_DB = 15.0  # below every normal clip in all bands above a frequency: nothing was recorded there
-EMPTY_DB = -115.0  # of full scale: a band that was filtered away before the recording was stored
+EMPTY_DB = -112.0  # of full scale in 62.5 Hz: only the rounding of 16 bits; filtered away before it was stored
+HIGHEST_BAND = 124  # 7750 Hz: above, resampling from another rate takes 15 to 60 dB
+NEW_SOUND_DB = 15.0  # above the loudest normal clip in one band, beside what all bands are: no filter adds that
+BELOW_CUT = slice(-12, -4)  # 750 to 250 Hz below a cut, where a filter is not felt yet
 OFF_DB = 1.0  # below every normal clip, on the mean over bands
 OFF_EXCESS_DB = 0.5  # above the loudest normal clip, in any band
 
 
+@dataclass(frozen=True)
+class InputMeasures:
+    """
+    What the checks of a recording compare.
+
+    Args:
+        clipped (`float`): share of clipped samples.
+        gap_seconds, gap_start (`float`): how long sound is cut out, and from when on.
+        level, spectrum (`np.ndarray` of shape `(51,)` and `(128,)`): of
+            [`~hf_asd.audio.acoustic_features.extract_levels`].
+    """
+
+    clipped: float
+    gap_seconds: float
+    gap_start: float
+    level: np.ndarray
+    spectrum: np.ndarray
+
+    @classmethod
+    def of(cls, clip: DecodedClip, levels: dict[str, np.ndarray]) -> "InputMeasures":
+        """Of a clip and a dictionary with its `level` and `spectrum`."""
+        start = 0.0 if clip.stored is None else clip.stored.gap_start
+        return cls(clip.clipped_share, clip.gap_seconds, start, levels["level"], levels["spectrum"])
+
+
 def check_input(clip: DecodedClip, summary: dict[str, np.ndarray], profile: NormalProfile | None) -> str | None:
     """
-    Whether a recording is unfit for a decision.
-
-    - Silent: no sound above -90 dB of full scale; a constant is none.
-    - Clipped: more than 0.1 % of the samples (and more than twice what normal clips have) on flat tops.
-    - Another sampling rate: above some frequency the recording holds nothing where every normal clip does, at least
-      15 dB less in each sixth of an octave; or it holds something where normal clips were empty.
-    - Machine off: on the mean over sixths of an octave at least 1 dB quieter than *every* normal clip (and twice as
-      far below them as a normal clip ever is), and nowhere louder than the loudest. A fault adds sound somewhere
-      (R. B. Randall, "Vibration-based Condition Monitoring", Wiley 2011, chapter 2: faults show as new or stronger
-      components); switching off only removes sound. Where a machine is less than 3 dB above the sound around it, its
-      absence cannot be detected (ISO 3746:2010 does not even measure such a machine).
+    Whether a recording is unfit for a decision: silent (no sound above -90 dB of full scale; a constant is none), or
+    unlike the normal clips in a way that says something about the recording and nothing about the machine
+    ([`check_measures`]).
 
     Args:
         clip ([`~hf_asd.audio.reading.DecodedClip`]): the recording.
         summary (`dict[str, np.ndarray]`): of [`~hf_asd.audio.acoustic_features.summarize_features`].
-        profile ([`NormalProfile`], *optional*): of the machine's normal clips; without it only silence and clipping
-            are checked.
+        profile ([`NormalProfile`], *optional*): of the machine's normal clips; without it only silence, gaps and
+            clipping are checked.
 
     Returns:
         `str` or `None`: why no decision should be made, with what to check; `None` for a usable recording.
     """
     if is_silent(clip.samples):
         return silence_text(clip.stored)
-    if clip.clipped_share > max(CLIPPED_SHARE, 2 * profile.clipped if profile else 0):
-        share = 100 * clip.clipped_share
-        return f"clipped: {share:.2g} % of the samples are cut off at the top; lower the recording level"
-    if profile is None:
+    return check_measures(InputMeasures.of(clip, summary), profile.ranges if profile else None)
+
+
+def check_measures(clip: InputMeasures, ranges: InputRanges | None) -> str | None:
+    """
+    Whether a recording that is not silent is unfit for a decision.
+
+    - Gaps: sound is cut out for 10 ms or more (and for more than twice as long as in normal clips).
+    - Clipped: more than 0.1 % of the samples (and more than twice what normal clips have) on flat tops.
+    - Another sampling rate or a lossy codec: above some frequency the recording holds nothing where normal clips do,
+      at least 15 dB less in each band of 62.5 Hz, while it is as they are below; or it holds something where normal
+      clips were empty. Where a band below is 15 dB louder than in any normal clip, the recording can be judged by
+      that: lossy codecs of some recorders empty high bands only where a fault is loud elsewhere.
+    - Machine off: on the mean over sixths of an octave at least 1 dB quieter than *every* normal clip (and twice as
+      far below them as a normal clip is), and nowhere louder than the loudest. A fault adds sound somewhere
+      (R. B. Randall, "Vibration-based Condition Monitoring", Wiley 2011, chapter 2: faults show as new or stronger
+      components); switching off only removes sound. Where a machine is less than 3 dB above the sound around it, its
+      absence cannot be detected (ISO 3746:2010 does not even measure such a machine).
+
+    Args:
+        clip ([`InputMeasures`]): of the recording.
+        ranges ([`~hf_asd.detection.explanation.input_ranges.InputRanges`], *optional*): of the machine's normal clips.
+
+    Returns:
+        `str` or `None`: as of [`check_input`].
+    """
+    if clip.gap_seconds > (2 * ranges.gap if ranges else 0):
+        return (
+            f"gap: {clip.gap_seconds:.2g} s of sound are cut out, from {clip.gap_start:.1f} s on; did the recorder "
+            "lose samples, or did a noise gate mute them?"
+        )
+    if clip.clipped > max(CLIPPED_SHARE, 2 * ranges.clipped if ranges else 0):
+        return f"clipped: {100 * clip.clipped:.2g} % of the samples are cut off at the top; lower the recording level"
+    if ranges is None:
         return None
-    below, above = profile.lowest_level - summary["level"], summary["level"] - profile.highest_level
-    missing = _bands_from_top(below > MISSING_DB)
-    if missing and np.median(below[: len(below) - missing]) < MISSING_DB / 2:
-        return (
-            f"nothing above {LEVEL_EDGES[-1 - missing] / 1000:.2g} kHz, where every normal clip has sound; was it "
-            "recorded with a lower sampling rate, or filtered?"
-        )
-    surplus = _bands_from_top((above > MISSING_DB) & (profile.highest_level < EMPTY_DB))
-    if surplus:
-        return (
-            f"sound above {LEVEL_EDGES[-1 - surplus] / 1000:.2g} kHz, where normal clips hold nothing; they were "
-            "recorded with a lower sampling rate, so fit the detector again with recordings like this one"
-        )
-    deficit = float(np.maximum(below, 0).mean())
-    if deficit > max(OFF_DB, 2 * profile.deficit) and above.max() < OFF_EXCESS_DB:
-        return (
-            f"machine off: quieter than every normal clip, by {deficit:.1f} dB on the mean over all bands, and louder "
-            "in none; is the machine running, and the microphone's place and gain as before?"
-        )
-    return None
+    above = clip.level - ranges.highest_level
+    has_new_sound = above.max() > np.median(above) + NEW_SOUND_DB
+    cut = None if has_new_sound else upper_bands_missing(clip.spectrum, ranges)
+    return cut or upper_bands_added(clip.spectrum, ranges) or machine_off(clip.level, ranges)
+
+
+def upper_bands_missing(spectrum: np.ndarray, ranges: InputRanges) -> str | None:
+    """Above which frequency a recording holds nothing where normal clips do, if so."""
+    below = (ranges.lowest_spectrum - spectrum)[:HIGHEST_BAND]
+    first = len(below) - _bands_from_top(below > MISSING_DB)
+    if first <= -BELOW_CUT.start or first == len(below):
+        return None
+    if max(np.median(below[:first]), np.median(below[:first][BELOW_CUT])) > MISSING_DB / 2:
+        return None  # quieter as a whole, or less and less towards the top
+    return (
+        f"nothing above {_kilohertz(first)}, where the normal clips have sound; was it recorded with a lower sampling "
+        "rate, compressed (MP3), or filtered?"
+    )
+
+
+def upper_bands_added(spectrum: np.ndarray, ranges: InputRanges) -> str | None:
+    """Above which frequency a recording holds sound where normal clips are empty, if so."""
+    above, highest = (spectrum - ranges.highest_spectrum)[:HIGHEST_BAND], ranges.highest_spectrum[:HIGHEST_BAND]
+    added = _bands_from_top((above > MISSING_DB) & (highest < EMPTY_DB))
+    if not added:
+        return None
+    return (
+        f"sound above {_kilohertz(HIGHEST_BAND - added)}, where the normal clips hold nothing; they were recorded "
+        "with a lower sampling rate or compressed (MP3), so fit the detector again with recordings like this one"
+    )
+
+
+def machine_off(level: np.ndarray, ranges: InputRanges) -> str | None:
+    """Why a recording is of the machine at rest, or made at another gain, if so."""
+    deficit = float(np.maximum(ranges.lowest_level - level, 0).mean())
+    if deficit <= max(OFF_DB, 2 * ranges.deficit) or (level - ranges.highest_level).max() >= OFF_EXCESS_DB:
+        return None
+    return (
+        f"machine off: quieter than every normal clip, by {deficit:.1f} dB on the mean over all bands, and louder in "
+        "none; is the machine running, and the microphone's place and gain as before?"
+    )
 
 
 def _bands_from_top(chosen: np.ndarray) -> int:
     """The number of chosen bands without a gap, counted from the highest; 0 where there are fewer than two."""
     count = int(np.argmin(np.append(chosen[::-1], False)))
     return count if count >= 2 else 0
+
+
+def _kilohertz(band: int) -> str:
+    return f"{band * SPECTRUM_HZ / 1000:.2g} kHz"

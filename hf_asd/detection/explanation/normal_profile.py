@@ -8,6 +8,7 @@ from ...audio.acoustic_features import extract_features, summarize_features
 from ...audio.channels import Channel
 from ...audio.reading import DecodedClip, read_clip
 from ...data.schema import undecoded_audio
+from .input_ranges import InputRanges
 
 
 MINIMUM_CLIPS = 4
@@ -43,21 +44,15 @@ class NormalProfile:
         summaries (`dict[str, np.ndarray]`): of [`summarize_clip`], stacked over at least 4 normal clips.
 
     Attributes:
-        lowest_level, highest_level (`np.ndarray` of shape `(51,)`): range of the normal clips' levels in dB.
-        deficit (`float`): how far below all other normal clips one of them lies at most, mean over bands in dB.
+        ranges ([`InputRanges`]): limits for the checks of recordings.
         limit (`dict[str, float]`): by kind of finding what a standardized value has to exceed.
         rare (`dict[str, float]`): by kind what 5 % of the normal clips exceed, over the limit.
-        clipped (`float`): largest share of clipped samples of a normal clip.
     """
 
     def __init__(self, summaries: dict[str, np.ndarray]):
         # Saved in half precision; so a loaded profile gives the same reasons.
         self.summaries = {name: values.astype(np.float16).astype(np.float32) for name, values in summaries.items()}
-        level = np.sort(self.summaries["level"], axis=0)
-        self.lowest_level, self.highest_level = level[0], level[-1]
-        others_lowest = np.where(self.summaries["level"] == level[0], level[1], level[0])
-        self.deficit = float(np.maximum(others_lowest - self.summaries["level"], 0).mean(1).max())
-        self.clipped = float(self.summaries["clipped"].max())
+        self.ranges = InputRanges.of(self.summaries)
         self.mean: dict[str, np.ndarray] = {}
         self.spread: dict[str, np.ndarray] = {}
         self.limit: dict[str, float] = {}
@@ -162,7 +157,7 @@ def choose_profile_rows(dataset: Dataset) -> dict[str, np.ndarray]:
 def summarize_clip(clip: DecodedClip) -> dict[str, np.ndarray]:
     """What a [`NormalProfile`] needs of one normal clip."""
     summary = summarize_features(extract_features(clip.samples))
-    return summary | {"clipped": np.array([clip.clipped_share])}
+    return summary | {"clipped": np.array([clip.clipped_share]), "gap": np.array([clip.gap_seconds])}
 
 
 def make_profiles(
