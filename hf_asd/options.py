@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 # What means "none" in a recipe, in an override and on the command line.
 NONE_WORDS = ("none", "null", "~", "")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 BOUNDS = {"above": "above", "at_least": "from", "below": "below", "at_most": "to"}
 
 
@@ -211,17 +213,21 @@ def _check_words(name: str, value: Any, annotation: Any, metadata: Mapping[str, 
     if not words or (only_several and not isinstance(value, list | tuple)):
         return
     for one in value if isinstance(value, list | tuple) else [value]:
-        if one not in words and not (int in kinds_of(annotation) and _is_whole_number(one)):
+        if one not in words and not _is_number(one, kinds_of(annotation)):
             raise ValueError(
                 f"{name} is {one!r}; accepted are {accepted(annotation, metadata)}. "
                 f"Did you mean {nearest(one, words)}?"
             )
 
 
-def _is_whole_number(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lstrip("+-").isdigit()
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_number(value: Any, kinds: tuple) -> bool:
+    """Whether a value is a number, or the text of one, of the accepted kinds."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    if float in kinds:
+        return not isinstance(value, str) or NUMBER.fullmatch(value.strip()) is not None
+    is_whole = value.strip().lstrip("+-").isdigit() if isinstance(value, str) else isinstance(value, int)
+    return int in kinds and is_whole
 
 
 def _is_inside(value: Any, metadata: Mapping[str, Any]) -> bool:

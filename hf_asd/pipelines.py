@@ -1,13 +1,15 @@
 """The transformers pipeline `"anomalous-sound-detection"`: recordings in, decisions out."""
 
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from datasets import Dataset
 from datasets.arrow_dataset import Column
 from transformers import AutoConfig, Pipeline, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY
+
+from .audio.reading import check_samples
 
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 
 TASK = "anomalous-sound-detection"
+NOT_GIVEN = object()  # None is a value of window_seconds
 URL_PREFIXES = ("http://", "https://")
 
 
@@ -70,23 +73,27 @@ class AnomalousSoundDetectionPipeline(Pipeline):
     def __repr__(self) -> str:
         return f"{type(self).__name__}: {', '.join(self.detector.machines)} on {self.device}"
 
-    def _sanitize_parameters(self, machine=None, sampling_rate=None, allow_urls=None, explain=None):
+    def _sanitize_parameters(
+        self, machine=None, sampling_rate=None, allow_urls=None, explain=None, window_seconds=NOT_GIVEN
+    ):
         given = {"machine": machine, "sampling_rate": sampling_rate, "allow_urls": allow_urls}
         given = {name: value for name, value in given.items() if value is not None}
-        return given, {} if explain is None else {"explain": explain}, {}
+        decide = {} if explain is None else {"explain": explain}
+        return given, decide if window_seconds is NOT_GIVEN else decide | {"window_seconds": window_seconds}, {}
 
     def __call__(self, inputs, **kwargs):
         """
         Args:
-            inputs (`str`, `Path`, `bytes`, `BinaryIO`, `np.ndarray`, `torch.Tensor`, `dict`, or a list, generator or
-                dataset of them): a file, a file's content, an open binary file, mono samples of shape `(samples,)`
-                with full scale at 1, or a dictionary with `array` (or `raw`) and `sampling_rate`, or with `path` or
-                `bytes`, and where wanted `machine`. Of a `datasets.Dataset` the columns `audio` and `machine` are
-                read.
+            inputs (`str`, `Path`, `bytes`, `np.ndarray`, `dict`, or a list, generator or dataset of them): a file, a
+                file's content, mono samples of shape `(samples,)` with full scale at 1, or a dictionary with `array`
+                (or `raw`) and `sampling_rate`, or with `path` or `bytes`, and where wanted `machine`. Of a
+                `datasets.Dataset` the columns `audio` and `machine` are read.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
             sampling_rate (`int`, *optional*): rate of samples in Hz; needed with arrays.
             allow_urls (`bool`, *optional*, defaults to `False`): whether `http(s)://` addresses are fetched.
             explain (`bool`, *optional*, defaults to `False`): give `reasons`.
+            window_seconds (`float`, `"auto"` or `None`, *optional*, defaults to `"auto"`): as for
+                [`~hf_asd.AnomalyDetector.score`].
             batch_size (`int`, *optional*, defaults to 1): recordings a forward pass.
 
         Returns:
@@ -108,9 +115,14 @@ class AnomalousSoundDetectionPipeline(Pipeline):
             samples = inputs.get("array", inputs.get("raw"))
             if samples is not None:
                 sampling_rate = inputs.get("sampling_rate", sampling_rate)
-                inputs = samples
+                inputs = np.asarray(samples)
             else:
                 inputs = inputs.get("bytes") or inputs.get("path")
+        if not isinstance(inputs, str | Path | bytes | np.ndarray):
+            raise TypeError(
+                f"a recording is given as {type(inputs).__name__}; accepted are a file's name, its content as bytes, "
+                "samples in a numpy array, or a dictionary with path, bytes, or array and sampling_rate."
+            )
         if isinstance(inputs, str) and inputs.lower().startswith(URL_PREFIXES):
             if not allow_urls:
                 raise ValueError(
@@ -118,22 +130,21 @@ class AnomalousSoundDetectionPipeline(Pipeline):
                     "allow_urls=True."
                 )
             inputs = _download(inputs)
-        return {"clip": self.detector.read(inputs, sampling_rate), "machine": machine}
+        if isinstance(inputs, np.ndarray) and inputs.ndim == 1 and inputs.dtype.kind == "f" and sampling_rate:
+            check_samples("the array", inputs, sampling_rate)
+        return {"recording": (inputs, sampling_rate, machine)}
 
-    def _forward(self, model_inputs, explain=False):
-        return self.detector.decide([model_inputs["clip"]], [model_inputs["machine"]], explain)[0].to_dict()
+    def _forward(self, model_inputs, **decide):
+        return next(self.detector.decide_recordings([model_inputs["recording"]], **decide)).to_dict()
 
     def postprocess(self, model_outputs):
         return model_outputs
 
     def get_iterator(self, inputs, num_workers, batch_size, preprocess_params, forward_params, postprocess_params):
         # That of transformers pads; here only clips of one length share a forward pass.
-        inputs = iter(inputs)
-        while batch := list(islice(inputs, batch_size)):
-            prepared = [self.preprocess(one, **preprocess_params) for one in batch]
-            clips, machines = ([one[name] for one in prepared] for name in ("clip", "machine"))
-            for decision in self.detector.decide(clips, machines, **forward_params):
-                yield decision.to_dict()
+        recordings = (self.preprocess(one, **preprocess_params)["recording"] for one in inputs)
+        for decision in self.detector.decide_recordings(recordings, batch_size=batch_size, **forward_params):
+            yield decision.to_dict()
 
 
 def _download(address: str) -> bytes:

@@ -14,11 +14,16 @@ from .results import check_detector_place
 
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from datasets import Dataset, DatasetDict
 
+    from ..audio.channels import Channel
     from ..audio.clip_store import ClipStore
-    from ..data.folder import FolderContent
+    from ..audio.windows import Window
     from ..detection.detector import AnomalyDetector
+    from ..embedding.embed import Visit
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +31,7 @@ logger = logging.getLogger(__name__)
 def add_commands(commands) -> None:
     """Adds the parser of this command."""
     command = commands.add_parser("fit", help="fit a detector to a folder of normal recordings of a machine")
-    command.add_argument(
-        "folder", type=not_a_recipe("fit"), nargs="+", help="folder of normal recordings, or the recordings"
-    )
+    command.add_argument("folder", type=not_a_recipe("fit"), help="folder of normal recordings (WAV, FLAC)")
     add_flag(command, "--output", Path, "folder for the detector, its card and a report")
     add_flag(
         command,
@@ -38,14 +41,7 @@ def add_commands(commands) -> None:
         "package, beside spectral statistics, else spectral statistics alone; none: spectral statistics alone",
         "auto",
     )
-    add_flag(
-        command,
-        "--machine",
-        str | None,
-        "the machine of all recordings, whatever the subfolders are called; none: subfolders or metadata.csv name it, "
-        "else the folder does",
-        None,
-    )
+    add_flag(command, "--machine", str | None, "name of the machine; none: the folder's name", None)
     add_on_bad_audio(command)
     add_options(command, DetectorConfig)
     command.epilog = (
@@ -70,13 +66,11 @@ def fit(args: argparse.Namespace) -> None:
 
     config = build_config(args, DetectorConfig)
     check_detector_place("--output", args.output)
-    content = _recordings(args)
-    dataset = content.dataset
+    dataset = _recordings(args)
     started = time.monotonic()
     with ClipStore() as store:
         with flag_names(DetectorConfig):
             detector, train, skipped = _fit(args, config, dataset, store)
-        skipped = [*content.summary.problems, *skipped]
         # All of it takes the place of an older detector together. The detector is not lost where the rest fails: test
         # recordings may be unusable.
         with detector_folder(args.output) as folder:
@@ -91,20 +85,19 @@ def fit(args: argparse.Namespace) -> None:
     print(f"detector: {args.output}\nreport:   {args.output / report.name}")
 
 
-def _recordings(args: argparse.Namespace) -> "FolderContent":
-    """The recordings, after a summary of what was understood."""
-    from ..data.folder import read_folder
+def _recordings(args: argparse.Namespace) -> "DatasetDict":
+    from ..data.folder import load_folder
 
-    content = read_folder(args.folder, args.machine, on_bad_audio=args.on_bad_audio)
-    summary = content.summary
-    print("\n".join(summary.lines()), flush=True)
-    untrained = [machine for machine, counts in sorted(summary.counts.items()) if not counts["train"]]
-    if untrained:
+    dataset = load_folder(args.folder, machine=args.machine)
+    if "train" not in dataset:
+        raise ValueError(f"{args.folder}: holds anomalies or test recordings only; fit needs normal recordings.")
+    machines = {machine for rows in dataset.values() for machine in rows["machine"]}
+    if args.machine is not None and args.machine not in machines:
         raise ValueError(
-            f"{summary.name}: holds no normal recordings to learn from of {', '.join(untrained)}, only anomalies and "
-            "test recordings. If they belong to another machine here, add --machine NAME."
+            f"--machine is {args.machine}, but it would not be used: subfolders or metadata.csv name the machines "
+            f"{', '.join(sorted(machines))}. Leave it out."
         )
-    return content
+    return dataset
 
 
 def _fit(
@@ -118,7 +111,7 @@ def _fit(
     train, skipped = detector.fit_recordings(
         dataset["train"],
         on_bad_audio=args.on_bad_audio,
-        visit=lambda row, clip: store.add(clip_ids[row], clip.samples),
+        visit=_keep_whole(store, clip_ids),
     )
     return detector, train, skipped
 
@@ -134,9 +127,34 @@ def _score_test(
         dataset["test"],
         check_input=False,  # an evaluation needs a decision about every recording
         on_bad_audio=args.on_bad_audio,
-        visit=lambda row, clip: store.add(clip_ids[row], clip.samples),
+        visit=_keep_whole(store, clip_ids),
     )
     return _Scored(rows if len(rows) else None), skipped
+
+
+def _keep_whole(store: "ClipStore", clip_ids: list[str]) -> "Visit":
+    """Keeps whole clips for the report, which reads windows of long recordings again."""
+
+    def keep(row: int, window: "Window") -> None:
+        if window.clip is not None and window.span is None:
+            store.add(clip_ids[row], window.clip.samples)
+
+    return keep
+
+
+def _clip_reader(store: "ClipStore", channel: "Channel") -> "Callable[[dict], np.ndarray]":
+    """From a row of the report to its samples: of a long recording the window that the row is about."""
+    from ..audio.windows import read_span
+
+    def read(row: dict) -> "np.ndarray":
+        if row["clip_id"] in store:
+            return store[row["clip_id"]]
+        names = (
+            ("start_s", "end_s") if row.get("start_s") is not None else ("worst_window_start_s", "worst_window_end_s")
+        )
+        return read_span(row["audio"], (row[names[0]], row[names[1]]), channel).samples
+
+    return read
 
 
 def _save(args: argparse.Namespace, folder: Path, detector: "AnomalyDetector", started: float) -> None:
@@ -198,7 +216,7 @@ def _write_report(
             facts=facts,
             profiles=detector.profiles,
             channel=detector.config.channel,
-            read_clip=lambda row: store[row["clip_id"]],
+            read_clip=_clip_reader(store, detector.config.channel),
         ),
     )
 
@@ -222,5 +240,5 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
     elif scored.rows is not None and "anomaly" in scored.rows["condition"][:]:
         logger.warning(
             "How well anomalies are detected was not measured: that needs normal recordings in %s.",
-            args.folder[0] / "test" / "normal",
+            args.folder / "test" / "normal",
         )

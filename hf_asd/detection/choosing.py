@@ -1,11 +1,16 @@
 """Which encoder a detector uses, and whether its options fit that encoder."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from datasets import Dataset
 
+from ..audio.reading import BadAudioError
+from ..audio.recording import open_recording
+from ..audio.windows import WindowRule
+from ..data.schema import undecoded_audio
 from ..embedding.embed import Encoder
 from ..embedding.statistics import SpectralStatistics
 from ..hub.transfer import hub_id
@@ -81,9 +86,33 @@ def _completed(config: DetectorConfig, encoder: Encoder) -> DetectorConfig:
     return replace(config, **own)
 
 
-def uses_bundled_encoder(rows: Dataset) -> bool:
-    """Whether every machine has enough normal clips for the bundled encoder; fewer give no stable memory bank."""
-    return min(Counter(rows["machine"][:]).values()) >= BUNDLED_MIN_CLIPS
+def uses_bundled_encoder(rows: Dataset, rule: WindowRule | None = None) -> bool:
+    """
+    Whether every machine has enough normal clips for the bundled encoder; fewer give no stable memory bank.
+
+    Args:
+        rows (`datasets.Dataset`): normal clips.
+        rule ([`~hf_asd.audio.windows.WindowRule`], *optional*): which of them will be cut. How many windows they have
+            is taken from their headers, so that a wrong header can only make the answer too hopeful.
+    """
+    counts = Counter(rows["machine"][:])
+    few = {machine for machine, count in counts.items() if count < BUNDLED_MIN_CLIPS}
+    if rule is not None and few:
+        for machine, audio in zip(rows["machine"][:], undecoded_audio(rows), strict=True):
+            counts[machine] += _promised_windows(audio, rule) - 1 if machine in few else 0
+    return min(counts.values()) >= BUNDLED_MIN_CLIPS
+
+
+def _promised_windows(audio: dict, rule: WindowRule) -> int:
+    """How many windows a recording has according to its header; many where that is silent, 1 if it is unusable."""
+    try:
+        with open_recording(audio) as recording:
+            if recording.promised_frames is None:
+                return BUNDLED_MIN_CLIPS
+            seconds = recording.promised_frames / recording.sampling_rate
+    except BadAudioError:
+        return 1
+    return 1 if seconds < rule.from_seconds else math.ceil(seconds / rule.seconds)
 
 
 def bundled_encoder(config: DetectorConfig) -> tuple[Encoder, DetectorConfig]:

@@ -15,12 +15,14 @@ from ..hub.manifest import BANK_FILE
 from ..hub.model_card import record_evaluation, render_model_card
 from ..hub.transfer import resolve_detector
 from ..options import check_word
+from .backends.cross_scores import recording_splits
 from .backends.references import k_center_rows
 from .config import DtypeName
 from .decision import DECISION_FEATURES
 from .detector import AnomalyDetector
+from .memory_bank import by_domain
 from .persistence import detector_folder, write_detector
-from .threshold import threshold_from
+from .threshold import recording_weights, threshold_from
 
 
 FOLDS = 5
@@ -71,18 +73,30 @@ def _score_all_normal_clips(
     detector: AnomalyDetector, small: AnomalyDetector, rows: Dataset, kept: np.ndarray, num_references: int | None
 ) -> None:
     """Gives the banks of `small` held-out scores of all normal clips, and thresholds from them."""
-    scores = np.empty(len(rows))
-    for fold in range(FOLDS):
-        held_out = np.arange(fold, len(rows), FOLDS)
-        others = np.setdiff1d(np.arange(len(rows)), held_out)
-        chosen = others[_chosen(rows.select(others), num_references)]
-        scores[held_out] = _refitted(detector, rows.select(chosen)).score(rows.select(held_out))["anomaly_score"][:]
-    machines, order = np.array(rows["machine"][:]), np.concatenate([kept, np.setdiff1d(np.arange(len(rows)), kept)])
+    scores, machines = np.empty(len(rows)), np.array(rows["machine"][:])
+    order = np.concatenate([kept, np.setdiff1d(np.arange(len(rows)), kept)])
     for machine, bank in small.machines.items():
+        recordings = detector.machines[machine].recordings
+        for held_out, others in _splits(np.flatnonzero(machines == machine), recordings):
+            chosen = others[_chosen(rows.select(others), num_references)]
+            scored = _refitted(detector, rows.select(chosen)).score(rows.select(held_out))
+            scores[held_out] = scored["anomaly_score"][:]
         # The kept clips come first, in the order of the bank.
-        bank.normal_scores = scores[order[machines[order] == machine]]
-        options = detector.config.false_alarm_rate, detector.config.threshold_method
+        own = order[machines[order] == machine]
+        bank.normal_scores = scores[own]
+        if recordings is not None:
+            bank.recordings = np.unique(np.array(rows["recording_id"][:])[own], return_inverse=True)[1]
+        weights = recording_weights(bank.recordings, len(own))
+        options = detector.config.false_alarm_rate, detector.config.threshold_method, weights
         bank.threshold, bank.false_alarm_rate = threshold_from(bank.normal_scores, *options)
+
+
+def _splits(rows: np.ndarray, recordings: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of a machine that are scored, and rows that they are compared with: none of the same recording."""
+    if recordings is None:
+        return [(rows[rows % FOLDS == fold], rows[rows % FOLDS != fold]) for fold in range(FOLDS)]
+    splits = recording_splits(recordings[: len(rows)])
+    return [(rows[scored.numpy()], rows[others.numpy()]) for scored, others in splits]
 
 
 def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
@@ -93,10 +107,14 @@ def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
             rounded = references.to(dtype).float()
             if not rounded.isfinite().all():
                 raise ValueError(f"{machine}: has embeddings above what {dtype} can hold; keep float32.")
-            names += [(machine, domain, "normal", clip_id) for clip_id in bank.clip_ids[domain]]
+            clip_ids = bank.clip_ids[domain]
+            pieces = by_domain(bank.embeddings, bank.recordings)
+            ids = clip_ids if pieces is None else [f"{machine}/{number}" for number in pieces[domain]]
+            names += [(machine, domain, "normal", *both) for both in zip(clip_ids, ids, strict=True)]
             embeddings.append(rounded.numpy())
     embeddings = np.concatenate(embeddings)
-    features = Features({name: Value("string") for name in ("machine", "domain", "condition", "clip_id")})
+    columns = ("machine", "domain", "condition", "clip_id", "recording_id")
+    features = Features({name: Value("string") for name in columns})
     columns = dict(zip(features, map(list, zip(*names, strict=True)), strict=True)) | {"embedding": embeddings}
     features["embedding"] = List(Value("float32"), length=embeddings.shape[1])
     return Dataset.from_dict(columns, features=features)

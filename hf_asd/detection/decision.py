@@ -27,6 +27,14 @@ class Decision:
         nearest_clip_ids (`list[str]`): the three most similar ones, or as many as there are.
         reasons (`list[Reason]`, *optional*): what is unusual about an anomaly; empty where nothing is, `None` where
             reasons were not asked for.
+        num_windows (`int`): how many windows a long recording was judged in; 1 for a whole one. What is said above
+            about the most similar clips and the reasons is then about its worst window
+            ([`~hf_asd.detection.long_recordings.decide_recording`]).
+        num_unfit_windows (`int`): how many of them are unfit for a decision and took no part in it.
+        unfit_windows_reason (`str`, *optional*): why the first of these is unfit, and where it is.
+        worst_window_start_s, worst_window_end_s (`float`, *optional*): the most anomalous window, in seconds within
+            the recording; `None` for a whole one.
+        worst_window_score (`float`, *optional*): its score, not corrected for the number of windows.
     """
 
     machine: str
@@ -39,6 +47,12 @@ class Decision:
     nearest_clip_id: str
     nearest_clip_ids: list[str]
     reasons: list[Reason] | None
+    num_windows: int = 1
+    num_unfit_windows: int = 0
+    unfit_windows_reason: str | None = None
+    worst_window_start_s: float | None = None
+    worst_window_end_s: float | None = None
+    worst_window_score: float | None = None
 
     def to_dict(self) -> dict:
         """Plain values, for JSON and tables; the fields in their order."""
@@ -59,6 +73,12 @@ DECISION_FEATURES = Features(
         "reasons": List(
             {field.name: Value("string" if field.name in ("kind", "text") else "float64") for field in fields(Reason)}
         ),
+        "num_windows": Value("int64"),
+        "num_unfit_windows": Value("int64"),
+        "unfit_windows_reason": Value("string"),
+        "worst_window_start_s": Value("float64"),
+        "worst_window_end_s": Value("float64"),
+        "worst_window_score": Value("float64"),
     }
 )
 

@@ -1,38 +1,31 @@
 """The detector: an encoder, a memory bank a machine, and a threshold that is saved with them."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset, DatasetDict
 
-from ..audio.reading import DecodedClip, OnBadAudio, read_sound
+from ..audio.reading import DecodedClip, OnBadAudio, clip_from_array, read_clip
+from ..audio.windows import WindowRule
 from ..data.dcase.years import DEFAULT_YEAR
-from ..data.schema import side_by_side
-from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings
+from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings, with_embeddings
 from ..embedding.statistics import STATISTICS_SIZE, SpectralStatistics
 from ..hub.model_card import push_detector_folder, record_evaluation
 from ..hub.transfer import resolve_detector
 from .choosing import AUTO, bundled_encoder, choose_encoder, uses_bundled_encoder
 from .config import DetectorConfig
-from .decision import DECISION_FEATURES, Decision, make_decisions
+from .decision import Decision
 from .explanation.normal_profile import NormalProfile, fit_profiles
-from .explanation.reasons import InputFindings, check_and_explain
 from .explanation.score_map import score_map
 from .fitting import TrainingClips
+from .long_recordings import WindowSeconds, training_rule
 from .memory_bank import MemoryBank, build_memory_bank
 from .persistence import load_detector, save_detector
+from .scoring import GivenRecording, decide_recordings, score_dataset
 from .training_summary import facts_from_headers, summarize_training
-
-
-logger = logging.getLogger(__name__)
-
-AnyAudio = str | Path | bytes | BinaryIO | np.ndarray | torch.Tensor | Sequence[float]
 
 
 class AnomalyDetector:
@@ -79,7 +72,11 @@ class AnomalyDetector:
         self.bank_dtype = torch.float32  # of the embeddings on disk
 
     def fit(
-        self, dataset: Dataset | DatasetDict, output_dir: str | Path | None = None, with_reasons: bool = True
+        self,
+        dataset: Dataset | DatasetDict,
+        output_dir: str | Path | None = None,
+        with_reasons: bool = True,
+        window_seconds: WindowSeconds = "auto",
     ) -> "AnomalyDetector":
         """
         Learns every machine of a dataset from its normal clips; trains nothing.
@@ -91,6 +88,10 @@ class AnomalyDetector:
                 interruption.
             with_reasons (`bool`, *optional*, defaults to `True`): also keep the acoustic features of normal clips, so
                 that the detector can give reasons and refuse unfit recordings. Needs an `audio` column.
+            window_seconds (`float`, `"auto"` or `None`, *optional*, defaults to `"auto"`): recordings of at least
+                twice this length are cut into windows of this length
+                ([`~hf_asd.detection.long_recordings.training_rule`]); the windows of a recording count as one
+                recording together. `"auto"` cuts recordings of 60 s or more into windows of 10 s, `None` cuts none.
 
         Returns:
             the detector itself.
@@ -99,7 +100,7 @@ class AnomalyDetector:
             BadAudioError: recordings cannot be used; names all of them.
             ValueError: clips known to be anomalous, or too few clips of a machine.
         """
-        self.fit_recordings(dataset, output_dir=output_dir, with_reasons=with_reasons)
+        self.fit_recordings(dataset, output_dir=output_dir, with_reasons=with_reasons, window_seconds=window_seconds)
         return self
 
     def fit_recordings(
@@ -110,19 +111,21 @@ class AnomalyDetector:
         visit: Visit | None = None,
         output_dir: str | Path | None = None,
         with_reasons: bool = True,
+        window_seconds: WindowSeconds = "auto",
     ) -> tuple[Dataset, list[str]]:
         """
         As [`~AnomalyDetector.fit`], for callers that need more than the detector; each recording is decoded once.
 
         Args:
-            dataset, output_dir, with_reasons: as for [`~AnomalyDetector.fit`].
+            dataset, output_dir, with_reasons, window_seconds: as for [`~AnomalyDetector.fit`].
             on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether unusable recordings are an
                 error or left out.
-            visit (`Callable[[int, DecodedClip], None]`, *optional*): called with each row number and its decoded clip.
+            visit (`Callable[[int, Window], None]`, *optional*): called with each row number and its recording, or
+                with each [`~hf_asd.audio.windows.Window`] of it.
 
         Returns:
-            `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, and one message for every
-            recording that was left out.
+            `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, a row for each window of a
+            recording that was cut ([`~hf_asd.embedding.embed.with_embeddings`]), and messages about what was left out.
         """
         rows = dataset["train"] if isinstance(dataset, DatasetDict) else dataset
         anomalies = sum(condition == "anomaly" for condition in rows["condition"])
@@ -131,37 +134,35 @@ class AnomalyDetector:
                 f"{anomalies} of {len(rows)} training clips are marked as anomalies; fit takes normal clips only."
             )
         if "embedding" in rows.column_names:
-            embedded = EmbeddedRows(rows, np.arange(len(rows)), [])
+            train, skipped = rows, []
             has_audio = with_reasons and "audio" in rows.features
             self.profiles = fit_profiles(rows, self.config.channel) if has_audio else {}
             facts = facts_from_headers(rows)
         else:
-            self._choose_by(rows)
+            rule = training_rule(window_seconds)
+            self._choose_by(rows, rule)
             clips = TrainingClips(rows, with_reasons, visit)
-            embedded = self._embed(rows, output_dir, on_bad_audio=on_bad_audio, visit=clips)
-            embedded = self._choose_again_by(embedded)
-            self.profiles, facts = clips.profiles(), clips.facts(embedded.row_numbers.tolist())
-        self.training_summary = summarize_training(embedded.rows, facts)
-        self.machines = self._memory_banks(embedded.rows)
-        return embedded.rows, embedded.skipped
+            embedded = self._embed(rows, output_dir, on_bad_audio=on_bad_audio, visit=clips, rules=[rule] * len(rows))
+            train, skipped = self._choose_again_by(with_embeddings(rows, embedded)), embedded.skipped
+            self.profiles, facts = clips.profiles(train, embedded), clips.facts(embedded)
+        self.training_summary = summarize_training(train, facts)
+        self.machines = self._memory_banks(train)
+        return train, skipped
 
-    def _choose_by(self, rows: Dataset) -> None:
+    def _choose_by(self, rows: Dataset, rule: WindowRule | None) -> None:
         """With `encoder="auto"` the number of normal clips decides about the encoder."""
-        if self._auto and uses_bundled_encoder(rows):
+        if self._auto and uses_bundled_encoder(rows, rule):
             self.encoder, self.config = bundled_encoder(self._given_config)
         elif self._auto:
             self.encoder, self.config = SpectralStatistics(), self._given_config
 
-    def _choose_again_by(self, embedded: EmbeddedRows) -> EmbeddedRows:
+    def _choose_again_by(self, train: Dataset) -> Dataset:
         """Where recordings were left out, the clips that remain may be too few for the bundled encoder."""
-        if not self._auto or not self.config.with_statistics or not len(embedded.rows):
-            return embedded
-        if uses_bundled_encoder(embedded.rows):
-            return embedded
+        if not self._auto or not self.config.with_statistics or not len(train) or uses_bundled_encoder(train):
+            return train
         self.encoder, self.config = SpectralStatistics(), self._given_config
-        statistics = [list(vector[:STATISTICS_SIZE]) for vector in get_embeddings(embedded.rows).numpy()]
-        rows = embedded.rows.remove_columns("embedding").add_column("embedding", statistics)
-        return EmbeddedRows(rows, embedded.row_numbers, embedded.skipped)
+        statistics = [list(vector[:STATISTICS_SIZE]) for vector in get_embeddings(train).numpy()]
+        return train.remove_columns("embedding").add_column("embedding", statistics)
 
     def _memory_banks(self, rows: Dataset) -> dict[str, MemoryBank]:
         names = np.array(rows["machine"][:])
@@ -177,6 +178,7 @@ class AnomalyDetector:
         *,
         check_input: bool = True,
         explain: bool = False,
+        window_seconds: WindowSeconds = "auto",
     ) -> Dataset:
         """
         Decides about every clip of a dataset, each independently of the others.
@@ -192,6 +194,10 @@ class AnomalyDetector:
                 clip, a plant does not.
             explain (`bool`, *optional*, defaults to `False`): give `reasons`
                 ([`~hf_asd.detection.explanation.reasons.explain`]).
+            window_seconds (`float`, `"auto"` or `None`, *optional*, defaults to `"auto"`): recordings of at least
+                twice this length are judged in windows of this length, with one decision for the whole recording
+                ([`~hf_asd.detection.long_recordings.decide_recording`]). `"auto"`: the length of the training clips;
+                `None`: whole recordings, as a challenge wants them.
 
         Returns:
             `datasets.Dataset`: the rows with the fields of [`~hf_asd.detection.decision.Decision`] as columns.
@@ -201,7 +207,13 @@ class AnomalyDetector:
             BadAudioError: recordings cannot be used; names all of them.
             ValueError: a machine that the detector does not know, or reasons are asked for rows with an `embedding`.
         """
-        return self.score_recordings(dataset, output_dir=output_dir, check_input=check_input, explain=explain)[0]
+        return self.score_recordings(
+            dataset,
+            output_dir=output_dir,
+            check_input=check_input,
+            explain=explain,
+            window_seconds=window_seconds,
+        )[0]
 
     def score_recordings(
         self,
@@ -212,118 +224,92 @@ class AnomalyDetector:
         on_bad_audio: OnBadAudio = "error",
         visit: Visit | None = None,
         output_dir: str | Path | None = None,
+        window_seconds: WindowSeconds = "auto",
     ) -> tuple[Dataset, list[str]]:
         """
         As [`~AnomalyDetector.score`], for callers that need more than the decisions; each recording is decoded once.
 
         Args:
-            dataset, check_input, explain, output_dir: as for [`~AnomalyDetector.score`].
+            dataset, check_input, explain, output_dir, window_seconds: as for [`~AnomalyDetector.score`].
             on_bad_audio, visit: as for [`~AnomalyDetector.fit_recordings`].
 
         Returns:
-            `tuple[Dataset, list[str]]`: the usable rows with their decisions, and one message for every recording that
-            was left out.
+            `tuple[Dataset, list[str]]`: the usable rows with their decisions, and messages about what was left out.
         """
-        machines = [self.known_machine(machine) for machine in dataset["machine"]]
-        findings: dict[int, InputFindings] = {}
-
-        def look_at(row: int, clip: DecodedClip) -> None:
-            if check_input or explain:
-                profile = self.profiles.get(machines[row])
-                findings[row] = check_and_explain(clip, profile, check=check_input, explained=explain)
-            if visit is not None:
-                visit(row, clip)
-
-        if "embedding" not in dataset.column_names:
-            wanted = check_input or explain or visit is not None
-            embedded = self._embed(
-                dataset,
-                output_dir,
-                allow_silence=check_input,
-                on_bad_audio=on_bad_audio,
-                visit=look_at if wanted else None,
-            )
-            findings = dict(gather_object(list(findings.items())))
-        elif explain:
-            raise ValueError("reasons need the recordings; remove the column embedding, or leave explain out.")
-        else:
-            embedded = EmbeddedRows(dataset, np.arange(len(dataset)), [])
-        numbers = embedded.row_numbers.tolist()
-        names = [machines[row] for row in numbers]
-        decisions = self._decide(names, get_embeddings(embedded.rows), [findings.get(row) for row in numbers])
-        return _with_decisions(embedded.rows, decisions), embedded.skipped
+        return score_dataset(
+            self,
+            dataset,
+            check_input=check_input,
+            explain=explain,
+            on_bad_audio=on_bad_audio,
+            visit=visit,
+            output_dir=output_dir,
+            window_seconds=window_seconds,
+        )
 
     def __call__(
         self,
-        audio: AnyAudio,
+        audio: str | Path | bytes | np.ndarray,
         sampling_rate: int | None = None,
         machine: str | None = None,
         explain: bool = False,
+        window_seconds: WindowSeconds = "auto",
     ) -> Decision:
         """
         Decides about one recording.
 
         Args:
-            audio (`str`, `Path`, `bytes`, `BinaryIO`, `np.ndarray`, `torch.Tensor` or list): a file, a file's content,
-                an open binary file, or mono samples of shape `(samples,)` as floats with full scale at 1.
-            sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with them.
+            audio (`str`, `Path`, `bytes` or `np.ndarray`): a file, a file's content, or mono samples of shape
+                `(samples,)` with full scale at 1.
+            sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with an array.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
             explain (`bool`, *optional*, defaults to `False`): give `reasons`.
+            window_seconds (`float`, `"auto"` or `None`, *optional*, defaults to `"auto"`): as for
+                [`~AnomalyDetector.score`].
 
         Returns:
             [`~hf_asd.detection.decision.Decision`].
 
         Raises:
             BadAudioError: the recording cannot be used.
-            TypeError: `audio` is none of these.
-            ValueError: the machine is not known, samples come without their rate or have another shape or type.
+            ValueError: the machine is not known, or an array comes without its rate.
         """
-        return self.decide([self.read(audio, sampling_rate)], [machine], explain)[0]
+        recordings = [(audio, sampling_rate, machine)]
+        return next(self.decide_recordings(recordings, explain=explain, window_seconds=window_seconds))
 
-    def read(self, audio: AnyAudio, sampling_rate: int | None = None) -> DecodedClip:
-        """One recording, decoded; arguments as for a call."""
-        clip = read_sound(audio, sampling_rate, self.config.channel)
-        for note in clip.notes:
-            logger.warning(note)
-        return clip
-
-    def decide(
-        self, clips: Sequence[DecodedClip], machines: Sequence[str | None], explain: bool = False
-    ) -> list[Decision]:
+    def decide_recordings(
+        self,
+        recordings: Iterable[GivenRecording],
+        *,
+        explain: bool = False,
+        window_seconds: WindowSeconds = "auto",
+        batch_size: int = 1,
+    ) -> Iterator[Decision]:
         """
-        Decides about several recordings; those of one length share a forward pass.
+        Decides about recordings one after the other, in bounded memory.
 
         Args:
-            clips (`Sequence[DecodedClip]`): of [`~AnomalyDetector.read`].
-            machines (`Sequence[str]`): which machine each is; `None` where the detector knows one.
-            explain (`bool`, *optional*, defaults to `False`): give `reasons`.
+            recordings (`Iterable[tuple]`): `audio`, `sampling_rate` and `machine` of each, as for a call.
+            explain, window_seconds: as for a call.
+            batch_size (`int`, *optional*, defaults to 1): recordings that are decoded together; those of one length
+                share a forward pass.
 
-        Returns:
-            `list[Decision]`: the same as for each recording alone.
+        Yields:
+            [`~hf_asd.detection.decision.Decision`]: the same as for each recording alone.
         """
-        names = [self.known_machine(machine) for machine in machines]
-        embeddings = torch.from_numpy(self.encoder([clip.samples for clip in clips]))
-        decisions = []
-        # One by one: a matrix product of another shape rounds differently.
-        for name, clip, embedding in zip(names, clips, embeddings, strict=True):
-            found = check_and_explain(clip, self.profiles.get(name), explained=explain)
-            decisions += self._decide([name], embedding[None], [found])
-        return decisions
+        return decide_recordings(
+            self, recordings, explain=explain, window_seconds=window_seconds, batch_size=batch_size
+        )
 
-    def _decide(
-        self, machines: list[str], embeddings: torch.Tensor, findings: Sequence[InputFindings | None]
-    ) -> list[Decision]:
-        """Decisions in the order of the rows; those of one machine are made together."""
-        names, decisions = np.array(machines, dtype=object), np.empty(len(machines), dtype=object)
-        for machine in dict.fromkeys(machines):
-            rows = np.flatnonzero(names == machine).tolist()
-            own = [findings[row] for row in rows]
-            made = make_decisions(machine, self.machines[machine], embeddings[rows], own)
-            for row, decision in zip(rows, made, strict=True):
-                decisions[row] = decision
-        return decisions.tolist()
+    def read(self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None) -> DecodedClip:
+        """One recording, decoded as a whole; arguments as for a call."""
+        if isinstance(audio, np.ndarray):
+            return clip_from_array(audio, sampling_rate)
+        return read_clip(audio, channel=self.config.channel)
 
-    def score_map(self, audio: AnyAudio, sampling_rate: int | None = None, machine: str | None = None) -> np.ndarray:
+    def score_map(
+        self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
+    ) -> np.ndarray:
         """
         Where in time and frequency a recording differs from the normal ones; see
         [`~hf_asd.detection.explanation.score_map.score_map`].
@@ -447,14 +433,3 @@ class AnomalyDetector:
 
     def _embed(self, rows: Dataset, output_dir: str | Path | None, **options) -> EmbeddedRows:
         return embed_recordings(rows, self.encoder, output_dir, channel=self.config.channel, **options)
-
-
-def _with_decisions(rows: Dataset, decisions: list[Decision]) -> Dataset:
-    """The rows with the fields of their decisions as columns."""
-    plain = [decision.to_dict() for decision in decisions]
-    columns = {name: [row[name] for row in plain] for name in DECISION_FEATURES}
-    names = [row["machine"] for row in plain]
-    if names != rows["machine"][:]:
-        order = rows.column_names
-        rows = rows.remove_columns("machine").add_column("machine", names).select_columns(order)
-    return side_by_side(rows, Dataset.from_dict(columns, features=DECISION_FEATURES))

@@ -3,15 +3,18 @@
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from ..audio.reading import DecodedClip
-from ..embedding.embed import Visit
+from ..audio.windows import Span, Window
+from ..embedding.embed import EmbeddedRows, Visit
 from .explanation.normal_profile import NormalProfile, choose_profile_rows, make_profiles, summarize_clip
 from .training_summary import RecordingFacts
 
 
+WindowKey = tuple[int, Span | None]  # number of a row, and the window of its recording
+
+
 class TrainingClips:
     """
-    Called with each decoded clip; collects the facts for the card and the summaries for the profiles.
+    Called with each decoded clip or window; collects the facts for the card and the summaries for the profiles.
 
     Args:
         rows (`datasets.Dataset`): the normal clips.
@@ -20,24 +23,37 @@ class TrainingClips:
     """
 
     def __init__(self, rows: Dataset, with_profiles: bool, visit: Visit | None):
-        self.chosen = choose_profile_rows(rows) if with_profiles else {}
-        self._wanted = {row for own in self.chosen.values() for row in own.tolist()}
+        chosen = choose_profile_rows(rows) if with_profiles else {}
+        self._wanted = {row for own in chosen.values() for row in own.tolist()}
         self._visit = visit
-        self._facts: dict[int, RecordingFacts] = {}
-        self._summaries: dict[int, dict] = {}
+        self._facts: dict[WindowKey, RecordingFacts] = {}
+        self._summaries: dict[WindowKey, dict] = {}
 
-    def __call__(self, row: int, clip: DecodedClip) -> None:
-        self._facts[row] = RecordingFacts(clip.seconds, clip.sampling_rate, clip.channels)
-        if row in self._wanted:
-            self._summaries[row] = summarize_clip(clip)
+    def __call__(self, row: int, window: Window) -> None:
+        clip, key = window.clip, (row, window.span)
+        if clip is not None:
+            self._facts[key] = RecordingFacts(clip.seconds, clip.sampling_rate, clip.channels)
+            if row in self._wanted:
+                self._summaries[key] = summarize_clip(clip)
         if self._visit is not None:
-            self._visit(row, clip)
+            self._visit(row, window)
 
-    def facts(self, row_numbers: list[int]) -> dict[int, RecordingFacts]:
-        """Facts of all processes, by the place of their row in `row_numbers`."""
+    def facts(self, embedded: EmbeddedRows) -> dict[int, RecordingFacts]:
+        """Facts of all processes, by the place of their clip among the embedded ones."""
         facts = dict(gather_object(list(self._facts.items())))
-        return {place: facts[row] for place, row in enumerate(row_numbers)}
+        return {place: facts[key] for place, key in enumerate(_keys(embedded))}
 
-    def profiles(self) -> dict[str, NormalProfile]:
-        """By machine, of the clips of all processes."""
-        return make_profiles(self.chosen, dict(gather_object(list(self._summaries.items()))))
+    def profiles(self, train: Dataset, embedded: EmbeddedRows) -> dict[str, NormalProfile]:
+        """By machine, of the clips of all processes; `train` has a row for each that was embedded."""
+        summaries = dict(gather_object(list(self._summaries.items())))
+        places = [place for place, key in enumerate(_keys(embedded)) if key in summaries]
+        if not places:
+            return {}
+        keys = _keys(embedded)
+        # Of a long recording all windows were summarized, which may be more than a profile takes.
+        chosen = choose_profile_rows(train.select(places))
+        return make_profiles(chosen, {number: summaries[keys[place]] for number, place in enumerate(places)})
+
+
+def _keys(embedded: EmbeddedRows) -> list[WindowKey]:
+    return list(zip(embedded.row_numbers.tolist(), embedded.spans, strict=True))

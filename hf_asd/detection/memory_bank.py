@@ -9,11 +9,13 @@ from datasets import Dataset
 
 from ..embedding.embed import get_embeddings
 from .backends.composite import make_scorer
+from .backends.cross_scores import fewest_kept
 from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, NearestNeighbors
 from .backends.protocol import Scorer
 from .backends.standardized import StandardizedNeighbors
 from .config import ScoringConfig
-from .threshold import p_values, threshold_from
+from .long_recordings import ScoreTail
+from .threshold import p_values, recording_weights, threshold_from
 
 
 NEAREST_CLIPS = 3
@@ -31,6 +33,8 @@ class MemoryBank:
         threshold (`float`): a clip is anomalous when its score exceeds it.
         false_alarm_rate (`float`): the share of false alarms that the threshold gives on average.
         config ([`ScoringConfig`]): how clips are compared.
+        recordings (`np.ndarray` of shape `(clips,)`, *optional*): the number of the recording that each clip is a
+            piece of, int64, in the order of `normal_scores`; `None` where each clip is a recording of its own.
     """
 
     embeddings: dict[str, torch.Tensor]
@@ -39,11 +43,27 @@ class MemoryBank:
     threshold: float
     false_alarm_rate: float
     config: ScoringConfig
+    recordings: np.ndarray | None = None
 
     @cached_property
     def scorer(self) -> Scorer:
         """Of [`make_scorer`]; made from the embeddings when it is first needed."""
-        return make_scorer(self.embeddings, self.config)
+        return make_scorer(self.embeddings, self.config, by_domain(self.embeddings, self.recordings))
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """How much each of the normal scores counts; see [`~hf_asd.detection.threshold.recording_weights`]."""
+        return recording_weights(self.recordings, len(self.normal_scores))
+
+    @cached_property
+    def tail(self) -> ScoreTail:
+        """How improbable scores are that no normal clip reached."""
+        return ScoreTail(self.normal_scores, self.weights)
+
+    @property
+    def num_recordings(self) -> int:
+        """How many recordings the normal clips come from."""
+        return len(self.normal_scores) if self.recordings is None else len(np.unique(self.recordings))
 
     @cached_property
     def neighbors(self) -> NearestNeighbors | StandardizedNeighbors:
@@ -75,12 +95,16 @@ class MemoryBank:
         lists[:] = nearest.tolist()
         return {
             "anomaly_score": scores,
-            "z_score": (scores - self.normal_scores.mean()) / max(self.normal_scores.std(), 1e-6),
-            "p_value": p_values(scores, self.normal_scores),
+            "z_score": self.z_scores(scores),
+            "p_value": p_values(scores, self.normal_scores, self.weights),
             "is_anomaly": scores > self.threshold,
             "nearest_clip_id": nearest[:, 0],
             "nearest_clip_ids": lists,
         }
+
+    def z_scores(self, scores: np.ndarray) -> np.ndarray:
+        """Scores in standard deviations of the normal clips' leave-one-out scores above their mean."""
+        return (scores - self.normal_scores.mean()) / max(self.normal_scores.std(), 1e-6)
 
     def leave_one_out_scores(self) -> dict[str, float]:
         """The leave-one-out score of every normal clip of the bank, by `clip_id`."""
@@ -95,6 +119,8 @@ def build_memory_bank(rows: Dataset, config: ScoringConfig) -> MemoryBank:
 
     Args:
         rows (`datasets.Dataset`): normal clips of one machine with `embedding`, `domain`, `machine` and `clip_id`.
+            Those with the same `recording_id`, where there is this column, are pieces of one recording, in the order
+            of time: scores of normal clips leave the whole recording out, and each recording counts once.
         config ([`ScoringConfig`]): how clips are compared.
 
     Returns:
@@ -112,9 +138,12 @@ def build_memory_bank(rows: Dataset, config: ScoringConfig) -> MemoryBank:
     groups = {"source": np.flatnonzero(domains != "target"), "target": np.flatnonzero(domains == "target")}
     groups = {domain: chosen for domain, chosen in groups.items() if len(chosen)}
     embeddings = {domain: vectors[chosen] for domain, chosen in groups.items()}
-    scorer = make_scorer(embeddings, config)
+    recordings = _recording_numbers(rows, np.concatenate(list(groups.values())))
+    _check_pieces(rows[0]["machine"], recordings, config)
+    scorer = make_scorer(embeddings, config, by_domain(embeddings, recordings))
     normal_scores = scorer.leave_one_out().cpu().numpy()
-    threshold, promised = threshold_from(normal_scores, config.false_alarm_rate, config.threshold_method)
+    weights = recording_weights(recordings, len(normal_scores))
+    threshold, promised = threshold_from(normal_scores, config.false_alarm_rate, config.threshold_method, weights)
     bank = MemoryBank(
         embeddings=embeddings,
         clip_ids={domain: clip_ids[chosen].tolist() for domain, chosen in groups.items()},
@@ -122,6 +151,32 @@ def build_memory_bank(rows: Dataset, config: ScoringConfig) -> MemoryBank:
         threshold=threshold,
         false_alarm_rate=promised,
         config=config,
+        recordings=recordings,
     )
     bank.scorer = scorer  # already made
     return bank
+
+
+def by_domain(embeddings: dict[str, torch.Tensor], recordings: np.ndarray | None) -> dict[str, np.ndarray] | None:
+    """Numbers of recordings, which follow one another for all clips, for the clips of each domain."""
+    if recordings is None:
+        return None
+    ends = np.cumsum([len(bank) for bank in embeddings.values()])
+    return dict(zip(embeddings, np.split(recordings[: ends[-1]], ends[:-1]), strict=True))
+
+
+def _recording_numbers(rows: Dataset, order: np.ndarray) -> np.ndarray | None:
+    """The number of each clip's recording; `None` where each clip is a recording of its own."""
+    if "recording_id" not in rows.column_names:
+        return None
+    names, numbers = np.unique(np.array(rows["recording_id"][:])[order], return_inverse=True)
+    return None if len(names) == len(rows) else numbers
+
+
+def _check_pieces(machine: str, recordings: np.ndarray | None, config: ScoringConfig) -> None:
+    if recordings is not None and (fewest := fewest_kept(recordings)) < config.minimum_clips:
+        raise ValueError(
+            f"{machine}: {len(recordings)} pieces of {len(np.unique(recordings))} recordings are too few: without "
+            f"one of the recordings, or without a piece and those next to it, {fewest} of them remain, and at least "
+            f"{config.minimum_clips} are needed. Record more, or give a shorter --window-seconds (window_seconds)."
+        )

@@ -101,6 +101,8 @@ def _bank_tensors(detector: "AnomalyDetector") -> dict[str, torch.Tensor]:
     tensors = {}
     for machine, bank in detector.machines.items():
         tensors[f"{machine}/normal_scores"] = torch.from_numpy(bank.normal_scores)
+        if bank.recordings is not None:
+            tensors[f"{machine}/recordings"] = torch.from_numpy(bank.recordings)
         for domain, embeddings in bank.embeddings.items():
             tensors[f"{machine}/{domain}"] = embeddings.to(detector.bank_dtype).contiguous()
     return tensors
@@ -146,6 +148,7 @@ def _load(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
         for machine, saved in content["machines"].items():
             embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in saved["clip_ids"]}
             detector.bank_dtype = tensors[f"{machine}/{next(iter(embeddings))}"].dtype
+            recordings = tensors.get(f"{machine}/recordings")
             bank = MemoryBank(
                 embeddings=embeddings,
                 clip_ids=saved["clip_ids"],
@@ -153,6 +156,7 @@ def _load(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
                 threshold=saved["threshold"],
                 false_alarm_rate=saved["false_alarm_rate"],
                 config=detector.config,
+                recordings=None if recordings is None else recordings.numpy(),
             )
             _check_bank(folder, machine, bank, detector.encoder.dimensions)
             detector.machines[machine] = bank
@@ -209,6 +213,8 @@ def _check_bank(folder: Path, machine: str, bank: MemoryBank, dimensions: int) -
         if not embeddings.isfinite().all():
             raise ValueError(f"{folder}: the memory bank of {machine} has values that are not finite. Fit it again.")
     scores = bank.normal_scores
+    if bank.recordings is not None and len(bank.recordings) != len(scores):
+        raise ValueError(f"{folder}: the normal scores of {machine} and their recordings differ in number. Fit it again.")
     if not len(scores) or not np.isfinite(scores).all() or bank.threshold < scores.min():
         found = f"from {scores.min():.4g} to {scores.max():.4g}" if len(scores) else "missing"
         raise ValueError(

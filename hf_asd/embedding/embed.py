@@ -1,8 +1,7 @@
 """Adds an embedding to every row of a dataset: the only place that runs an encoder over one."""
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,11 +9,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from accelerate.utils import gather_object
-from datasets import Dataset, Features, List, Value
+from datasets import Audio, Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
-from ..audio.reading import BadAudioError, DecodedClip, OnBadAudio, read_clip
+from ..audio.reading import BadAudioError, OnBadAudio
+from ..audio.source import MEMORY_NAME
+from ..audio.windows import Span, Window, WindowRule, read_windows, span_text
 from ..data.checking import all_bad_audio
 from ..data.schema import read_table, side_by_side, undecoded_audio, write_table
 from ..distributed import partial_state
@@ -22,13 +23,11 @@ from ..files import read_json, write_json
 from ..options import check_word
 
 
-logger = logging.getLogger(__name__)
-
 SHARD_ROWS = 256  # rows of a file of finished embeddings
-BATCH_CLIPS = 32  # clips decoded at a time; the encoder splits them further
+BATCH_CLIPS = 32  # clips or windows embedded at a time; the encoder splits them further
 
-# Gets the number of a row and its decoded clip.
-Visit = Callable[[int, DecodedClip], None]
+# Gets the number of a row and its recording, or a window of it, with the decoded clip.
+Visit = Callable[[int, Window], None]
 
 
 class Encoder(Protocol):
@@ -73,20 +72,27 @@ def embed(
         BadAudioError: recordings cannot be used; names all of them. Finished embeddings in `output_dir` stay.
         ValueError: `output_dir` holds embeddings of other recordings, or of another encoder or channel.
     """
-    return embed_recordings(dataset, encoder, output_dir, channel=channel, allow_silence=allow_silence).rows
+    embedded = embed_recordings(dataset, encoder, output_dir, channel=channel, allow_silence=allow_silence)
+    return with_embeddings(dataset, embedded)
 
 
 @dataclass
 class EmbeddedRows:
     """
+    One embedding a recording, or several where it was cut into windows.
+
     Args:
-        rows (`datasets.Dataset`): the usable rows with `embedding`.
-        row_numbers (`np.ndarray` of shape `(rows,)`): their numbers in the dataset that was embedded, int64.
-        skipped (`list[str]`): one message for every recording that was left out.
+        embeddings (`np.ndarray` of shape `(windows, dimensions)`): of all usable recordings, float32.
+        row_numbers (`np.ndarray` of shape `(windows,)`): numbers of their rows in the dataset that was embedded,
+            int64, never falling.
+        spans (`list[tuple[float, float] | None]`): start and end of each window in seconds; `None` for a whole
+            recording.
+        skipped (`list[str]`): messages about recordings and windows that were left out.
     """
 
-    rows: Dataset
+    embeddings: np.ndarray
     row_numbers: np.ndarray
+    spans: list[Span | None]
     skipped: list[str]
 
 
@@ -99,6 +105,7 @@ def embed_recordings(
     allow_silence: bool = False,
     on_bad_audio: OnBadAudio = "error",
     visit: Visit | None = None,
+    rules: Sequence[WindowRule | None] | None = None,
 ) -> EmbeddedRows:
     """
     As [`embed`], for callers that need the decoded clips for more than their embeddings: each file is decoded once.
@@ -107,21 +114,25 @@ def embed_recordings(
         dataset, encoder, output_dir, channel, allow_silence: as for [`embed`].
         on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether unusable recordings are an
             error or left out.
-        visit (`Callable[[int, DecodedClip], None]`, *optional*): called with the number of each row and its clip, in
-            the process that decodes it; also for rows whose embedding `output_dir` has.
+        visit (`Callable[[int, Window], None]`, *optional*): called with the number of each row and its recording, or
+            with each window of it, in the process that decodes it; also for rows whose embedding `output_dir` has. A
+            recording that turns out to be damaged after some windows is left out as a whole.
+        rules (`Sequence[WindowRule | None]`, *optional*): for each row whether its recording is cut into windows; by
+            default none is.
 
     Returns:
         [`EmbeddedRows`].
     """
     check_word("on_bad_audio", on_bad_audio, OnBadAudio)
+    rules = [None] * len(dataset) if rules is None else rules
     state = partial_state()
     if output_dir is not None:
         with state.main_process_first():
-            _claim(Path(output_dir), dataset, encoder, channel)
+            _claim(Path(output_dir), dataset, encoder, channel, rules)
     starts = range(0, len(dataset), SHARD_ROWS)
     own = starts[state.process_index :: state.num_processes]
     decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit)
-    shards: dict[int, np.ndarray] = {}
+    shards: dict[int, _Shard] = {}
     total = sum(min(SHARD_ROWS, len(dataset) - start) for start in own)
     with tqdm(total=total, desc="embedding", unit="clip", disable=not state.is_local_main_process) as progress:
         for start in own:
@@ -130,17 +141,67 @@ def embed_recordings(
             if output_dir is not None:
                 # A changed recording has another fingerprint, so that its shard is embedded again.
                 file = Path(output_dir) / f"embeddings-{start:08d}-{_fingerprint(rows)[:12]}.parquet"
-            shards[start] = _shard(rows, start, encoder, decoding, file, progress)
+            shards[start] = _finished_or_new(rows, start, rules, encoder, decoding, file, progress)
     # Every process gets the shards and messages of all.
     shards = dict(gather_object(list(shards.items())))
     messages = [message for _, message in sorted(gather_object(decoding.messages))]
     if messages and on_bad_audio == "error":
         raise all_bad_audio(messages, len(dataset))
-    embeddings = np.concatenate([shards[start] for start in starts]) if starts else np.empty((0, encoder.dimensions))
+    windows = [(start + place, span) for start in starts for place, span in shards[start].windows]
+    vectors = [shards[start].embeddings for start in starts]
+    embeddings = np.concatenate(vectors) if vectors else np.empty((0, encoder.dimensions), dtype=np.float32)
     usable = np.flatnonzero(~np.isnan(embeddings).any(1))
-    if len(usable) < len(dataset):
-        dataset, embeddings = dataset.select(usable), embeddings[usable]
-    return EmbeddedRows(side_by_side(dataset, _column(embeddings)), usable, messages)
+    return EmbeddedRows(
+        embeddings=embeddings if len(usable) == len(embeddings) else embeddings[usable],
+        row_numbers=np.array([windows[place][0] for place in usable], dtype=np.int64),
+        spans=[windows[place][1] for place in usable],
+        skipped=messages,
+    )
+
+
+def with_embeddings(dataset: Dataset, embedded: EmbeddedRows) -> Dataset:
+    """
+    The usable rows with an `embedding` column.
+
+    Where a recording was cut, each of its windows has a row. Then the columns `recording_id` (the recording's
+    `clip_id`, or what the dataset has there), `start_s` and `end_s` (empty for whole recordings) are added, and the
+    window is part of the `clip_id`: `fan/1.wav#120.0-130.0`.
+
+    Args:
+        dataset (`datasets.Dataset`): the rows that were embedded.
+        embedded ([`EmbeddedRows`]): of [`embed_recordings`].
+    """
+    numbers, embeddings = embedded.row_numbers.tolist(), _column(embedded.embeddings)
+    if not any(embedded.spans):
+        rows = dataset if len(numbers) == len(dataset) else dataset.select(numbers)
+        return side_by_side(rows, embeddings)
+    return side_by_side(_pieces(dataset, numbers, embedded.spans), embeddings)
+
+
+def _pieces(dataset: Dataset, numbers: list[int], spans: list[Span | None]) -> Dataset:
+    clip_ids, audios = dataset["clip_id"][:], undecoded_audio(dataset)
+    recordings = dataset["recording_id"][:] if "recording_id" in dataset.column_names else clip_ids
+    placed = list(zip(numbers, spans, strict=True))
+    pieces = {
+        # The content of a recording in memory is not repeated for each of its windows.
+        "audio": [audios[n] if span is None else audios[n] | {"bytes": None} for n, span in placed],
+        "clip_id": [piece_id(clip_ids[n], span) for n, span in placed],
+        "recording_id": [recordings[n] for n in numbers],
+        "start_s": [None if span is None else span[0] for span in spans],
+        "end_s": [None if span is None else span[1] for span in spans],
+    }
+    text, number = Value("string"), Value("float64")
+    features = {"audio": {"bytes": Value("binary"), "path": text}, "clip_id": text, "recording_id": text}
+    features = Features({**features, "start_s": number, "end_s": number})
+    others = dataset.remove_columns([name for name in pieces if name in dataset.column_names]).select(numbers)
+    added = Dataset.from_dict(pieces, features=features).cast_column("audio", Audio(decode=False))
+    order = [*dataset.column_names, *(name for name in pieces if name not in dataset.column_names)]
+    return side_by_side(others, added).select_columns(order)
+
+
+def piece_id(clip_id: str, span: Span | None) -> str:
+    """The name of a window, or of a whole recording, in a memory bank."""
+    return clip_id if span is None else f"{clip_id}#{round(span[0], 3)}-{round(span[1], 3)}"
 
 
 @dataclass
@@ -152,47 +213,126 @@ class _Decoding:
     stop_at_bad: bool
     visit: Visit | None
     messages: list[tuple[int, str]] = field(default_factory=list)
+    unusable: set[int] = field(default_factory=set)  # numbers of rows without any embedding
 
     @property
     def stopped(self) -> bool:
         """Whether the task will end in an error, so that only further unusable recordings are looked for."""
         return self.stop_at_bad and bool(self.messages)
 
-    def clips(self, audios: list[dict], first: int) -> Iterator[tuple[int, DecodedClip]]:
-        """The usable clips among `audios`, each with its place there; `first` is the row number of the first."""
-        for place, audio in enumerate(audios):
-            try:
-                clip = read_clip(audio, channel=self.channel, allow_silence=self.allow_silence)
-            except BadAudioError as error:
-                self.messages.append((first + place, str(error)))
-                continue
-            for note in clip.notes:
-                logger.warning(note)
-            if self.visit is not None:
-                self.visit(first + place, clip)
-            yield place, clip
+    def windows(self, row: int, audio: dict, rule: WindowRule | None) -> Iterator[Window]:
+        """The windows of the recording of a row, as far as it can be decoded."""
+        errors: dict[str, list[Span]] = {}
+        count = 0
+        try:
+            for window in read_windows(audio, rule, self.channel, self.allow_silence):
+                count += 1
+                if window.error is not None and window.span is not None:
+                    errors.setdefault(window.error, []).append(window.span)
+                elif self.visit is not None:
+                    self.visit(row, window)
+                yield window
+        except BadAudioError as error:
+            self.messages.append((row, str(error)))
+            self.unusable.add(row)
+        for text, spans in errors.items():
+            where = f"in {len(spans)} of {count} windows, the first at {span_text(spans[0])}"
+            self.messages.append((row, f"{audio['path'] or MEMORY_NAME}: {text} ({where})"))
 
 
-def _shard(
-    rows: Dataset, first: int, encoder: Encoder, decoding: _Decoding, file: Path | None, progress: tqdm
-) -> np.ndarray:
-    """The embeddings of one shard, from its file where there is one; NaN for unusable recordings."""
-    kept = None if file is None or not file.exists() else get_embeddings(read_table(file)).numpy()
-    if kept is not None and decoding.visit is None and not np.isnan(kept).any():
+@dataclass
+class _Shard:
+    """
+    The embeddings of some rows.
+
+    Args:
+        windows (`list[tuple[int, tuple[float, float] | None]]`): for each embedding the place of its row in the shard,
+            and its window.
+        embeddings (`np.ndarray` of shape `(windows, dimensions)`): float32; NaN where a recording or window is
+            unusable.
+    """
+
+    windows: list[tuple[int, Span | None]]
+    embeddings: np.ndarray
+
+    @classmethod
+    def read(cls, file: Path) -> "_Shard":
+        table = read_table(file)
+        rows = zip(table["row"], table["start_s"], table["end_s"], strict=True)
+        windows = [(place, None if start is None else (start, end)) for place, start, end in rows]
+        return cls(windows, get_embeddings(table).numpy())
+
+    def write(self, file: Path) -> None:
+        columns = {
+            "row": [place for place, _ in self.windows],
+            "start_s": [None if span is None else span[0] for _, span in self.windows],
+            "end_s": [None if span is None else span[1] for _, span in self.windows],
+        }
+        features = Features({"row": Value("int64"), "start_s": Value("float64"), "end_s": Value("float64")})
+        write_table(side_by_side(Dataset.from_dict(columns, features=features), _column(self.embeddings)), file)
+
+
+def _finished_or_new(
+    rows: Dataset,
+    first: int,
+    rules: Sequence[WindowRule | None],
+    encoder: Encoder,
+    decoding: _Decoding,
+    file: Path | None,
+    progress: tqdm,
+) -> _Shard:
+    """One shard, from its file where there is one; `first` is the number of its first row."""
+    kept = None if file is None or not file.exists() else _Shard.read(file)
+    if kept is not None and decoding.visit is None and not np.isnan(kept.embeddings).any():
         progress.update(len(rows))
         return kept
-    embeddings = np.full((len(rows), encoder.dimensions), np.nan, dtype=np.float32)
-    for start in range(0, len(rows), BATCH_CLIPS):
-        audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
-        clips = dict(decoding.clips(audios, first + start))
-        if clips and kept is None and not decoding.stopped:
-            embeddings[[start + place for place in clips]] = encoder([clip.samples for clip in clips.values()])
-        progress.update(len(audios))
+    shard = _new_shard(rows, first, rules, encoder if kept is None else None, decoding, progress)
     if kept is not None:
         return kept
     if file is not None and not decoding.stopped:
-        write_table(_column(embeddings), file)
-    return embeddings
+        shard.write(file)
+    return shard
+
+
+def _new_shard(
+    rows: Dataset,
+    first: int,
+    rules: Sequence[WindowRule | None],
+    encoder: Encoder | None,
+    decoding: _Decoding,
+    progress: tqdm,
+) -> _Shard:
+    """Decodes the rows and embeds them; without an encoder they are decoded only."""
+    spans: list[list[Span | None]] = []
+    vectors: dict[tuple[int, int], np.ndarray] = {}
+    waiting: dict[tuple[int, int], np.ndarray] = {}
+
+    def embed_waiting():
+        if waiting and encoder is not None and not decoding.stopped:
+            vectors.update(zip(waiting, encoder(list(waiting.values())), strict=True))
+        waiting.clear()
+
+    for start in range(0, len(rows), BATCH_CLIPS):
+        audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
+        for place, audio in enumerate(audios, start=start):
+            found = []
+            for window in decoding.windows(first + place, audio, rules[first + place]):
+                found.append(window.span)
+                if window.clip is not None:
+                    waiting[place, window.number] = window.clip.samples
+                if len(waiting) == BATCH_CLIPS:
+                    embed_waiting()
+            spans.append([] if first + place in decoding.unusable else found)
+        embed_waiting()
+        progress.update(len(audios))
+    windows = [(place, span) for place, own in enumerate(spans) for span in own or [None]]
+    keys = [(place, number) for place, own in enumerate(spans) for number in range(len(own) or 1)]
+    dimensions = 0 if encoder is None else encoder.dimensions
+    embeddings = np.full((len(windows), dimensions), np.nan, dtype=np.float32)
+    for entry, (place, number) in enumerate(keys):
+        if spans[place] and (place, number) in vectors:
+            embeddings[entry] = vectors[place, number]
+    return _Shard(windows, embeddings)
 
 
 def _column(embeddings: np.ndarray) -> Dataset:
@@ -200,16 +340,25 @@ def _column(embeddings: np.ndarray) -> Dataset:
     return Dataset.from_dict({"embedding": embeddings}, features=features)
 
 
-def _claim(output_dir: Path, dataset: Dataset, encoder: Encoder, channel: Channel) -> None:
+def _claim(
+    output_dir: Path, dataset: Dataset, encoder: Encoder, channel: Channel, rules: Sequence[WindowRule | None]
+) -> None:
     """Marks a folder as holding the embeddings of these recordings, or refuses one that holds others."""
     clip_ids = hashlib.sha256("\n".join(dataset["clip_id"][:]).encode()).hexdigest()
-    made_from = {"recordings": clip_ids, "encoder": encoder.fingerprint, "channel": channel}
+    windows = hashlib.sha256(repr(list(rules)).encode()).hexdigest() if any(rules) else None
+    made_from = {
+        "recordings": clip_ids,
+        "encoder": encoder.fingerprint,
+        "channel": channel,
+        "windows": windows,
+    }
     file = output_dir / "made_from.json"
     if not file.exists():
         write_json(file, made_from)
         return
     found = read_json(file)
     others = {"recordings": "other recordings", "encoder": "another encoder", "channel": "another channel"}
+    others["windows"] = "other windows"
     differing = [others[name] for name in made_from if found.get(name) != made_from[name]]
     if differing:
         raise ValueError(

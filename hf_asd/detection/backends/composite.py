@@ -10,7 +10,7 @@ import torch
 from ...embedding.statistics import STATISTICS_SIZE
 from ..config import BandFusion, Fusion, ScoringConfig
 from . import BackendName, backend_class
-from .cross_scores import cross_scores, recording_splits
+from .cross_scores import cross_scores, fewest_kept, recording_splits
 from .protocol import Scorer
 from .references import k_center, k_means, mem_mixup, smote
 
@@ -205,7 +205,7 @@ def make_scorer(
     """
     if config.with_statistics:
         return _beside_statistics(banks, config, recordings)
-    if not config.per_domain_banks or min(map(len, banks.values())) < config.minimum_clips:
+    if not config.per_domain_banks or _fewest_kept(banks, recordings) < config.minimum_clips:
         banks = {"all": torch.cat(list(banks.values()))}
         recordings = None if recordings is None else {"all": np.concatenate(list(recordings.values()))}
     parts = [
@@ -213,6 +213,12 @@ def make_scorer(
         for name, normalization in zip(config.backends or (), config.normalizations, strict=True)
     ]
     return parts[0] if len(parts) == 1 else FusedScorer(parts, config.fusion or "mean")
+
+
+def _fewest_kept(banks: dict[str, torch.Tensor], recordings: dict[str, np.ndarray] | None) -> int:
+    if recordings is None:
+        return min(map(len, banks.values()))
+    return min(map(fewest_kept, recordings.values()))
 
 
 def _beside_statistics(

@@ -67,6 +67,11 @@ def recording_splits(recordings: np.ndarray) -> list[Split]:
     return [(torch.from_numpy(scored), torch.from_numpy(kept)) for scored, kept in splits]
 
 
+def fewest_kept(recordings: np.ndarray) -> int:
+    """The fewest clips that a clip is compared with in [`recording_splits`]."""
+    return min(len(kept) for _, kept in recording_splits(recordings))
+
+
 def _random_splits(count: int) -> list[Split]:
     folds = _parts(np.random.default_rng(0).permutation(count))
     everything = np.arange(count)

@@ -7,6 +7,7 @@ from tqdm.auto import tqdm
 from ...audio.acoustic_features import extract_features, summarize_features
 from ...audio.channels import Channel
 from ...audio.reading import DecodedClip, read_clip
+from ...audio.windows import read_span
 from ...data.schema import undecoded_audio
 from .input_ranges import InputRanges
 
@@ -185,7 +186,8 @@ def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProf
     Profiles of every machine from recordings on disk, for a dataset that has its embeddings already.
 
     Args:
-        dataset (`datasets.Dataset`): normal clips; `audio`, `machine` and `domain` are read.
+        dataset (`datasets.Dataset`): normal clips; `audio`, `machine` and `domain` are read, and `start_s` and `end_s`
+            of windows of long recordings.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
 
     Returns:
@@ -198,5 +200,9 @@ def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProf
     rows = np.concatenate(list(chosen.values())).tolist()
     audios = undecoded_audio(dataset.select(rows))
     for row, audio in zip(tqdm(rows, desc="profiles of normal clips", unit="clip", delay=2), audios, strict=True):
-        summaries[row] = summarize_clip(read_clip(audio, channel=channel, allow_silence=False))
+        start = dataset["start_s"][row] if "start_s" in dataset.column_names else None
+        if start is None:
+            summaries[row] = summarize_clip(read_clip(audio, channel=channel, allow_silence=False))
+        else:
+            summaries[row] = summarize_clip(read_span(audio, (start, dataset["end_s"][row]), channel))
     return make_profiles(chosen, summaries)

@@ -80,7 +80,8 @@ def _decide(
         try:
             if not np.isfinite(samples).all():
                 raise ValueError(f"holds {int((~np.isfinite(samples)).sum())} samples that are NaN or infinite.")
-            decision = detector(select_channel(samples, detector.config.channel), rate, machine, explain)
+            mono = select_channel(samples, detector.config.channel)
+            decision = detector(mono, rate, machine, explain, window_seconds=None)
         except ValueError as error:  # the next window may be usable
             yield line | {"error": str(error)}
             continue

@@ -1,0 +1,178 @@
+"""Decisions about recordings that are judged in windows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from ..audio.reading import MINIMUM_SECONDS
+from ..audio.windows import Span, WindowRule, span_text
+from ..options import check_option
+
+
+if TYPE_CHECKING:
+    from .decision import Decision
+    from .memory_bank import MemoryBank
+
+
+WindowSeconds = float | Literal["auto"] | None
+# Training recordings of at least this length are cut by default: nobody means them as one clip.
+LONG_SECONDS, TRAINING_WINDOW_SECONDS = 60.0, 10.0
+# Share of the normal scores, the highest, whose excess is taken for exponential. Where their tail is a little heavier
+# than that, the middle of the scores makes the fitted one heavier too (benchmarks/long_recordings.py).
+TAIL_SHARE = 2 / 3
+# Accepted lengths of a window in seconds: memory holds a few windows at a time.
+LENGTHS = {"at_least": MINIMUM_SECONDS, "at_most": 600.0}
+
+
+def training_rule(window_seconds: WindowSeconds) -> WindowRule | None:
+    """
+    Which training recordings are cut into windows.
+
+    Args:
+        window_seconds (`float`, `"auto"` or `None`): length of a window; recordings of at least twice this length are
+            cut. `"auto"` cuts recordings of 60 s or more into windows of 10 s, `None` cuts none.
+
+    Raises:
+        ValueError: the length is not accepted.
+    """
+    check_option("window_seconds", window_seconds, WindowSeconds, LENGTHS)
+    if window_seconds == "auto":
+        return WindowRule(TRAINING_WINDOW_SECONDS, LONG_SECONDS)
+    return None if window_seconds is None else WindowRule(float(window_seconds), 2 * float(window_seconds))
+
+
+def scoring_rule(window_seconds: WindowSeconds, clip_seconds: float | None) -> WindowRule | None:
+    """
+    Which recordings of a machine are judged in windows.
+
+    Args:
+        window_seconds (`float`, `"auto"` or `None`): length of a window; recordings of at least twice this length are
+            judged in windows. `"auto"`: the length of the training clips; `None`: whole recordings.
+        clip_seconds (`float`, *optional*): median length of the machine's training clips, where it is known.
+
+    Raises:
+        ValueError: the length is not accepted.
+    """
+    check_option("window_seconds", window_seconds, WindowSeconds, LENGTHS)
+    seconds = clip_seconds if window_seconds == "auto" else window_seconds
+    return None if seconds is None else WindowRule(float(seconds), 2 * float(seconds))
+
+
+class ScoreTail:
+    """
+    How improbable a score is for a normal window, also beyond what normal clips reached.
+
+    An hour has 360 windows of 10 s. For one false alarm in twenty hours a window may exceed the limit once in 7200,
+    and thirty normal clips cannot show how high that is: an assumption is needed. In the lowest third of the normal
+    scores p-values are conformal; above it the excess is taken for exponential. The p-value of an excess `y` is then
+    `(1 + y / s) ** -k` times that of where the tail begins, with `s` the sum of the `k` excesses of normal clips: it
+    holds on average over installations, the uncertainty of the fitted scale included (an excess over their mean
+    follows an F distribution).
+
+    Args:
+        normal_scores (`np.ndarray` of shape `(references,)`): leave-one-out scores of the normal clips.
+        weights (`np.ndarray` of shape `(references,)`): of [`~hf_asd.detection.threshold.recording_weights`].
+    """
+
+    def __init__(self, normal_scores: np.ndarray, weights: np.ndarray):
+        order = np.argsort(normal_scores)
+        scores, weights = normal_scores[order].astype(np.float64), weights[order]
+        in_tail = max(1, min(round(TAIL_SHARE * len(scores)), len(scores) - 1))
+        self.start = float(scores[-in_tail - 1])
+        tail = scores > self.start
+        self.count = max(1, int(tail.sum()))
+        self.excess = max(self.count * _mean(scores[tail] - self.start, weights[tail]), 1e-9)
+        above = weights.sum() - np.cumsum(weights)
+        body = ~tail
+        # Of equal scores the last one has the weight above all of them.
+        last = np.append(scores[:-1] != scores[1:], True) & body
+        self.body_scores = scores[last]
+        self.body_logs = np.log((1 + above[last]) / (1 + weights.sum()))
+
+    def p_values(self, scores: np.ndarray) -> np.ndarray:
+        """p-values of scores, both of shape `(windows,)`, float64; from the lowest normal score on they fall."""
+        body = np.interp(scores, self.body_scores, self.body_logs)
+        tail = self.body_logs[-1] - self.count * np.log1p(np.maximum(scores - self.start, 0) / self.excess)
+        return np.exp(np.where(scores > self.start, tail, body))
+
+    def score(self, p_value: float) -> float:
+        """The score with a p-value; the lowest normal score for larger ones than it has."""
+        log = np.log(p_value)
+        if log >= self.body_logs[-1]:
+            return float(np.interp(-log, -self.body_logs, self.body_scores))
+        return self.start + self.excess * float(np.expm1((self.body_logs[-1] - log) / self.count))
+
+
+def recording_p_value(p_values: np.ndarray) -> float:
+    """
+    The p-value of a recording from those of its windows: the smallest over `r` of `W / r` times the `r`-th smallest of
+    `W` (R. J. Simes 1986). A fault of one window counts, and so does a slight one of all.
+
+    Args:
+        p_values (`np.ndarray` of shape `(windows,)`): of the windows.
+    """
+    count = len(p_values)
+    return float(min(1.0, (np.sort(p_values) * count / np.arange(1, count + 1)).min()))
+
+
+def decide_recording(
+    bank: "MemoryBank", decisions: Sequence["Decision"], spans: Sequence[Span | None]
+) -> tuple["Decision", int]:
+    """
+    The decision about a recording from those about its windows.
+
+    The accepted rate of false alarms holds for the whole recording, however long it is: its `p_value` is corrected for
+    the number of windows, and its `anomaly_score` is the score of a single clip with this p-value, so that it is
+    compared with the threshold of the machine, and recordings of all lengths with one another. Windows that are unfit
+    for a decision take no part.
+
+    Args:
+        bank ([`~hf_asd.detection.memory_bank.MemoryBank`]): of the machine.
+        decisions (`Sequence[Decision]`): about the windows.
+        spans (`Sequence[tuple[float, float] | None]`): of the windows; a single `None` for a whole recording.
+
+    Returns:
+        `tuple[Decision, int]`: the decision, and the place of its worst window.
+    """
+    if spans[0] is None:
+        return decisions[0], 0
+    usable = [place for place, decision in enumerate(decisions) if decision.abstain_reason is None]
+    scores = np.array([decision.anomaly_score for decision in decisions])
+    among = usable or list(range(len(decisions)))
+    worst = among[int(np.argmax(scores[among]))]
+    p_value = recording_p_value(bank.tail.p_values(scores[among]))
+    score = bank.tail.score(p_value)
+    is_anomaly = score > bank.threshold if usable else None
+    start, end = spans[worst] or (0.0, 0.0)
+    unfit = f"all {len(decisions)} windows are unfit; {decisions[worst].abstain_reason}"
+    decision = replace(
+        decisions[worst],
+        anomaly_score=score,
+        z_score=float(bank.z_scores(np.array(score))),
+        p_value=p_value,
+        is_anomaly=is_anomaly,
+        abstain_reason=None if usable else unfit,
+        num_windows=len(decisions),
+        num_unfit_windows=len(decisions) - len(usable),
+        unfit_windows_reason=_unfit_reason(decisions, spans) if usable else None,
+        worst_window_start_s=round(start, 3),
+        worst_window_end_s=round(end, 3),
+        worst_window_score=float(scores[worst]),
+    )
+    if is_anomaly is False and decision.reasons is not None:
+        decision = replace(decision, reasons=[])
+    return decision, worst
+
+
+def _unfit_reason(decisions: Sequence["Decision"], spans: Sequence[Span | None]) -> str | None:
+    """Why the first unfit window is unfit, and where it is; `None` where none is."""
+    for decision, span in zip(decisions, spans, strict=True):
+        if decision.abstain_reason is not None and span is not None:
+            return f"{span_text(span)}: {decision.abstain_reason}"
+    return None
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.average(values, weights=weights)) if len(values) else 0.0

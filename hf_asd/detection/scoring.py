@@ -1,0 +1,184 @@
+"""From recordings to decisions: of a dataset, and of recordings one after the other."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from datasets import Dataset
+
+from ..audio.reading import BadAudioError, OnBadAudio
+from ..audio.source import MEMORY_NAME
+from ..audio.windows import Span, Window, WindowRule, read_windows, span_text, windows_of_array
+from ..data.schema import side_by_side
+from ..embedding.embed import BATCH_CLIPS, EmbeddedRows, Visit, embed_recordings, get_embeddings, with_embeddings
+from .decision import DECISION_FEATURES, Decision, make_decisions
+from .explanation.reasons import InputFindings, check_and_explain
+from .long_recordings import WindowSeconds, decide_recording, scoring_rule
+
+
+if TYPE_CHECKING:
+    from .detector import AnomalyDetector
+
+# A file, a file's content or mono samples; their rate in Hz; the machine.
+GivenRecording = tuple[Any, int | None, str | None]
+
+
+def score_dataset(
+    detector: "AnomalyDetector",
+    dataset: Dataset,
+    *,
+    check_input: bool,
+    explain: bool,
+    on_bad_audio: OnBadAudio,
+    visit: Visit | None,
+    output_dir: str | Path | None,
+    window_seconds: WindowSeconds,
+) -> tuple[Dataset, list[str]]:
+    """Does what [`AnomalyDetector.score_recordings`] documents."""
+    machines = [detector.known_machine(machine) for machine in dataset["machine"]]
+    rules = {machine: _rule(detector, machine, window_seconds) for machine in set(machines)}
+    findings: dict[tuple[int, Span | None], InputFindings] = {}
+
+    def look_at(row: int, window: Window) -> None:
+        if window.clip is not None and (check_input or explain):
+            profile = detector.profiles.get(machines[row])
+            found = check_and_explain(window.clip, profile, check=check_input, explained=explain)
+            findings[row, window.span] = found
+        if visit is not None:
+            visit(row, window)
+
+    if "embedding" not in dataset.column_names:
+        wanted = check_input or explain or visit is not None
+        embedded = embed_recordings(
+            dataset,
+            detector.encoder,
+            output_dir,
+            channel=detector.config.channel,
+            allow_silence=check_input,
+            on_bad_audio=on_bad_audio,
+            visit=look_at if wanted else None,
+            rules=[rules[machine] for machine in machines],
+        )
+        findings = dict(gather_object(list(findings.items())))
+    elif explain:
+        raise ValueError("reasons need the recordings; remove the column embedding, or leave explain out.")
+    else:
+        embedded = EmbeddedRows(get_embeddings(dataset).numpy(), np.arange(len(dataset)), [None] * len(dataset), [])
+        dataset = dataset.remove_columns("embedding")
+    numbers = embedded.row_numbers.tolist()
+    found = [findings.get((row, span)) for row, span in zip(numbers, embedded.spans, strict=True)]
+    decisions = _decide(detector, [machines[row] for row in numbers], torch.from_numpy(embedded.embeddings), found)
+    return _one_row_a_recording(detector, dataset, embedded, decisions), embedded.skipped
+
+
+def decide_recordings(
+    detector: "AnomalyDetector",
+    recordings: Iterable[GivenRecording],
+    *,
+    explain: bool,
+    window_seconds: WindowSeconds,
+    batch_size: int,
+) -> Iterator[Decision]:
+    """Does what [`AnomalyDetector.decide_recordings`] documents."""
+    recordings = iter(recordings)
+    while group := list(islice(recordings, batch_size)):
+        yield from _decide_together(detector, group, explain, window_seconds)
+
+
+def _decide_together(
+    detector: "AnomalyDetector", group: list[GivenRecording], explain: bool, window_seconds: WindowSeconds
+) -> Iterator[Decision]:
+    machines = [detector.known_machine(machine) for _, _, machine in group]
+    decided: list[list[tuple[Decision, Span | None]]] = [[] for _ in group]
+    waiting: list[tuple[int, Window]] = []
+
+    def decide_waiting():
+        clips = [window.clip for _, window in waiting if window.clip is not None]
+        embeddings = torch.from_numpy(detector.encoder([clip.samples for clip in clips]))
+        # One by one: a matrix product of another shape rounds differently.
+        for (number, window), clip, embedding in zip(waiting, clips, embeddings, strict=True):
+            name = machines[number]
+            found = check_and_explain(clip, detector.profiles.get(name), explained=explain)
+            (decision,) = make_decisions(name, detector.machines[name], embedding[None], [found])
+            decided[number].append((decision, window.span))
+        waiting.clear()
+
+    for number, (audio, sampling_rate, _) in enumerate(group):
+        rule = _rule(detector, machines[number], window_seconds)
+        for window in _windows(detector, audio, sampling_rate, rule):
+            waiting.append((number, window))
+            if len(waiting) == BATCH_CLIPS:
+                decide_waiting()
+    if waiting:
+        decide_waiting()
+    for name, own in zip(machines, decided, strict=True):
+        decisions, spans = zip(*own, strict=True)
+        yield decide_recording(detector.machines[name], decisions, spans)[0]
+
+
+def _windows(
+    detector: "AnomalyDetector", audio: Any, sampling_rate: int | None, rule: WindowRule | None
+) -> Iterator[Window]:
+    """The windows of one recording; one that cannot be used is an error."""
+    if isinstance(audio, np.ndarray):
+        yield from windows_of_array(audio, sampling_rate, rule)
+        return
+    for window in read_windows(audio, rule, detector.config.channel):
+        if window.error is not None and window.span is not None:
+            name = audio if isinstance(audio, str | Path) else MEMORY_NAME
+            raise BadAudioError(f"{name}: {window.error} ({span_text(window.span)})")
+        yield window
+
+
+def _rule(detector: "AnomalyDetector", machine: str, window_seconds: WindowSeconds) -> WindowRule | None:
+    # A detector that was fitted from embeddings alone does not know the length of its clips.
+    summary = detector.training_summary.get(machine, {})
+    return scoring_rule(window_seconds, summary.get("clip_seconds"))
+
+
+def _decide(
+    detector: "AnomalyDetector",
+    machines: list[str],
+    embeddings: torch.Tensor,
+    findings: Sequence[InputFindings | None],
+) -> list[Decision]:
+    """Decisions in the order of the embeddings; those of one machine are made together."""
+    names, decisions = np.array(machines, dtype=object), np.empty(len(machines), dtype=object)
+    for machine in dict.fromkeys(machines):
+        places = np.flatnonzero(names == machine).tolist()
+        own = [findings[place] for place in places]
+        made = make_decisions(machine, detector.machines[machine], embeddings[places], own)
+        for place, decision in zip(places, made, strict=True):
+            decisions[place] = decision
+    return decisions.tolist()
+
+
+def _one_row_a_recording(
+    detector: "AnomalyDetector", dataset: Dataset, embedded: EmbeddedRows, decisions: list[Decision]
+) -> Dataset:
+    """The rows with their decisions and, for a recording in windows, the embedding of the worst one."""
+    rows, firsts = np.unique(embedded.row_numbers, return_index=True)
+    bounds = [*firsts.tolist(), len(decisions)]
+    about, worst = [], []
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        bank = detector.machines[decisions[start].machine]
+        decision, place = decide_recording(bank, decisions[start:end], embedded.spans[start:end])
+        about.append(decision)
+        worst.append(start + place)
+    whole = EmbeddedRows(embedded.embeddings[worst], rows, [None] * len(rows), embedded.skipped)
+    return _with_decisions(with_embeddings(dataset, whole), about)
+
+
+def _with_decisions(rows: Dataset, decisions: list[Decision]) -> Dataset:
+    """The rows with the fields of their decisions as columns."""
+    plain = [decision.to_dict() for decision in decisions]
+    columns = {name: [row[name] for row in plain] for name in DECISION_FEATURES}
+    names = [row["machine"] for row in plain]
+    if names != rows["machine"][:]:
+        order = rows.column_names
+        rows = rows.remove_columns("machine").add_column("machine", names).select_columns(order)
+    return side_by_side(rows, Dataset.from_dict(columns, features=DECISION_FEATURES))
