@@ -140,16 +140,16 @@ class Monitor:
     def lines(self) -> list[dict]:
         return [json.loads(line) for line in self.out.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
-    def results(self, nas: Nas) -> tuple[dict, Counter, int]:
+    def results(self, nas: Nas) -> tuple[dict, dict, int]:
         """Windows of each recording, errors of each file, errors of the folder itself."""
         inbox = str(nas.mount_point / "inbox") + "/"
-        windows, errors, away = defaultdict(Counter), Counter(), 0
+        windows, errors, away = defaultdict(Counter), defaultdict(list), 0
         for line in self.lines():
             name = line["source"].removeprefix(inbox)
             if line["source"] == str(self.folder):
                 away += 1
             elif "error" in line:
-                errors[name] += 1
+                errors[name].append(line["error"])
             else:
                 windows[name][line["start_s"], line["end_s"]] += 1
         return windows, errors, away
@@ -357,8 +357,11 @@ def report(args: argparse.Namespace, people: People, monitors: list[Monitor]) ->
         expected = sum(sum(one.values()) for one in people.windows.values())
         names = windows.keys() | people.windows.keys()
         differing = [name for name in sorted(names) if windows[name] != people.windows[name]]
-        unexpected = [name for name in errors.keys() | people.errors.keys() if errors[name] != people.errors[name]]
-        unexpected = [name for name in unexpected if not (name in people.perhaps and errors[name] == 1)]
+        unexpected = [
+            name
+            for name in sorted(errors.keys() | people.errors.keys())
+            if len(errors[name]) != people.errors[name] and not (name in people.perhaps and len(errors[name]) == 1)
+        ]
         wrong += len(differing) + len(unexpected) + (away != people.outages) + ("Traceback" in log)
         print(
             f"monitor of {monitor.folder.name}/: {len(people.windows)} names, {expected} windows expected, "
@@ -367,8 +370,8 @@ def report(args: argparse.Namespace, people: People, monitors: list[Monitor]) ->
         for name in differing:
             print(f"  {name}: expected {dict(people.windows[name])}, decided {dict(windows[name])}")
         print(
-            f"  broken files: {len(people.errors)}, reported {sum(errors.values())} (of these {len(people.perhaps)} "
-            f"removed within 1.3 s may be reported or not); {len(unexpected)} differ"
+            f"  broken files: {len(people.errors)}, errors of files: {sum(map(len, errors.values()))} (those of the "
+            f"{len(people.perhaps)} that were removed within 1.3 s may be there or not); {len(unexpected)} differ"
         )
         for name in unexpected:
             print(f"  {name}: expected {people.errors[name]} errors, found {errors[name]}")

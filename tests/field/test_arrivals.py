@@ -279,6 +279,25 @@ def test_what_storage_could_not_give_is_tried_again(folder, monkeypatch):
     assert watch.for_seconds(30) == ["a.wav"]
 
 
+def test_faults_are_not_repeated_when_the_folder_comes_back(folder):
+    (folder / "link.wav").symlink_to("nothing.wav")
+    (folder / "text.wav").write_text("not a recording")
+    write(folder / "removed.wav")
+    watch = Watch(folder)
+    watch.for_seconds(1)
+    (folder / "removed.wav").unlink()
+    assert len(watch.for_seconds(30)) == 3
+    for _ in range(2):
+        folder.rename(folder.with_name("gone"))
+        assert len(watch.for_seconds(5)) == 1
+        folder.with_name("gone").rename(folder)
+        assert watch.for_seconds(30) == []
+    write(folder / "removed.wav")
+    watch.for_seconds(1)
+    (folder / "removed.wav").unlink()
+    assert len(watch.for_seconds(30)) == 1  # another one
+
+
 def test_subfolders(folder):
     for name in ("a.wav", "day/b.wav", ".Trashes/c.wav", "$RECYCLE.BIN/d.wav", "@eaDir/e.wav", "day/deep/f.wav"):
         write(folder / name)

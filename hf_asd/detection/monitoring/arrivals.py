@@ -15,16 +15,18 @@ from .windows import Fault, without_name
 logger = logging.getLogger(__name__)
 
 SETTLED_SECONDS = 2.0  # a recording that is as long as its header says is taken when it was at rest for this long
+RETRY = Stamp(size=-2)  # how nothing looks, so that a known recording is looked at again
 REMEMBERED = 100_000  # recordings that are no longer there but known when they come back
 BLOCK_FRAMES, BLOCK_BYTES = 1 << 16, 1 << 20
 
 
 @dataclass
 class Known:
-    """A recording that was given, or whose fault was: how it looked, and what it held (none where that is unknown)."""
+    """A recording that was given, or whose fault was: how it looked, what it held (none: unknown), what was wrong."""
 
     stamp: Stamp
     content: str | None
+    fault: str | None = None
 
 
 @dataclass
@@ -116,7 +118,8 @@ class Arrivals:
         places = {stamp.place for stamp in self.listing.files.values()}
         gone = {path: one.stamp for path, one in self.waiting.items() if path not in self.listing.files}
         for path, stamp in list(gone.items()):
-            if path in self.known or stamp.place in places:
+            was_given = path in self.known and self.known[path].content is not None
+            if was_given or stamp.place in places:
                 del self.waiting[path], gone[path]
         return {path: replace(GONE, place=stamp.place) for path, stamp in gone.items()}
 
@@ -133,8 +136,12 @@ class Arrivals:
         if waiting.content is None and waiting.fault is None:
             _examine(path, waiting)
         if waiting.is_sure or rest >= self.settle_seconds:
-            is_new = waiting.content is None or not self._is_known(path, waiting)
-            self.known[path] = Known(stamp, waiting.content)
+            if waiting.content is not None:
+                is_new = not self._is_known(path, waiting)
+            else:
+                is_new = known is None or known.stamp != RETRY or known.fault != waiting.fault
+            if path in self.listing.files:
+                self.known[path] = Known(stamp, waiting.content, waiting.fault)
             del self.waiting[path]
             if is_new:
                 yield path if waiting.fault is None else Fault(path, waiting.fault)
@@ -149,8 +156,9 @@ class Arrivals:
 
     def _retry_faults(self) -> None:
         """What could not be read before the folder was away may be readable now."""
-        for path in [path for path, known in self.known.items() if known.content is None]:
-            del self.known[path]
+        for known in self.known.values():
+            if known.content is None:
+                known.stamp = RETRY
 
     def _forget_old(self) -> None:
         too_many = len(self.known) - len(self.listing.files) - REMEMBERED
