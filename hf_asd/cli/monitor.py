@@ -31,6 +31,7 @@ USED_BY = {
     "wait_seconds": ("a file", "a folder"),
     "settle_seconds": ("a file", "a folder"),
     "subfolders": ("a folder",),
+    "state": ("a folder",),
 }
 
 

@@ -1,6 +1,7 @@
 """The options of a detector."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..audio.channels import Channel
@@ -11,8 +12,6 @@ from .backends import BackendName
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ..embedding.transformer import TransformerEncoder
 
 
@@ -171,6 +170,9 @@ class MonitorConfig:
         at_least=0,
     )
     subfolders: bool = option(True, "watch the subfolders of a folder as well")
+    state: Path | None = option(
+        None, "file that keeps which recordings of a folder were decided, so that a restart does not decide them again"
+    )
     sampling_rate: int | None = option(
         None, "sampling rate in Hz of a pipe without a header; none: 16000", at_least=1, at_most=10_000_000
     )

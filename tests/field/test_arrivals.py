@@ -11,6 +11,7 @@ from sounds import RATE, hum
 
 from hf_asd.detection.monitoring import arrivals as module
 from hf_asd.detection.monitoring.arrivals import Arrivals
+from hf_asd.detection.monitoring.state import StateFile
 from hf_asd.detection.monitoring.windows import Fault
 
 
@@ -20,8 +21,9 @@ SETTLE = 10.0
 class Watch:
     """Looks at a folder every half second of a clock of its own."""
 
-    def __init__(self, folder: Path, subfolders: bool = True, settle: float = SETTLE):
-        self.folder, self.arrivals, self.now = folder, Arrivals(str(folder), subfolders, settle), 0.0
+    def __init__(self, folder: Path, subfolders: bool = True, state: Path | None = None):
+        file = None if state is None else StateFile(state, str(folder))
+        self.folder, self.arrivals, self.now = folder, Arrivals(str(folder), subfolders, SETTLE, file), 0.0
 
     def for_seconds(self, seconds: float) -> list[str]:
         """What was given in that time: names of recordings, and `name: error`."""
@@ -344,3 +346,56 @@ def test_the_names_that_are_remembered_are_limited(folder, monkeypatch):
             (folder / f"{number}.wav").unlink()
     watch.for_seconds(1)
     assert [os.path.basename(path) for path in watch.arrivals.known] == ["3.wav", "4.wav", "5.wav"]
+
+
+def test_a_restart_with_a_state_decides_nothing_again(folder, tmp_path):
+    state = tmp_path / "state.jsonl"
+    content = write(folder / "a.wav")
+    write(folder / "day" / "b.wav", 1)
+    (folder / "text.wav").write_text("not a recording")
+    assert len(Watch(folder, state=state).for_seconds(15)) == 3
+    os.utime(folder / "a.wav", (0, 0))
+    write(folder / "c.wav", 2)
+    elsewhere = folder.rename(tmp_path / "elsewhere")
+    assert Watch(elsewhere, state=state).for_seconds(15) == ["c.wav"]
+    assert Watch(elsewhere, state=state).for_seconds(15) == []
+    assert Watch(elsewhere).for_seconds(5) == ["a.wav", "c.wav", "day/b.wav"]
+    (elsewhere / "a.wav").write_bytes(content[:20_000] + b"\0\x7f" + content[20_002:])
+    assert Watch(elsewhere, state=state).for_seconds(15) == ["a.wav"]
+
+
+def test_a_recording_enters_the_state_when_it_was_decided(folder, tmp_path):
+    for number in range(2):
+        write(folder / f"{number}.wav", number)
+    state = tmp_path / "new folder" / "state.jsonl"
+    looks = Arrivals(str(folder), True, 0.0, StateFile(state, str(folder))).look(0.0)
+    assert os.path.basename(next(looks)) == "0.wav" and not state.read_text()
+    assert os.path.basename(next(looks)) == "1.wav"  # the process is killed here
+    state.write_text(state.read_text() + state.read_text()[:30])
+    assert Watch(folder, state=state).for_seconds(5) == ["1.wav"]
+
+
+def test_a_state_that_is_something_else_is_refused_and_kept(folder, tmp_path):
+    content = write(tmp_path / "a.wav")
+    with pytest.raises(ValueError, match=r"state is .*a.wav, which holds something else in line 1"):
+        Watch(folder, state=tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == content
+    (tmp_path / "note.txt").write_text("one line")
+    with pytest.raises(ValueError, match="something else in line 1"):
+        Watch(folder, state=tmp_path / "note.txt")
+    assert (tmp_path / "note.txt").read_text() == "one line"
+    with pytest.raises(OSError):
+        Watch(folder, state=tmp_path)
+
+
+def test_a_state_that_cannot_be_written_is_an_error_and_the_work_goes_on(folder, tmp_path, monkeypatch):
+    write(folder / "a.wav")
+    write(folder / "b.wav", 1)
+    watch = Watch(folder, state=tmp_path / "state.jsonl")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(StateFile, "add", full)
+    found = watch.for_seconds(5)
+    assert [found[0], found[2]] == ["a.wav", "b.wav"] and "the state cannot be written: No space left" in found[1]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ...audio.errors import BadAudioError
 from ...audio.recording import open_recording
 from .listing import GONE, Listing, Stamp, list_recordings
+from .state import Known, StateFile
 from .windows import Fault, without_name
 
 
@@ -18,15 +19,6 @@ SETTLED_SECONDS = 2.0  # a recording that is as long as its header says is taken
 RETRY = Stamp(size=-2)  # how nothing looks, so that a known recording is looked at again
 REMEMBERED = 100_000  # recordings that are no longer there but known when they come back
 BLOCK_FRAMES, BLOCK_BYTES = 1 << 16, 1 << 20
-
-
-@dataclass
-class Known:
-    """A recording that was given, or whose fault was: how it looked, what it held (none: unknown), what was wrong."""
-
-    stamp: Stamp
-    content: str | None
-    fault: str | None = None
 
 
 @dataclass
@@ -54,11 +46,16 @@ class Arrivals:
         subfolders (`bool`): watch its subfolders as well.
         settle_seconds (`float`): a recording whose header does not say how long it is counts as whole when it was at
             rest for this long, one that is shorter than its header says as cut off; 0: everything is taken as it is.
+        state ([`StateFile`], *optional*): recordings that were given before, and those that are given now.
+
+    Raises:
+        OSError, ValueError: the state cannot be used.
     """
 
-    def __init__(self, folder: str, subfolders: bool, settle_seconds: float):
+    def __init__(self, folder: str, subfolders: bool, settle_seconds: float, state: StateFile | None = None):
         self.folder, self.subfolders, self.settle_seconds = folder, subfolders, settle_seconds
-        self.known: dict[str, Known] = {}
+        self.state = state
+        self.known: dict[str, Known] = {} if state is None else state.load()
         self.waiting: dict[str, Waiting] = {}
         self.listing = Listing()
         self.fault: str | None = None  # of the folder itself
@@ -145,6 +142,18 @@ class Arrivals:
             del self.waiting[path]
             if is_new:
                 yield path if waiting.fault is None else Fault(path, waiting.fault)
+                yield from self._keep(path)
+
+    def _keep(self, path: str) -> Iterator[Fault]:
+        """Enters a recording into the state when all of it was decided."""
+        known = self.known.get(path)
+        if self.state is None or known is None or known.content is None:
+            return
+        try:
+            self.state.add(path, known)
+        except OSError as error:
+            text = f"the state cannot be written: {error.strerror}; after a restart {path} would be decided again."
+            yield Fault(str(self.state.path), text)
 
     def _is_known(self, path: str, waiting: Waiting) -> bool:
         """Whether a recording was given before: under this name, or under another one that is no longer there."""

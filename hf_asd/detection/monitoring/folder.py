@@ -9,6 +9,7 @@ from pathlib import Path
 from ..config import MonitorConfig
 from .arrivals import Arrivals
 from .listing import list_recordings
+from .state import StateFile
 from .windows import POLL_SECONDS, Fault, Window, recording_windows
 
 
@@ -22,8 +23,12 @@ def folder_windows(folder: str, config: MonitorConfig) -> Iterator[Window | Faul
     Args:
         folder (`str`): its path.
         config ([`MonitorConfig`]): windows and waiting. Without waiting, recordings are taken as they are.
+
+    Raises:
+        OSError, ValueError: the file of `config.state` cannot be used.
     """
-    arrivals = Arrivals(folder, config.subfolders, config.settle_seconds if config.wait_seconds else 0.0)
+    state = None if config.state is None else StateFile(config.state, folder)
+    arrivals = Arrivals(folder, config.subfolders, config.settle_seconds if config.wait_seconds else 0.0, state)
     _say_what_is_watched(folder, config.subfolders)
     idle_since = time.monotonic()
     while True:
