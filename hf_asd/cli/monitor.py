@@ -10,6 +10,7 @@ from pathlib import Path
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import MonitorConfig
 from .detectors import add_detector, load_detector
+from .exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from .flags import add_options, build_config, flag_names
 
 
@@ -58,19 +59,19 @@ def _print_lines(lines: Iterator[dict]) -> int:
     Prints one JSON object a line, and a summary on standard error; Ctrl+C ends it.
 
     Returns:
-        `int`, the exit code: 0 done, 2 something could not be read or nothing was decided.
+        `int`, the exit code: 0 done, 2 something could not be read or nothing was decided, 130 stopped by Ctrl+C.
     """
-    counts = Counter()
+    counts, code = Counter(), None
     try:
         for line in lines:
-            print(_as_json(line), flush=True)
             counts.update(errors="error" in line, windows="error" not in line, alarms=line.get("event") == "raised")
             counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
+            print(_as_json(line), flush=True)
     except KeyboardInterrupt:
-        pass
+        code = INTERRUPTED
     names = ("windows", "anomalies", "undecided", "alarms", "errors")
     print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
-    return 2 if counts["errors"] or not counts["windows"] else 0
+    return code or (BAD_INPUT if counts["errors"] or not counts["windows"] else DONE)
 
 
 def _as_json(line: dict) -> str:

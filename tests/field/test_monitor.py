@@ -264,7 +264,7 @@ def test_ctrl_c_ends_with_the_summary(saved, tmp_path):
     assert json.loads(process.stdout.readline())["end_s"] == 1.0
     process.send_signal(2)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and not out
+    assert process.returncode == 130 and not out
     assert err.splitlines()[-1] == "1 windows, 0 anomalies, 0 undecided, 0 alarms, 0 errors" and "Traceback" not in err
 
 
@@ -276,4 +276,4 @@ def test_a_reader_that_stops_reading_ends_it_quietly(saved, tmp_path):
     process.stdout.readline()
     process.stdout.close()
     err = process.stderr.read()
-    assert process.wait(timeout=60) != 0 and "Traceback" not in err and "Exception ignored" not in err
+    assert process.wait(timeout=60) == 141 and "Traceback" not in err and "Exception ignored" not in err
