@@ -37,6 +37,9 @@ class ClusteringConfig:
     names_file: str | None = option(
         None, "CSV of `hf-asd clusters` with edited names; clusters with equal names are merged"
     )
+    labels_file: str | None = option(
+        None, "label file of ASDKit (JSON) whose classes take the place of clusters; none: clusters"
+    )
     seed: int = option(0, "random seed of kmeans and gmm", at_least=0)
 
     def __post_init__(self):

@@ -11,6 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from ..data.schema import side_by_side
+from .asdkit_labels import read_asdkit_labels
 from .cluster_names import NAME, read_names
 from .config import LINKAGES, ClusteringConfig
 from .dendrogram import build_dendrogram
@@ -40,9 +41,11 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
         to the next (see [`confidence_of`]).
 
     Raises:
-        ValueError: `config.names_file` was written for other clusters.
+        ValueError: `config.names_file` was written for other clusters, or a clip is not in `config.labels_file`.
     """
     config = config or ClusteringConfig()
+    if config.labels_file is not None:
+        return _from_labels(dataset, config.labels_file)
     needed = ["machine", "domain", "attribute_label", "embedding"]
     # As Arrow: the embeddings of many clips are clustered in place, not copied into Python objects.
     columns = dataset.select_columns(needed).with_format("arrow")
@@ -60,6 +63,20 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
         desc="clustering",
     )
     return side_by_side(dataset, assigned.with_format(None))
+
+
+def _from_labels(dataset: Dataset, file: str) -> Dataset:
+    labels = read_asdkit_labels(file)
+    clip_ids, hidden = dataset["clip_id"][:], [label is None for label in dataset["attribute_label"][:]]
+    missing = [clip for clip, is_hidden in zip(clip_ids, hidden, strict=True) if is_hidden and clip not in labels]
+    if missing:
+        raise ValueError(f"{file}: has no label for {len(missing)} clips, such as {missing[0]}.")
+    pairs = list(zip(clip_ids, hidden, strict=True))
+    columns = {
+        "pseudo_attribute": [labels[clip] if is_hidden else None for clip, is_hidden in pairs],
+        "pseudo_attribute_confidence": [1.0 if is_hidden else None for _, is_hidden in pairs],
+    }
+    return side_by_side(dataset, Dataset.from_dict(columns, features=PSEUDO_ATTRIBUTE_FEATURES))
 
 
 def _assign(rows: pa.Table, options: dict, names: dict, version: int) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from datasets import Dataset
 
-from ..data.dcase.ground_truth import load_ground_truth
+from ..data.dcase.ground_truth import load_ground_truth, load_revealed_names
 from ..data.dcase.years import DEFAULT_YEAR, YEAR_WITHOUT_DOMAINS, year_rules
 from ..metrics.bootstrap import bootstrap_official_scores, confidence_interval, two_sided_p_value
 from ..metrics.official_score import official_score, score_table, section_rows
@@ -289,6 +289,11 @@ def _with_truth(folder: str | Path, truth: str | Path, year: int) -> Dataset:
     submitted = read_submission(folder, year)
     known = load_ground_truth(truth, year)
     keys = list(zip(submitted["machine"][:], submitted["file_name"][:], strict=True))
+    revealed = load_revealed_names(truth, year)
+    # Later submissions may name clips as they were revealed after the challenge, with condition and attributes.
+    keys = [
+        (machine, name if (machine, name) in known else revealed.get((machine, name), name)) for machine, name in keys
+    ]
     check_same_clips(keys, known, f"{folder}", f"{truth}")
     columns = {name: submitted[name][:] for name in submitted.column_names}
     columns["domain"] = [known[key]["domain"] for key in keys]

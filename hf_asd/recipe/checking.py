@@ -41,6 +41,7 @@ def _check_files(recipe: Recipe) -> None:
         "data.path": recipe.data.path,
         "attributes_file": recipe.attributes_file,
         "cluster.names_file": recipe.cluster.names_file,
+        "cluster.labels_file": recipe.cluster.labels_file,
         "evaluate.attributes_file": recipe.evaluate.attributes_file,
     }
     named |= {

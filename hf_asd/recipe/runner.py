@@ -89,6 +89,8 @@ def _options(recipe: Recipe, stage: StageName) -> dict:
         options["files"] = [_listing(source.path) for source in recipe.pretrain.datasets]
     if stage == "cluster" and recipe.cluster.names_file is not None:
         options["names"] = Path(recipe.cluster.names_file).read_text(encoding="utf-8-sig")
+    if stage == "cluster" and recipe.cluster.labels_file is not None:
+        options["labels"] = Path(recipe.cluster.labels_file).read_text(encoding="utf-8")
     if stage == "evaluate" and recipe.evaluate.attributes_file is not None:
         options["attributes"] = load_attribute_truth(recipe.evaluate.attributes_file)
     return options

@@ -12,6 +12,7 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
+from ..clustering.asdkit_labels import write_asdkit_labels
 from ..clustering.cluster_names import write_names
 from ..clustering.pseudo_attributes import assign_pseudo_attributes
 from ..clustering.quality import cluster_quality
@@ -141,12 +142,14 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
 def assign_clusters(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: training clips with embeddings.
-    Out: `train.parquet`, with pseudo-attributes where attributes are hidden, and `clusters.csv`, in which clusters can
-    be named.
+    Out: `train.parquet`, with pseudo-attributes where attributes are hidden; `clusters.csv`, in which clusters can be
+    named; and for a challenge year `asdkit_labels.json`, all classes as ASDKit reads them.
     """
     rows = assign_pseudo_attributes(read_table(folders["embed"] / "train.parquet"), recipe.cluster)
     write_table(rows, folder / "train.parquet")
     write_names(describe_clusters(rows, recipe.cluster), folder / "clusters.csv")
+    if recipe.data.year is not None:
+        write_asdkit_labels(rows, folder / "asdkit_labels.json", recipe.data.year)
 
 
 def finetune_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:

@@ -88,6 +88,11 @@ RULES: dict[type, tuple[UsedWith, ...]] = {
         ),
     ),
     ClusteringConfig: (
+        UsedWith(
+            "labels_file left out, whose classes replace clusters",
+            ("method", "num_clusters", "distance_threshold", "domains", "names_file"),
+            lambda c: c.labels_file is None,
+        ),
         UsedWith("method kmeans or gmm", ("seed",), lambda c: c.method in ("kmeans", "gmm")),
         UsedWith(
             "num_clusters and distance_threshold left out",

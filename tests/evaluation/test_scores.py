@@ -119,6 +119,29 @@ def test_a_submission_has_the_score_of_its_dataset_whatever_the_order(tmp_path):
     assert "confidence_interval" in evaluate_submission(folder, truth, resamples=20)
 
 
+def test_names_that_were_revealed_after_the_challenge_are_mapped_back(tmp_path):
+    """As the evaluators of 2023 and later do, by `ground_truth_attributes`; also by the organizers' list."""
+    dataset = scored()
+    truth = as_evaluator(tmp_path / "truth", dataset)
+    folder = as_submission(tmp_path / "published", dataset)
+    expected = evaluate_submission(folder, truth, resamples=0)
+    (truth / "ground_truth_attributes").mkdir()
+    revealed = tmp_path / "revealed"
+    revealed.mkdir()
+    for file in folder.iterdir():
+        lines = file.read_text()
+        for number, row in enumerate(dataset.filter(lambda row, name=file.name: f"_{row['machine']}_" in name)):
+            name = row["clip_id"].split("/")[-1]
+            original = f"section_00_{row['domain']}_test_{row['condition']}_{number:04d}_ac_0.{number}"
+            lines = lines.replace(f"{name}.wav,", f"{original}.wav,")
+            table = truth / "ground_truth_attributes" / f"ground_truth_{row['machine']}_section_00_test.csv"
+            with open(table, "a") as rows:
+                rows.write(f"{name}.wav,{original}\n")
+        (revealed / file.name).write_text(lines)
+    assert "_ac_0." in next(revealed.iterdir()).read_text()
+    assert evaluate_submission(revealed, truth, resamples=0) == expected
+
+
 @pytest.mark.parametrize(("year", "published"), [(2020, "id_05_{:08d}"), (2021, "section_03_{}_test_{:04d}")])
 def test_submissions_of_the_first_two_years(tmp_path, year, published):
     section = "05" if year == 2020 else "03"

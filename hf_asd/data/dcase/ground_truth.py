@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from .loading import load_dcase
-from .names import match_name
+from .names import match_name, name_stem
 from .years import DEFAULT_YEAR, SPLIT_IN_NAME, year_rules
 
 
@@ -56,6 +56,41 @@ def load_ground_truth(path: str | Path, year: int = DEFAULT_YEAR) -> dict[tuple[
             )
         return _from_list(fitting[0], year)
     return _from_tree(path, year)
+
+
+def load_revealed_names(path: str | Path, year: int = DEFAULT_YEAR) -> dict[tuple[str, str], str]:
+    """
+    The published names of evaluation clips by their original ones, which contain condition, domain and attributes and
+    were revealed after the challenge. Submissions that were made later may use either.
+
+    Args:
+        path (`str` or `Path`): as for [`load_ground_truth`]; read are the evaluator's `ground_truth_attributes`, rows
+            `<published file name>,<original name>`, and `eval_data_list_<year>.csv`.
+        year (`int`, *optional*, defaults to 2025): challenge year.
+
+    Returns:
+        `dict[tuple[str, str], str]`: (machine, original file name) -> published file name; empty where neither is
+        there.
+    """
+    path, names = Path(path), {}
+    for folder in (path / "ground_truth_attributes", path.parent / "ground_truth_attributes"):
+        for table in sorted(folder.glob("ground_truth_*.csv")):
+            found = re.fullmatch(r"ground_truth_(.+?)_section_\d\d_test", table.stem)
+            with open(table, newline="", encoding="utf-8-sig") as rows:
+                for row in csv.reader(rows):
+                    if found and len(row) >= 2:
+                        names[found[1], f"{name_stem(row[1].strip())}.wav"] = row[0].strip()
+    for file in sorted(path.glob("eval_data_list*.csv")) if path.is_dir() else [path]:
+        if file.stem != f"eval_data_list_{year}":
+            continue
+        machine = ""
+        with open(file, newline="", encoding="utf-8-sig") as rows:
+            for row in csv.reader(rows):
+                cells = [cell.strip() for cell in row if cell.strip()]
+                machine = cells[0] if len(cells) == 1 else machine
+                if len(cells) >= 2:
+                    names[machine, f"{name_stem(cells[1])}.wav"] = cells[0]
+    return names
 
 
 def _from_tables(tables: list[Path], domains: Path, year: int) -> dict:
