@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from datasets import Dataset
 from datasets.arrow_dataset import Column
 from transformers import AutoConfig, Pipeline, PreTrainedConfig
 from transformers.pipelines import PIPELINE_REGISTRY
-
-from .audio.reading import check_samples
 
 
 if TYPE_CHECKING:
@@ -84,10 +81,11 @@ class AnomalousSoundDetectionPipeline(Pipeline):
     def __call__(self, inputs, **kwargs):
         """
         Args:
-            inputs (`str`, `Path`, `bytes`, `np.ndarray`, `dict`, or a list, generator or dataset of them): a file, a
-                file's content, mono samples of shape `(samples,)` with full scale at 1, or a dictionary with `array`
-                (or `raw`) and `sampling_rate`, or with `path` or `bytes`, and where wanted `machine`. Of a
-                `datasets.Dataset` the columns `audio` and `machine` are read.
+            inputs (`str`, `Path`, `bytes`, `BinaryIO`, `np.ndarray`, `torch.Tensor`, `dict`, or a list, generator or
+                dataset of them): a file, a file's content, an open binary file, mono samples of shape `(samples,)`
+                with full scale at 1, or a dictionary with `array` (or `raw`) and `sampling_rate`, or with `path` or
+                `bytes`, and where wanted `machine`. Of a `datasets.Dataset` the columns `audio` and `machine` are
+                read.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
             sampling_rate (`int`, *optional*): rate of samples in Hz; needed with arrays.
             allow_urls (`bool`, *optional*, defaults to `False`): whether `http(s)://` addresses are fetched.
@@ -115,14 +113,9 @@ class AnomalousSoundDetectionPipeline(Pipeline):
             samples = inputs.get("array", inputs.get("raw"))
             if samples is not None:
                 sampling_rate = inputs.get("sampling_rate", sampling_rate)
-                inputs = np.asarray(samples)
+                inputs = samples
             else:
                 inputs = inputs.get("bytes") or inputs.get("path")
-        if not isinstance(inputs, str | Path | bytes | np.ndarray):
-            raise TypeError(
-                f"a recording is given as {type(inputs).__name__}; accepted are a file's name, its content as bytes, "
-                "samples in a numpy array, or a dictionary with path, bytes, or array and sampling_rate."
-            )
         if isinstance(inputs, str) and inputs.lower().startswith(URL_PREFIXES):
             if not allow_urls:
                 raise ValueError(
@@ -130,8 +123,6 @@ class AnomalousSoundDetectionPipeline(Pipeline):
                     "allow_urls=True."
                 )
             inputs = _download(inputs)
-        if isinstance(inputs, np.ndarray) and inputs.ndim == 1 and inputs.dtype.kind == "f" and sampling_rate:
-            check_samples("the array", inputs, sampling_rate)
         return {"recording": (inputs, sampling_rate, machine)}
 
     def _forward(self, model_inputs, **decide):

@@ -6,7 +6,6 @@ import threading
 import numpy as np
 import pytest
 import soundfile
-import torch
 from transformers import pipeline
 
 import hf_asd
@@ -137,7 +136,7 @@ def test_refusals(listen, clips, hub):
     ):
         with pytest.raises(BadAudioError, match=f"the array: {words}"):
             listen(samples, sampling_rate=RATE, machine="fan")
-    for given, kind in ((torch.zeros(RATE), "Tensor"), ([0.1, 0.2], "float"), ({"machine": "fan"}, "NoneType")):
+    for given, kind in (([0.1, 0.2], "float"), ({"machine": "fan"}, "NoneType")):
         with pytest.raises(TypeError, match=f"a recording is given as {kind}; accepted are"):
             listen(given, sampling_rate=RATE, machine="fan")
     with pytest.raises(BadAudioError, match="no such file"):

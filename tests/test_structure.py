@@ -183,6 +183,28 @@ def test_files_are_written_whole_in_one_place():
     assert not own, offenders("partial files outside hf_asd/files.py", own)
 
 
+def test_recordings_are_decoded_in_one_place():
+    """Elsewhere the length in a header would be believed."""
+    allowed = {"hf_asd.audio.decoder", "hf_asd.audio.pipes.flac"}
+    reading = {"SoundFile", "read", "info", "blocks"}
+    others = [
+        where(module, node.lineno)
+        for module in set(SOURCES) - allowed
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Attribute) and node.attr in reading
+        if isinstance(node.value, ast.Name) and node.value.id in ("soundfile", "sf")
+    ]
+    others += [
+        where(module, node.lineno)
+        for module in SOURCES
+        for node in import_nodes(TREES[module], with_types=False)
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "soundfile"
+        or {"librosa", "torchaudio", "torchcodec", "audioread"} & {alias.name for alias in node.names}
+    ]
+    assert not others, offenders("recordings that are opened outside hf_asd/audio/recording.py", others)
+
+
 def test_only_the_command_line_prints():
     prints = [
         where(module, node.lineno)

@@ -117,7 +117,7 @@ def find_sound(source: Source, claim: Claim) -> tuple[int, bool]:
     is_wrong = is_known
     if is_known and promised_end > end:
         missing = claim.size // claim.frame_bytes - (end - claim.start) // claim.frame_bytes
-        others = (claim.container_end in (end, end + 1), claim.other_size == found - claim.start)
+        others = (claim.container_end == end, claim.other_size == found - claim.start)
         if missing > 0 and not any(others):
             raise source.cut_off(f"{end - claim.start} of {claim.size} bytes of sound are there")
         is_wrong = missing > 0
@@ -127,11 +127,11 @@ def find_sound(source: Source, claim: Claim) -> tuple[int, bool]:
 def is_metadata(source: Source, position: int, claim: Claim) -> bool:
     """Whether nothing but chunks, tags or zeros, one of them perhaps cut off, follow the promised end of the sound."""
     pad = -claim.size % claim.style.align if claim.style else 0
-    return any(_is_chain(source, start, claim.style, strict=False) for start in (position, position + pad))
+    return any(_is_chain(source, start, claim.style) for start in (position, position + pad))
 
 
-def _is_chain(source: Source, position: int, style: Style | None, strict: bool) -> bool:
-    """Whether chunks, tags or zeros reach to the end of the file; strictly, without a chunk that is cut off."""
+def _is_chain(source: Source, position: int, style: Style | None) -> bool:
+    """Whether chunks, tags or zeros reach to the end of the file; a last chunk of a known name may be cut off."""
     while position < source.size:
         header = source.read(position, 24)
         if header.startswith(FILES):
@@ -141,8 +141,12 @@ def _is_chain(source: Source, position: int, style: Style | None, strict: bool) 
         if style is None:
             return False
         chunk = Chunk(position + style.header_bytes, style.size(header))
-        if len(header) < style.header_bytes or not _is_name(header) or chunk.start + chunk.size > source.size:
-            return not strict and any(known.startswith(header[:4]) for known in METADATA)
+        if len(header) < style.header_bytes:
+            return any(known.startswith(header[:4]) for known in METADATA)
+        if chunk.start + chunk.size > source.size:
+            return header[:4] in METADATA and chunk.size < TAIL_BYTES
+        if not _is_name(header):
+            return False
         position = _next_chunk(source, chunk, style)
     return True
 
@@ -177,6 +181,6 @@ def _sound_end(source: Source, claim: Claim) -> int:
             places.append(first + place)
             place = tail.find(name, place + 1)
     for place in sorted(places):
-        if _is_chain(source, place, claim.style, strict=True):
+        if _is_chain(source, place, claim.style):
             return place
     return source.size

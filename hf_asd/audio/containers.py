@@ -46,7 +46,7 @@ def wav_layout(source: Source, base: int) -> Layout:
     if b"ds64" in chunks and size == UNKNOWN_32:
         form_size, size = struct.unpack("<QQ", source.read(chunks[b"ds64"].start, 16).ljust(16, b"\0"))
         container_end = base + 8 + form_size
-    return _wav_like(source, chunks, (b"fmt ", b"data"), size, style, container_end)
+    return _wav_like(source, chunks, size, style, container_end)
 
 
 def w64_layout(source: Source, base: int) -> Layout:
@@ -54,25 +54,23 @@ def w64_layout(source: Source, base: int) -> Layout:
     chunks = {name[:4]: chunk for name, chunk in find_chunks(source, base + 40, W64, b"data").items()}
     size = chunks[b"data"].size if b"data" in chunks else 0
     container_end = base + W64.header_bytes + W64.size(source.read(base, W64.header_bytes))
-    return _wav_like(source, chunks, (b"fmt ", b"data"), size, W64, container_end)
+    return _wav_like(source, chunks, size, W64, container_end)
 
 
-def _wav_like(
-    source: Source, chunks: dict[bytes, Chunk], names: tuple[bytes, bytes], size: int, style: Style, container_end: int
-) -> Layout:
-    format_chunk, data = _two_chunks(source, chunks, names)
+def _wav_like(source: Source, chunks: dict[bytes, Chunk], size: int, style: Style, container_end: int) -> Layout:
+    format_chunk, data = _two_chunks(source, chunks, (b"fmt ", b"data"))
     tag, channels, _, _, block_align, bits = struct.unpack(style.order + "HHIIHH", format_chunk[:16].ljust(16, b"\0"))
     sample_bytes = channels * ((bits + 7) // 8)
     is_plain = tag in PLAIN_TAGS
-    frame_bytes = max(min(sample_bytes, block_align) if is_plain else block_align, 1)
+    frame_bytes = max(min(sample_bytes, block_align), 1) if is_plain else 1
     end, is_wrong = find_sound(source, Claim(data.start, size, frame_bytes, style, container_end))
     if tag in MPEG_TAGS:
         return mpeg_layout(source, data.start, end)
     order = ">" if style is RIFX else "<"
     prefix = (b"RIFX" if style is RIFX else b"RIFF") + b"\xff\xff\xff\xffWAVE" + _chunk(b"fmt ", format_chunk, order)
     prefix += b"data" + struct.pack(order + "I", MORE_THAN_THERE)
-    is_seekable = is_plain and sample_bytes == block_align
-    return Layout((Part(data.start, end, prefix),), known_size(size), is_wrong=is_wrong, seekable=is_seekable)
+    frame_bytes = frame_bytes if is_plain and sample_bytes == block_align else 0
+    return Layout((Part(data.start, end, prefix),), known_size(size), is_wrong=is_wrong, frame_bytes=frame_bytes)
 
 
 def aiff_layout(source: Source, base: int) -> Layout:
@@ -97,7 +95,8 @@ def aiff_layout(source: Source, base: int) -> Layout:
         prefix += _chunk(b"FVER", b"\xa2\x80\x51\x40", ">")
     prefix += _chunk(b"COMM", common, ">")
     prefix += b"SSND" + struct.pack(">III", min(max(end - start, 0) + 8, UNKNOWN_32), 0, 0)
-    return Layout((Part(start, end, prefix),), known_size(size), is_wrong=is_wrong, seekable=is_plain)
+    frame_bytes = frame_bytes if is_plain else 0
+    return Layout((Part(start, end, prefix),), known_size(size), is_wrong=is_wrong, frame_bytes=frame_bytes)
 
 
 def au_layout(source: Source, base: int) -> Layout:
@@ -111,14 +110,15 @@ def au_layout(source: Source, base: int) -> Layout:
     start = base + offset
     end, is_wrong = find_sound(source, Claim(start, size, max(width * channels, 1), None))
     prefix = header[:4] + struct.pack(order + "5I", 24, UNKNOWN_32, encoding, rate, channels)
-    return Layout((Part(start, end, prefix),), known_size(size), is_wrong=is_wrong, seekable=width > 0)
+    return Layout((Part(start, end, prefix),), known_size(size), is_wrong=is_wrong, frame_bytes=width * channels)
 
 
 def caf_layout(source: Source, base: int) -> Layout:
     """Apple's Core Audio Format; the tables of Apple Lossless may come after the sound."""
     chunks = find_chunks(source, base + 8, CAF, b"")
     description, data = _two_chunks(source, chunks, (b"desc", b"data"))
-    frame_bytes = max(int.from_bytes(description[16:20], "big"), 1)
+    is_plain = description[8:12] in (b"lpcm", b"ulaw", b"alaw")
+    frame_bytes = max(int.from_bytes(description[16:20], "big"), 1) if is_plain else 1
     size = data.size if known_size(data.size) is None else max(data.size - 4, 0)  # a number of edits comes first
     start = data.start + 4
     end, is_wrong = find_sound(source, Claim(start, size, frame_bytes, CAF))
@@ -128,8 +128,8 @@ def caf_layout(source: Source, base: int) -> Layout:
             table = source.read(chunks[name].start, min(chunks[name].size, TAIL_BYTES))
             prefix += name + struct.pack(">Q", len(table)) + table
     prefix += b"data" + struct.pack(">QI", max(end - start, 0) + 4, 0)
-    is_plain = description[8:12] in (b"lpcm", b"ulaw", b"alaw")
-    return Layout((Part(start, end, prefix),), known_size(size), is_wrong=is_wrong, seekable=is_plain)
+    frame_bytes = frame_bytes if is_plain else 0
+    return Layout((Part(start, end, prefix),), known_size(size), is_wrong=is_wrong, frame_bytes=frame_bytes)
 
 
 def nist_layout(source: Source, base: int) -> Layout:
@@ -143,7 +143,7 @@ def nist_layout(source: Source, base: int) -> Layout:
     size = count * frame_bytes
     end, is_wrong = find_sound(source, Claim(start, size, frame_bytes, None))
     part = Part(start, end, source.read(base, min(start - base, MAX_HEADER_CHUNK)))
-    return Layout((part,), known_size(size), is_wrong=is_wrong, seekable=True)
+    return Layout((part,), known_size(size), is_wrong=is_wrong, frame_bytes=frame_bytes)
 
 
 def _two_chunks(source: Source, chunks: dict[bytes, Chunk], names: tuple[bytes, bytes]) -> tuple[bytes, Chunk]:

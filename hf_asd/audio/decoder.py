@@ -61,9 +61,9 @@ class SoundDecoder:
         for part in self._layout.parts:
             with self._take(part) as file:
                 self._check_like_first(file)
-                if self._layout.seekable:
+                if self._layout.frame_bytes:
                     skipped = file.seek(min(start, file.frames))
-                for piece in self._read(file, size, skipped if self._layout.seekable else 0):
+                for piece in self._read(file, size, skipped if self._layout.frame_bytes else 0):
                     dropped = min(start - skipped, len(piece))
                     skipped += dropped
                     if dropped < len(piece):

@@ -24,7 +24,8 @@ class Layout:
         is_wrong (`bool`): whether the header's length is not that of the sound.
         is_counted (`bool`): whether the decoder gets the right number of samples from the header that it is given, so
             that fewer of them mean damage.
-        seekable (`bool`): whether the decoder finds a sample without decoding those before it.
+        frame_bytes (`int`): of a sample of all channels, where each has as many; then the decoder finds a sample
+            without decoding those before it. 0 where they are packed.
         md5 (`bytes`): of the decoded samples, where the header has it (FLAC).
     """
 
@@ -33,7 +34,7 @@ class Layout:
     promised_frames: int | None = None
     is_wrong: bool = False
     is_counted: bool = True
-    seekable: bool = False
+    frame_bytes: int = 0
     md5: bytes = b""
 
     @property

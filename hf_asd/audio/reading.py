@@ -2,22 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import soxr
 
 from .channels import Channel, select_channel
+from .clipping import clipped_share
 from .errors import BadAudioError as BadAudioError
-from .recording import open_recording
-from .stored_sound import SILENCE_PEAK, StoredSound, is_silent, silence_text, stored_sound
+from .recording import MAX_RATE, MIN_RATE, open_recording
+from .stored_sound import StoredSound, is_silent, silence_text, stored_sound
 
 
 SAMPLING_RATE = 16_000
 MINIMUM_SECONDS = 0.5
-CREST = 0.05  # share of the extreme value: samples this close to it are compared with those at it
+LARGEST_PEAK = 100.0  # 40 dB above full scale; louder ones were never scaled from integers to floats
 OnBadAudio = Literal["error", "skip"]  # unusable recordings stop the work, or are left out and listed
 BLOCK_FRAMES = 1 << 20
+ACCEPTED_ARRAYS = (
+    "accepted are mono samples of shape (samples,) as floats with full scale at 1 (16-bit samples divided by 32768)"
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,9 @@ class DecodedClip:
 
     Args:
         samples (`np.ndarray` of shape `(samples,)`): one channel, float32, 16 kHz, full scale at 1.
-        clipped_share (`float`): share of samples that were clipped before resampling ([`clipped_share`]): of the
-            channel, or the largest of all channels where several are used.
+        clipped_share (`float`): share of samples that were clipped before resampling
+            ([`~hf_asd.audio.clipping.clipped_share`]): of the channel, or the largest of all channels where several
+            are used.
         seconds (`float`), sampling_rate (`int`, in Hz), channels (`int`): of the recording as it was stored.
         notes (`tuple[str, ...]`): what the user should know about the file, such as a header that was wrong.
         stored ([`~hf_asd.audio.stored_sound.StoredSound`], *optional*): what its samples show before resampling.
@@ -49,7 +54,7 @@ class DecodedClip:
 
 
 def read_audio(
-    audio: dict | str | Path,
+    audio: dict | str | Path | bytes | BinaryIO,
     sampling_rate: int = SAMPLING_RATE,
     channel: Channel = 0,
     allow_silence: bool = False,
@@ -58,8 +63,8 @@ def read_audio(
     Reads one recording as mono float samples.
 
     Args:
-        audio (`dict` or `str` or `Path`): a row's undecoded `audio` (`{"path": str, "bytes": bytes | None}`)
-            or a file's path.
+        audio (`dict`, `str`, `Path`, `bytes` or `BinaryIO`): a row's undecoded `audio` (`{"path": str, "bytes":
+            bytes | None}`), a file's path, its content, or an open binary file.
         sampling_rate (`int`, *optional*, defaults to 16000): rate of the result in Hz; other rates are resampled
             (soxr, high quality).
         channel (`int` or `str`, *optional*, defaults to 0): which channel of several is used, counted from 0,
@@ -70,14 +75,14 @@ def read_audio(
         `np.ndarray` of shape `(samples,)`, float32, full scale at 1.
 
     Raises:
-        BadAudioError: the file is missing, not audio, empty, truncated, silent, not finite or shorter than 0.5 s, or
-            lacks the channel.
+        BadAudioError: the file is missing, not audio, empty, cut off, silent, not finite, absurdly loud or shorter
+            than 0.5 s, or lacks the channel.
     """
     return read_clip(audio, sampling_rate, channel, allow_silence).samples
 
 
 def read_clip(
-    audio: dict | str | Path | bytes,
+    audio: dict | str | Path | bytes | BinaryIO,
     sampling_rate: int = SAMPLING_RATE,
     channel: Channel = 0,
     allow_silence: bool = True,
@@ -86,8 +91,7 @@ def read_clip(
     As [`read_audio`], with what the stored recording shows beyond its samples; the file is opened once.
 
     Args:
-        audio, sampling_rate, channel, allow_silence: as for [`read_audio`], or a file's content; silence is returned
-            by default.
+        audio, sampling_rate, channel, allow_silence: as for [`read_audio`]; silence is returned by default.
 
     Returns:
         [`DecodedClip`].
@@ -150,29 +154,81 @@ def clip_from_channels(
     )
 
 
-def clip_from_array(samples: np.ndarray, sampling_rate: int | None) -> DecodedClip:
+def read_sound(audio: Any, sampling_rate: int | None = None, channel: Channel = 0) -> DecodedClip:
+    """
+    A recording in any form in which Python has one.
+
+    Args:
+        audio (`str`, `Path`, `bytes`, `BinaryIO`, `dict`, `np.ndarray`, `torch.Tensor` or list): a file or its
+            content, as for [`read_clip`], or mono samples, as for [`clip_from_array`].
+        sampling_rate (`int`, *optional*): of samples, in Hz.
+        channel (`int` or `str`, *optional*, defaults to 0): of a file, as for [`read_audio`].
+
+    Raises:
+        BadAudioError: the recording cannot be used.
+        TypeError: `audio` is none of these.
+        ValueError: samples come without their rate, or have another shape or type.
+    """
+    if is_stored(audio):
+        return read_clip(audio, channel=channel)
+    if holds_samples(audio):
+        return clip_from_array(audio, sampling_rate)
+    raise TypeError(
+        f"a recording is given as {type(audio).__name__}; accepted are a file's name, its content as bytes, an open "
+        "binary file, and mono samples as a numpy array, a tensor or a list."
+    )
+
+
+def is_stored(audio: Any) -> bool:
+    """Whether this is a file or its content."""
+    return isinstance(audio, str | Path | bytes | bytearray | memoryview | dict) or hasattr(audio, "read")
+
+
+def holds_samples(audio: Any) -> bool:
+    """Whether these are samples: an array, a tensor or a list."""
+    return isinstance(audio, np.ndarray | list | tuple) or hasattr(audio, "detach")
+
+
+def clip_from_array(samples: Any, sampling_rate: int | None) -> DecodedClip:
     """
     Samples that are in memory already, as [`read_clip`] gives those of a file.
 
     Args:
-        samples (`np.ndarray` of shape `(samples,)`): mono, floats with full scale at 1.
+        samples (`np.ndarray` of shape `(samples,)`, `torch.Tensor` or list): mono, floats with full scale at 1.
         sampling_rate (`int`): in Hz.
 
     Raises:
-        ValueError: the rate is missing, or the array has another shape or type.
+        BadAudioError: there are no samples, fewer than 0.5 s of them, or some are NaN, infinite or absurdly large.
+        ValueError: the rate is missing or impossible, or the array has another shape or type.
     """
+    mono = array_of(samples)
     if sampling_rate is None:
         raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
-    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(
-            f"the array has the shape {samples.shape} and dtype {samples.dtype}; accepted are mono samples of shape "
-            "(samples,) as floats with full scale at 1 (16-bit samples divided by 32768)."
-        )
-    resampled = soxr.resample(samples.astype(np.float32), sampling_rate, SAMPLING_RATE)
-    stored = stored_sound(samples[:, None], samples, sampling_rate)
-    return DecodedClip(
-        resampled, clipped_share(samples), len(samples) / sampling_rate, sampling_rate, 1, stored=stored
-    )
+    if not MIN_RATE <= sampling_rate <= MAX_RATE:
+        raise ValueError(f"sampling_rate is {sampling_rate}; accepted are {MIN_RATE} to {MAX_RATE} Hz.")
+    check_samples("the array", mono, sampling_rate)
+    resampled = soxr.resample(mono.astype(np.float32), sampling_rate, SAMPLING_RATE)
+    stored = stored_sound(mono[:, None], mono, int(sampling_rate))
+    return DecodedClip(resampled, clipped_share(mono), len(mono) / sampling_rate, int(sampling_rate), 1, stored=stored)
+
+
+def array_of(samples: Any) -> np.ndarray:
+    """Mono samples as an array."""
+    if hasattr(samples, "detach"):  # a tensor; importing torch to ask for its type takes a second
+        samples = samples.detach().cpu().numpy()
+    try:
+        array = np.asarray(samples)
+    except ValueError as error:
+        raise ValueError(f"the samples are lists of different lengths; {ACCEPTED_ARRAYS}.") from error
+    if array.ndim == 1 and array.size == 0:
+        return array.astype(np.float32)  # an empty list has no type
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.floating):
+        choice = ""
+        if array.ndim == 2:
+            one = "samples[0]" if array.shape[0] < array.shape[1] else "samples[:, 0]"
+            choice = f" Take one channel, such as {one}."
+        raise ValueError(f"the array has the shape {array.shape} and dtype {array.dtype}; {ACCEPTED_ARRAYS}.{choice}")
+    return array
 
 
 def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
@@ -183,54 +239,35 @@ def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
         sampling_rate (`int`): in Hz.
 
     Raises:
-        BadAudioError: there are no samples, fewer than 0.5 s of them, or some are not finite.
+        BadAudioError: there are no samples, fewer than 0.5 s of them, or some are not finite or absurdly large.
     """
     if len(samples) == 0:
         raise BadAudioError(f"{name}: is empty, it holds no samples.")
     finite = np.isfinite(samples)
     if not finite.all():
         raise BadAudioError(f"{name}: holds {int((~finite).sum())} samples that are NaN or infinite.")
+    peak = float(np.abs(samples).max())
+    if peak > LARGEST_PEAK or (peak >= 2 and np.array_equal(samples, np.round(samples))):
+        raise BadAudioError(f"{name}: {_describe_level(peak)}")
     if len(samples) < MINIMUM_SECONDS * sampling_rate:
         seconds = len(samples) / sampling_rate
         raise BadAudioError(f"{name}: is too short, {seconds:.3f} s; at least {MINIMUM_SECONDS} s are needed.")
 
 
-def clipped_share(samples: np.ndarray) -> float:
-    """
-    The share of samples that lie at the recording's own highest and lowest value because they were cut off there.
-
-    Clipped samples pile up at one value, which may lie below full scale. A pile has more than twice the samples of any
-    other value near it, and more than twice those of a sine at its crest, where no oscillation stays longer.
-
-    Args:
-        samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
-
-    Returns:
-        `float`: between 0 and 1; 0 for silence, which is flat without being clipped.
-    """
-    extreme = np.abs(samples).max()
-    if extreme < SILENCE_PEAK:
-        return 0.0
-    clipped = 0
-    for side in (samples, -samples):
-        top = side.max()
-        # Two steps of 16 bits, or of fewer where a recording is coarser: values that differ by rounding only.
-        step = 2 * max(2.0**-15, float(top - side.max(where=side < top, initial=top - 1)))
-        near = max(CREST * float(extreme), 8 * step)
-        depths = ((top - side[side > top - near]) / step).astype(int)
-        at_top, *others = np.bincount(depths)
-        # The part of a sine's crest that lies within a step of it goes with the root of that step.
-        if at_top > 2 * max(*others, len(depths) * np.sqrt(step / near), 0):
-            clipped += at_top
-    return float(min(clipped / len(samples), 1.0))
+def _describe_level(peak: float) -> str:
+    bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), None)
+    remedy = "check what they were multiplied with"
+    if bits is not None:
+        remedy = f"they seem to be integers of {bits} bits, so divide them by {2 ** (bits - 1)}"
+    return f"its samples reach {peak:.4g}, but full scale is 1; {remedy}."
 
 
-def duration(audio: dict | str | Path) -> float:
+def duration(audio: dict | str | Path | bytes | BinaryIO) -> float:
     """
     A recording's real length in seconds: from its header where that fits the file, else by decoding it.
 
     Args:
-        audio (`dict` or `str` or `Path`): as for [`read_audio`].
+        audio (`dict`, `str`, `Path`, `bytes` or `BinaryIO`): as for [`read_audio`].
 
     Raises:
         BadAudioError: the file cannot be read, is cut off or is too short; the message is that of [`read_audio`].

@@ -118,6 +118,8 @@ class Recording:
             return layout.promised_frames
         if layout.promised_bytes is None:
             return None
+        if layout.frame_bytes:
+            return layout.promised_bytes // layout.frame_bytes or None
         return layout.promised_bytes * (frames or 0) // max(layout.sound_bytes, 1) or None
 
     def _check_end(self, decoded: int) -> None:

@@ -8,8 +8,17 @@ import numpy as np
 
 from .channels import Channel
 from .errors import BadAudioError
-from .reading import DecodedClip, clip_from_array, clip_from_channels, read_clip
-from .recording import Recording, open_recording
+from .reading import (
+    DecodedClip,
+    array_of,
+    clip_from_array,
+    clip_from_channels,
+    holds_samples,
+    is_stored,
+    read_clip,
+    read_sound,
+)
+from .recording import MIN_RATE, Recording, open_recording
 
 
 Span = tuple[float, float]  # start and end in seconds
@@ -106,26 +115,30 @@ def read_windows(
             yield Window(clip, number, span)
 
 
-def windows_of_array(samples: np.ndarray, sampling_rate: int | None, rule: WindowRule | None) -> Iterator[Window]:
+def windows_of(
+    audio: Any, sampling_rate: int | None, rule: WindowRule | None, channel: Channel = 0
+) -> Iterator[Window]:
     """
-    As [`read_windows`], of samples that are in memory already.
+    As [`read_windows`], of a recording in any form in which Python has one.
 
     Args:
-        samples (`np.ndarray` of shape `(samples,)`), sampling_rate (`int`): as for
-            [`~hf_asd.audio.reading.clip_from_array`].
+        audio, sampling_rate, channel: as for [`~hf_asd.audio.reading.read_sound`].
         rule ([`WindowRule`], *optional*): which recordings are cut.
 
     Raises:
-        ValueError: as for [`~hf_asd.audio.reading.clip_from_array`].
+        BadAudioError, TypeError, ValueError: as for [`~hf_asd.audio.reading.read_sound`].
     """
-    if rule is None or sampling_rate is None or len(samples) < rule.from_seconds * sampling_rate:
-        yield Window(clip_from_array(samples, sampling_rate))
+    if rule is not None and is_stored(audio):
+        yield from read_windows(audio, rule, channel)
         return
-    size = round(rule.seconds * sampling_rate)
-    starts = [*range(0, len(samples) - size, size), len(samples) - size]
-    for number, first in enumerate(starts):
-        clip = clip_from_array(samples[first : first + size], sampling_rate)
-        yield Window(clip, number, (first / sampling_rate, (first + size) / sampling_rate))
+    if rule is not None and sampling_rate is not None and sampling_rate >= MIN_RATE and holds_samples(audio):
+        samples, size = array_of(audio), round(rule.seconds * sampling_rate)
+        if len(samples) >= rule.from_seconds * sampling_rate:
+            for number, first in enumerate([*range(0, len(samples) - size, size), len(samples) - size]):
+                clip = clip_from_array(samples[first : first + size], sampling_rate)
+                yield Window(clip, number, (first / sampling_rate, (first + size) / sampling_rate))
+            return
+    yield Window(read_sound(audio, sampling_rate, channel))
 
 
 def read_span(audio: Any, span: Span, channel: Channel = 0) -> DecodedClip:

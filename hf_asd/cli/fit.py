@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..audio.channels import Channel
     from ..audio.clip_store import ClipStore
     from ..audio.windows import Window
+    from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
     from ..embedding.embed import Visit
 
@@ -31,7 +32,9 @@ logger = logging.getLogger(__name__)
 def add_commands(commands) -> None:
     """Adds the parser of this command."""
     command = commands.add_parser("fit", help="fit a detector to a folder of normal recordings of a machine")
-    command.add_argument("folder", type=not_a_recipe("fit"), help="folder of normal recordings (WAV, FLAC)")
+    command.add_argument(
+        "folder", type=not_a_recipe("fit"), nargs="+", help="folder of normal recordings, or the recordings"
+    )
     add_flag(command, "--output", Path, "folder for the detector, its card and a report")
     add_flag(
         command,
@@ -41,7 +44,14 @@ def add_commands(commands) -> None:
         "package, beside spectral statistics, else spectral statistics alone; none: spectral statistics alone",
         "auto",
     )
-    add_flag(command, "--machine", str | None, "name of the machine; none: the folder's name", None)
+    add_flag(
+        command,
+        "--machine",
+        str | None,
+        "the machine of all recordings, whatever the subfolders are called; none: subfolders or metadata.csv name it, "
+        "else the folder does",
+        None,
+    )
     add_on_bad_audio(command)
     add_options(command, DetectorConfig)
     command.epilog = (
@@ -66,11 +76,13 @@ def fit(args: argparse.Namespace) -> None:
 
     config = build_config(args, DetectorConfig)
     check_detector_place("--output", args.output)
-    dataset = _recordings(args)
+    content = _recordings(args)
+    dataset = content.dataset
     started = time.monotonic()
     with ClipStore() as store:
         with flag_names(DetectorConfig):
             detector, train, skipped = _fit(args, config, dataset, store)
+        skipped = [*content.summary.problems, *skipped]
         # All of it takes the place of an older detector together. The detector is not lost where the rest fails: test
         # recordings may be unusable.
         with detector_folder(args.output) as folder:
@@ -85,19 +97,20 @@ def fit(args: argparse.Namespace) -> None:
     print(f"detector: {args.output}\nreport:   {args.output / report.name}")
 
 
-def _recordings(args: argparse.Namespace) -> "DatasetDict":
-    from ..data.folder import load_folder
+def _recordings(args: argparse.Namespace) -> "FolderContent":
+    """The recordings, after a summary of what was understood."""
+    from ..data.folder import read_folder
 
-    dataset = load_folder(args.folder, machine=args.machine)
-    if "train" not in dataset:
-        raise ValueError(f"{args.folder}: holds anomalies or test recordings only; fit needs normal recordings.")
-    machines = {machine for rows in dataset.values() for machine in rows["machine"]}
-    if args.machine is not None and args.machine not in machines:
+    content = read_folder(args.folder, args.machine, on_bad_audio=args.on_bad_audio)
+    summary = content.summary
+    print("\n".join(summary.lines()), flush=True)
+    untrained = [machine for machine, counts in sorted(summary.counts.items()) if not counts["train"]]
+    if untrained:
         raise ValueError(
-            f"--machine is {args.machine}, but it would not be used: subfolders or metadata.csv name the machines "
-            f"{', '.join(sorted(machines))}. Leave it out."
+            f"{summary.name}: holds no normal recordings to learn from of {', '.join(untrained)}, only anomalies and "
+            "test recordings. If they belong to another machine here, add --machine NAME."
         )
-    return dataset
+    return content
 
 
 def _fit(
@@ -240,5 +253,5 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
     elif scored.rows is not None and "anomaly" in scored.rows["condition"][:]:
         logger.warning(
             "How well anomalies are detected was not measured: that needs normal recordings in %s.",
-            args.folder / "test" / "normal",
+            args.folder[0] / "test" / "normal",
         )

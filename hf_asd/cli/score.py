@@ -61,16 +61,19 @@ def score(args: argparse.Namespace) -> int:
 
 def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str]]:
     """The file and the decision of each recording, the names of these fields, and a message for each left out."""
-    from datasets import concatenate_datasets
-
-    from ..data.folder import load_folder
+    from ..data.folder import read_folder
     from ..detection.decision import Decision
 
     detector = load_detector(args)
-    splits = [rows for path in args.recordings for rows in load_folder(path, machine=args.machine).values()]
+    machine = next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
+    content = read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio, to_score=True)
+    ignored = content.summary.ignored_line()
+    if ignored is not None:
+        print(ignored, file=sys.stderr)
     scored, skipped = detector.score_recordings(
-        concatenate_datasets(splits), explain=args.explain, on_bad_audio=args.on_bad_audio
+        content.dataset["test"], explain=args.explain, on_bad_audio=args.on_bad_audio
     )
+    skipped = [*content.summary.problems, *skipped]
     names = [FILE, *(field.name for field in fields(Decision))]
     columns = scored.select_columns(["audio", *names[1:]])
     rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]

@@ -23,6 +23,7 @@ FEATURES = Features(
         "condition": Value("string"),
         "attributes": List({"key": Value("string"), "value": Value("string")}),
         "attribute_label": Value("string"),
+        "session": Value("string"),
         "clip_id": Value("string"),
         "split": Value("string"),
     }
@@ -48,8 +49,8 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
 
     Args:
         rows (`list[dict]`): one dictionary per recording with `path`, `machine`, `clip_id`, `split`, and optionally
-            `section` (defaults to `"00"`), `domain` and `condition` (default to `"unknown"`) and `attributes` (a
-            `dict`, defaults to empty).
+            `section` (defaults to `"00"`), `domain` and `condition` (default to `"unknown"`), `attributes` (a
+            `dict`, defaults to empty) and `session` (defaults to `None`).
 
     Returns:
         `datasets.Dataset` with `FEATURES`; `audio` holds the path, undecoded.
@@ -63,6 +64,7 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
         "condition": [row.get("condition", "unknown") for row in rows],
         "attributes": [[{"key": k, "value": v} for k, v in sorted(row.get("attributes", {}).items())] for row in rows],
         "attribute_label": [attribute_label(row.get("attributes", {})) for row in rows],
+        "session": [row.get("session") for row in rows],
         "clip_id": [row["clip_id"] for row in rows],
         "split": [row["split"] for row in rows],
     }

@@ -1,14 +1,16 @@
 """The detector: an encoder, a memory bank a machine, and a threshold that is saved with them."""
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 
-from ..audio.reading import DecodedClip, OnBadAudio, clip_from_array, read_clip
+from ..audio.reading import DecodedClip, OnBadAudio, read_sound
 from ..audio.windows import WindowRule
 from ..data.dcase.years import DEFAULT_YEAR
 from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings, with_embeddings
@@ -26,6 +28,11 @@ from .memory_bank import MemoryBank, build_memory_bank
 from .persistence import load_detector, save_detector
 from .scoring import GivenRecording, decide_recordings, score_dataset
 from .training_summary import facts_from_headers, summarize_training
+
+
+logger = logging.getLogger(__name__)
+
+AnyAudio = str | Path | bytes | BinaryIO | np.ndarray | torch.Tensor | Sequence[float]
 
 
 class AnomalyDetector:
@@ -249,7 +256,7 @@ class AnomalyDetector:
 
     def __call__(
         self,
-        audio: str | Path | bytes | np.ndarray,
+        audio: AnyAudio,
         sampling_rate: int | None = None,
         machine: str | None = None,
         explain: bool = False,
@@ -259,9 +266,9 @@ class AnomalyDetector:
         Decides about one recording.
 
         Args:
-            audio (`str`, `Path`, `bytes` or `np.ndarray`): a file, a file's content, or mono samples of shape
-                `(samples,)` with full scale at 1.
-            sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with an array.
+            audio (`str`, `Path`, `bytes`, `BinaryIO`, `np.ndarray`, `torch.Tensor` or list): a file, a file's content,
+                an open binary file, or mono samples of shape `(samples,)` as floats with full scale at 1.
+            sampling_rate (`int`, *optional*): rate of the samples in Hz; needed with them.
             machine (`str`, *optional*): which machine it is; needed when the detector knows several.
             explain (`bool`, *optional*, defaults to `False`): give `reasons`.
             window_seconds (`float`, `"auto"` or `None`, *optional*, defaults to `"auto"`): as for
@@ -272,7 +279,8 @@ class AnomalyDetector:
 
         Raises:
             BadAudioError: the recording cannot be used.
-            ValueError: the machine is not known, or an array comes without its rate.
+            TypeError: `audio` is none of these.
+            ValueError: the machine is not known, samples come without their rate or have another shape or type.
         """
         recordings = [(audio, sampling_rate, machine)]
         return next(self.decide_recordings(recordings, explain=explain, window_seconds=window_seconds))
@@ -301,15 +309,14 @@ class AnomalyDetector:
             self, recordings, explain=explain, window_seconds=window_seconds, batch_size=batch_size
         )
 
-    def read(self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None) -> DecodedClip:
+    def read(self, audio: AnyAudio, sampling_rate: int | None = None) -> DecodedClip:
         """One recording, decoded as a whole; arguments as for a call."""
-        if isinstance(audio, np.ndarray):
-            return clip_from_array(audio, sampling_rate)
-        return read_clip(audio, channel=self.config.channel)
+        clip = read_sound(audio, sampling_rate, self.config.channel)
+        for note in clip.notes:
+            logger.warning(note)
+        return clip
 
-    def score_map(
-        self, audio: str | Path | bytes | np.ndarray, sampling_rate: int | None = None, machine: str | None = None
-    ) -> np.ndarray:
+    def score_map(self, audio: AnyAudio, sampling_rate: int | None = None, machine: str | None = None) -> np.ndarray:
         """
         Where in time and frequency a recording differs from the normal ones; see
         [`~hf_asd.detection.explanation.score_map.score_map`].

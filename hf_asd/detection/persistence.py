@@ -214,7 +214,9 @@ def _check_bank(folder: Path, machine: str, bank: MemoryBank, dimensions: int) -
             raise ValueError(f"{folder}: the memory bank of {machine} has values that are not finite. Fit it again.")
     scores = bank.normal_scores
     if bank.recordings is not None and len(bank.recordings) != len(scores):
-        raise ValueError(f"{folder}: the normal scores of {machine} and their recordings differ in number. Fit it again.")
+        raise ValueError(
+            f"{folder}: the normal scores of {machine} and their recordings differ in number. Fit it again."
+        )
     if not len(scores) or not np.isfinite(scores).all() or bank.threshold < scores.min():
         found = f"from {scores.min():.4g} to {scores.max():.4g}" if len(scores) else "missing"
         raise ValueError(

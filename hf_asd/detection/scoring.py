@@ -1,5 +1,6 @@
 """From recordings to decisions: of a dataset, and of recordings one after the other."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from datasets import Dataset
 
 from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
-from ..audio.windows import Span, Window, WindowRule, read_windows, span_text, windows_of_array
+from ..audio.windows import Span, Window, WindowRule, span_text, windows_of
 from ..data.schema import side_by_side
 from ..embedding.embed import BATCH_CLIPS, EmbeddedRows, Visit, embed_recordings, get_embeddings, with_embeddings
 from .decision import DECISION_FEATURES, Decision, make_decisions
@@ -22,6 +23,8 @@ from .long_recordings import WindowSeconds, decide_recording, scoring_rule
 
 if TYPE_CHECKING:
     from .detector import AnomalyDetector
+
+logger = logging.getLogger(__name__)
 
 # A file, a file's content or mono samples; their rate in Hz; the machine.
 GivenRecording = tuple[Any, int | None, str | None]
@@ -124,13 +127,12 @@ def _windows(
     detector: "AnomalyDetector", audio: Any, sampling_rate: int | None, rule: WindowRule | None
 ) -> Iterator[Window]:
     """The windows of one recording; one that cannot be used is an error."""
-    if isinstance(audio, np.ndarray):
-        yield from windows_of_array(audio, sampling_rate, rule)
-        return
-    for window in read_windows(audio, rule, detector.config.channel):
+    for window in windows_of(audio, sampling_rate, rule, detector.config.channel):
         if window.error is not None and window.span is not None:
             name = audio if isinstance(audio, str | Path) else MEMORY_NAME
             raise BadAudioError(f"{name}: {window.error} ({span_text(window.span)})")
+        for note in window.clip.notes if window.clip else ():
+            logger.warning(note)
         yield window
 
 

@@ -1,6 +1,7 @@
 """Adds an embedding to every row of a dataset: the only place that runs an encoder over one."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from ..distributed import partial_state
 from ..files import read_json, write_json
 from ..options import check_word
 
+
+logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 256  # rows of a file of finished embeddings
 BATCH_CLIPS = 32  # clips or windows embedded at a time; the encoder splits them further
@@ -229,7 +232,11 @@ class _Decoding:
                 count += 1
                 if window.error is not None and window.span is not None:
                     errors.setdefault(window.error, []).append(window.span)
-                elif self.visit is not None:
+                    yield window
+                    continue
+                for note in window.clip.notes if window.clip else ():
+                    logger.warning(note)
+                if self.visit is not None:
                     self.visit(row, window)
                 yield window
         except BadAudioError as error:

@@ -20,6 +20,7 @@ COLUMN_MEANINGS = {
     "condition": "`normal`, `anomaly` or `unknown`; training recordings are normal",
     "attributes": "operating condition as pairs of `key` and `value`; empty where it is hidden",
     "attribute_label": "the attributes as one text; null where they are hidden",
+    "session": "the day or session that it was recorded in; null where it is not known",
     "clip_id": "unique and stable: `<machine>/<split>/<name>`",
     "split": "`train`, `test` or `supplemental`",
 }

@@ -5,6 +5,7 @@ Every stage is called with the recipe, its own folder, and `folders`, the folder
 a later stage reads lies in that folder as tables of the schema (`train.parquet`, `test.parquet`), models or JSON.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..clustering.summary import describe_clusters
 from ..data.checking import drop_bad_audio
 from ..data.dcase.attributes import load_attribute_truth
 from ..data.dcase.loading import load_dcase
-from ..data.folder import load_folder
+from ..data.folder import load_folder, read_folder
 from ..data.schema import attribute_label, read_table, reveal_attributes, write_table
 from ..detection.config import DetectorConfig
 from ..detection.detector import AnomalyDetector
@@ -39,6 +40,7 @@ from ..training.pretraining import pretrain
 from .config import Recipe, StageName
 
 
+logger = logging.getLogger(__name__)
 BASELINES = {
     "spectral statistics": DetectorConfig(statistics="quantiles"),
     "mean log-mel, nearest neighbor": DetectorConfig(statistics="mean", preset="fast"),
@@ -50,8 +52,9 @@ def load_data(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     In: recordings in `data.path`, or the options of the factory, which is written to `factory/` first.
     Out: a table for each split with the usable recordings, and `skipped.json`, a message for each unusable one.
     """
+    problems: list[str] = []
     if recipe.data.year is None:
-        dataset = _own_recordings(recipe)
+        dataset, problems = _own_recordings(recipe)
     else:
         source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, folder / "factory")
         assert source is not None  # the recipe has checked it
@@ -61,13 +64,16 @@ def load_data(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
         checked["train"] = reveal_attributes(checked["train"], load_attribute_truth(recipe.attributes_file))
     for split, rows in checked.items():
         write_table(rows, folder / f"{split}.parquet")
-    write_json(folder / "skipped.json", skipped)
+    write_json(folder / "skipped.json", [*problems, *skipped])
 
 
-def _own_recordings(recipe: Recipe) -> DatasetDict:
+def _own_recordings(recipe: Recipe) -> tuple[DatasetDict, list[str]]:
+    """The recordings of the wanted machines, and a message for everything that could not be opened."""
     path = recipe.data.path
     assert path is not None  # the recipe has checked it
-    found = load_folder(path)
+    content = read_folder(path, on_bad_audio=recipe.data.on_bad_audio)
+    logger.info("\n".join(content.summary.lines()))
+    found = content.dataset
     trained, tested = (set(found[split]["machine"]) if split in found else set() for split in ("train", "test"))
     wanted = trained | tested if recipe.data.machines is None else set(recipe.data.machines)
     if not trained:
@@ -83,7 +89,7 @@ def _own_recordings(recipe: Recipe) -> DatasetDict:
         kept = [row for row, machine in enumerate(rows["machine"]) if machine in wanted]
         if kept:
             chosen[split] = rows.select(kept)
-    return chosen
+    return chosen, content.summary.problems
 
 
 def pretrain_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
@@ -101,7 +107,11 @@ def pretrain_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> 
     for number, source in enumerate(recipe.pretrain.datasets):
         table = folder / f"dataset-{number}.parquet"
         if partial_state().is_main_process and not table.is_file():
-            found = load_folder(source.path) if source.year is None else load_dcase(source.path, source.year)
+            found = (
+                load_folder(source.path, on_bad_audio=recipe.data.on_bad_audio)
+                if source.year is None
+                else load_dcase(source.path, source.year)
+            )
             if "train" not in found:
                 raise ValueError(f"{source.path} (pretrain.datasets): holds no normal recordings to learn from.")
             found.pop("test", None)

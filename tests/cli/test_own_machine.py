@@ -206,12 +206,6 @@ def test_bad_input_ends_with_code_two_and_says_what_to_do(own_machine, capsys):
     ):
         assert main(arguments) == 2, arguments
         assert words in capsys.readouterr().err
-    (own_machine / "my_fan" / "pump").mkdir()
-    for number in range(12):
-        file = own_machine / "my_fan" / f"{number:02d}.wav"
-        file.rename(own_machine / "my_fan" / "pump" / file.name)
-    assert main(["fit", fan, "--output", "x", "--machine", "fan"]) == 2
-    assert "--machine is fan, but it would not be used: subfolders or metadata.csv name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

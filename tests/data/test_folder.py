@@ -36,21 +36,22 @@ def test_subfolders_name_machine_split_condition_and_attribute(tmp_path):
 def test_metadata_overrules_the_folders(tmp_path):
     for name in ("1.wav", "2.wav", "3.wav"):
         record(tmp_path / name)
-    lines = ["file_name,machine,domain,condition,speed", "1.wav,fan,target,,20", "2.wav,,,anomaly,"]
-    (tmp_path / "metadata.csv").write_text("\n".join(lines))
-    dataset = load_folder(tmp_path, machine="blower")
+    lines = ["file_name,machine,domain,condition,speed", "1.wav,fan,target,normal,20", "2.wav,,,anomaly,"]
+    (tmp_path / "metadata.csv").write_text("\n".join([*lines, "3.wav,,,normal,"]))
+    dataset = load_folder(tmp_path)
     first, third = dataset["train"]
     assert (first["machine"], first["domain"], first["attribute_label"]) == ("fan", "target", "speed=20")
-    assert (third["machine"], third["domain"]) == ("blower", "unknown")
+    assert (third["machine"], third["domain"]) == (tmp_path.name, "unknown")
     assert dataset["test"]["condition"][:] == ["anomaly"]
+    assert set(load_folder(tmp_path, machine="blower")["train"]["machine"]) == {"blower"}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name\n1.wav", "lacks the column file_name"),
+        ("machine\nfan", "lacks the column file_name"),
         ("file_name\n9.wav", "line 2: there is no recording '9.wav'"),
-        ("file_name,condition\n1.wav,broken", "condition is 'broken'; accepted are normal, anomaly, unknown"),
+        ("file_name,condition\n1.wav,soft", "condition is 'soft'; accepted are normal, anomaly and unknown"),
     ],
 )
 def test_faulty_metadata_is_refused(tmp_path, text, message):

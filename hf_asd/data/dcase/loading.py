@@ -11,19 +11,21 @@ from typing import Literal, overload
 
 import datasets.config
 import pyarrow as pa
-import soundfile
 from datasets import Dataset, DatasetDict, IterableDatasetDict
 from datasets.table import MemoryMappedTable
 
+from ...audio.errors import BadAudioError
+from ...audio.recording import open_recording
 from ...files import read_json, whole_file, write_json
 from ..schema import arrow_table, dataset_from_rows
+from ..system_files import is_system_name
 from .attributes import read_attributes
 from .names import make_clip_id, name_stem, parse_name, split_from_name
 from .years import DEFAULT_YEAR, YEARS, year_rules, years_of_machine
 
 
 # Increase it whenever the same files give other rows: it is part of the cache's fingerprint.
-ROWS_VERSION = 2
+ROWS_VERSION = 3
 FOLDERS = {
     "train": "train",
     **{folder: "test" for rules in YEARS.values() for folder in rules.test_folders},
@@ -161,7 +163,7 @@ def _machine_folders(path: Path, subset: str | None) -> list[Path]:
     if subset and bases == [path] and path.name != SUBSETS[subset] and path.parent.name != SUBSETS[subset]:
         raise FileNotFoundError(f"{path}: holds no {SUBSETS[subset]}, which subset={subset!r} asks for.")
     bases = [base / "raw" if (base / "raw").is_dir() else base for base in bases]
-    found = [folder for base in bases for folder in sorted(base.iterdir()) if folder.is_dir() and _is_machine(folder)]
+    found = [folder for base in bases for folder in sorted(base.iterdir()) if _is_machine(folder)]
     if not found:
         looked = ", ".join(map(str, bases))
         raise FileNotFoundError(
@@ -172,7 +174,7 @@ def _machine_folders(path: Path, subset: str | None) -> list[Path]:
 
 
 def _is_machine(folder: Path) -> bool:
-    return any((folder / name).is_dir() for name in FOLDERS)
+    return not is_system_name(folder.name) and any((folder / name).is_dir() for name in FOLDERS)
 
 
 def _list_clips(folder: Path) -> list[tuple[str, str, int, int]]:
@@ -180,7 +182,7 @@ def _list_clips(folder: Path) -> list[tuple[str, str, int, int]]:
     for name in FOLDERS:
         if (folder / name).is_dir():
             for entry in os.scandir(folder / name):
-                if not entry.name.startswith("."):
+                if not is_system_name(entry.name):
                     stat = entry.stat()
                     clips.append((name, entry.name, stat.st_size, stat.st_mtime_ns))
     return sorted(clips)
@@ -244,8 +246,9 @@ def _check_complete(folder: MachineFolder, rows: list[dict], listed: dict) -> No
 
 def _check_channels(file: Path, year: int) -> None:
     try:
-        channels = soundfile.info(str(file)).channels
-    except soundfile.LibsndfileError as error:
+        with open_recording(file) as recording:
+            channels = recording.channels
+    except BadAudioError as error:
         raise FileNotFoundError(f"{file}: is not a readable recording ({error}). Unpack the archive again.") from error
     expected = year_rules(year).channels
     if (channels == 2) != (expected == 2):

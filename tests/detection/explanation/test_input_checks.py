@@ -6,7 +6,8 @@ import soundfile
 import soxr
 
 from hf_asd import AnomalyDetector, load_folder
-from hf_asd.audio.reading import clipped_share, read_clip
+from hf_asd.audio.clipping import clipped_share
+from hf_asd.audio.reading import read_clip
 from hf_asd.simulation.machines import MACHINES
 from hf_asd.simulation.recording import draw_clip, record_clip
 
@@ -101,7 +102,7 @@ def test_a_dataset_is_checked_unless_it_is_switched_off(detector, tmp_path):
     (tmp_path / "new").mkdir()
     soundfile.write(tmp_path / "new" / "good.wav", clip(2), RATE)
     soundfile.write(tmp_path / "new" / "silent.wav", np.zeros(RATE), RATE)
-    rows = load_folder(tmp_path / "new")["train"]
+    rows = load_folder(tmp_path / "new", to_score=True)["test"]
     scored = detector.score(rows, explain=True)
     assert scored["is_anomaly"][:] == [False, None]
     assert scored["abstain_reason"][0] is None

@@ -1,0 +1,72 @@
+"""How many samples of a recording were cut off because they exceeded what the recorder could store."""
+
+import numpy as np
+
+from .stored_sound import SILENCE_PEAK
+
+
+OUTLIERS = 0.00025  # share of samples that may lie above a flat top, such as clicks
+FEWEST = 5  # samples at a flat top; fewer are chance
+CREST = 0.05  # share of the top: samples so far below it are compared with those at it
+NEIGHBORS = 8  # steps of the recording that are compared with the top at least
+
+
+def clipped_share(samples: np.ndarray) -> float:
+    """
+    The share of samples that lie at a recording's highest and lowest value because they were cut off there.
+
+    Clipped samples pile up at one value, which may lie below full scale. A pile has more than twice the samples of any
+    other value near it, and more than twice those of a sine at its crest, where no oscillation stays longer. A few
+    samples above it, such as clicks, are neither a pile nor do they hide one.
+
+    Args:
+        samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
+
+    Returns:
+        `float`: between 0 and 1; 0 for silence, which is flat without being clipped.
+    """
+    extreme = float(np.abs(samples).max())
+    if extreme < SILENCE_PEAK:
+        return 0.0
+    # Of 16 bits where all values are such, otherwise of 24 bits, as floats have near full scale.
+    some = samples[: 1 << 12].astype(np.float64) * 2**15
+    step = 2.0**-15 if np.array_equal(some, np.round(some)) else 2.0**-23
+    clipped = sum(_pile(side, extreme, step) for side in (samples, -samples))
+    return min(clipped / len(samples), 1.0)
+
+
+def _pile(samples: np.ndarray, extreme: float, step: float) -> int:
+    """The number of samples on a flat top; 0 where they are no more than elsewhere near the top."""
+    rank = int(OUTLIERS * len(samples)) + 1
+    floor = extreme / 2  # few samples are above it
+    high = samples[samples > floor]
+    if len(high) < 4 * rank:
+        floor, high = -np.inf, samples
+    top = float(np.partition(high, len(high) - rank)[-rank])
+    # Coarse recordings have few values: their distance is that of the two values below the top. The distance from the
+    # top itself says nothing, it may stand alone.
+    second = _next_value(samples, high, top - 1.5 * step)
+    third = _next_value(samples, high, second - 0.5 * step)
+    distance = max(second - third, step) if third > -np.inf else step
+    reach = max(CREST * top, NEIGHBORS * distance)
+    near = high if top - reach > floor else samples
+    near = near[(near > top - reach) & (near < top + 1.5 * step)]
+    # Rounding after clipping leaves one value, or three where noise was added before it.
+    return max(_flat_top(near, top, width, max(width, distance) / reach) for width in (step, 3 * step))
+
+
+def _next_value(samples: np.ndarray, high: np.ndarray, limit: float) -> float:
+    """The largest value below a limit, which is looked for among the high ones first."""
+    for values in (high, samples):
+        found = float(values.max(where=values < limit, initial=-np.inf))
+        if found > -np.inf:
+            break
+    return found
+
+
+def _flat_top(near: np.ndarray, top: float, width: float, share: float) -> int:
+    depths = ((top + width / 2 - near[near < top + width / 2]) / width).astype(np.int64)
+    at_top, *others = np.bincount(depths, minlength=1)
+    # The part of a sine's crest that lies within a step of it goes with the root of that step.
+    crest = len(depths) * np.sqrt(share)
+    return int(at_top) if at_top >= FEWEST and at_top > 2 * max(*others, crest, 0) else 0
