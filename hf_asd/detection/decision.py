@@ -104,10 +104,13 @@ def make_decisions(
     for row, found in enumerate(findings):
         scores = {name: values[row] for name, values in columns.items()}
         abstain_reason = None if found is None else found.abstain_reason
+        reasons = None if found is None else found.reasons
         is_anomaly = scores.pop("is_anomaly")
+        if is_anomaly and abstain_reason is None and found is not None and found.doubt is not None:
+            abstain_reason = found.doubt
+            reasons = None if reasons is None else [Reason("unfit", found.doubt)]
         if abstain_reason is not None:
             is_anomaly = None
-        reasons = None if found is None else found.reasons
         if reasons is not None and is_anomaly is False:
             reasons = []  # nothing to give reasons for
         decisions.append(

@@ -144,9 +144,20 @@ def test_an_empty_top_band_is_no_decision(detector, cut_hz):
 
 @pytest.mark.parametrize("rate", [22_050, 44_100, 48_000, 96_000])
 def test_higher_sampling_rates_are_no_empty_band(detector, rate):
-    clip = machine(np.random.default_rng(99), rate=rate)
-    assert abstain_reason(detector, clip, rate) == ""
-    assert abstain_reason(detector, soxr.resample(machine(np.random.default_rng(99)), RATE, rate), rate) == ""
+    for clip in (
+        machine(np.random.default_rng(99), rate=rate),
+        soxr.resample(machine(np.random.default_rng(99)), RATE, rate),
+    ):
+        assert "nothing above" not in abstain_reason(detector, clip, rate)
+
+
+def test_another_sampling_rate_alone_raises_no_alarm(detector):
+    copy = soxr.resample(machine(np.random.default_rng(99)), RATE, 48_000).astype(np.float32)
+    decision = detector(copy, 48_000)
+    assert decision.is_anomaly is None and str(decision.abstain_reason).startswith("other sampling rate: ")
+    assert [reason.kind for reason in detector(copy, 48_000, explain=True).reasons or []] == ["unfit"]
+    tone = 0.2 * np.sin(2 * np.pi * 900 * np.arange(len(copy)) / 48_000)
+    assert detector((copy + tone).astype(np.float32), 48_000).is_anomaly is True
 
 
 def test_a_fault_that_is_loud_below_an_empty_band_is_decided(detector):

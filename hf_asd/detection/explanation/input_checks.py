@@ -16,6 +16,7 @@ MISSING_DB = 15.0  # below every normal clip in all bands above a frequency: not
 EMPTY_DB = -112.0  # of full scale in 62.5 Hz: only the rounding of 16 bits; filtered away before it was stored
 HIGHEST_BAND = 124  # 7750 Hz: above, resampling from another rate takes 15 to 60 dB
 NEW_SOUND_DB = 15.0  # above the loudest normal clip in one band, beside what all bands are: no filter adds that
+RESAMPLED_BANDS = 2  # above 7875 Hz resampling leaves next to nothing
 BELOW_CUT = slice(-12, -4)  # 750 to 250 Hz below a cut, where a filter is not felt yet
 OFF_DB = 1.0  # below every normal clip, on the mean over bands
 OFF_EXCESS_DB = 0.5  # above the loudest normal clip, in any band
@@ -138,6 +139,30 @@ def machine_off(level: np.ndarray, ranges: InputRanges) -> str | None:
     return (
         f"machine off: quieter than every normal clip, by {deficit:.1f} dB on the mean over all bands, and louder in "
         "none; is the machine running, and the microphone's place and gain as before?"
+    )
+
+
+def doubt_about(summary: dict[str, np.ndarray], profile: NormalProfile) -> str | None:
+    """
+    Whether an alarm would say nothing about the machine, because the recording was made or stored at another sampling
+    rate than the normal clips: resampling to 16 kHz leaves next to nothing of the highest eighth of a kilohertz, where
+    recordings of 16 kHz have sound. That alone can raise the alarm where normal clips hardly differ. Below the
+    threshold such a recording is normal, and where it shows something else that no normal clip does, it is judged.
+
+    Args:
+        summary, profile: as for [`check_input`].
+
+    Returns:
+        `str` or `None`: why there is a doubt.
+    """
+    top, ranges = slice(-RESAMPLED_BANDS, None), profile.ranges
+    missing = (ranges.lowest_spectrum - summary["spectrum"])[top].min()
+    added = (summary["spectrum"] - ranges.highest_spectrum)[top].min()
+    if max(missing, added) < MISSING_DB or any(values.max() > 1 for values in profile.compare(summary).values()):
+        return None
+    return (
+        "other sampling rate: only at the top of the band does it differ from the normal clips, as after resampling; "
+        "fit the detector again with recordings of this rate"
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...audio.acoustic_features import EVENT_EDGES, LEVEL_EDGES, extract_features, summarize_features
 from ...audio.reading import DecodedClip
-from .input_checks import check_input
+from .input_checks import check_input, doubt_about
 from .normal_profile import NormalProfile
 from .words import Comparison, Reason
 
@@ -28,10 +28,13 @@ class InputFindings:
         abstain_reason (`str`, *optional*): why the recording is unfit for a decision; `None` for a usable one.
         reasons (`list[Reason]`, *optional*): what is unusual about it, if the decision is that it is an anomaly;
             `None` where that was not asked for.
+        doubt (`str`, *optional*): why the decision that it is an anomaly would be worth nothing; that it is normal
+            still holds.
     """
 
     abstain_reason: str | None
     reasons: list[Reason] | None
+    doubt: str | None = None
 
 
 def check_and_explain(
@@ -52,11 +55,12 @@ def check_and_explain(
     features = extract_features(clip.samples)
     summary = summarize_features(features)
     abstain_reason = check_input(clip, summary, profile) if check else None
+    doubt = doubt_about(summary, profile) if check and profile else None
     if not explained:
-        return InputFindings(abstain_reason, None)
+        return InputFindings(abstain_reason, None, doubt)
     if abstain_reason is not None:
         return InputFindings(abstain_reason, [Reason("unfit", abstain_reason)])
-    return InputFindings(None, explain(features, profile, is_anomaly=True, summary=summary))
+    return InputFindings(None, explain(features, profile, is_anomaly=True, summary=summary), doubt)
 
 
 def explain(
