@@ -4,6 +4,9 @@ the package exists, and benchmarks/README.md lists it.
 """
 
 import ast
+import os
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -47,3 +50,15 @@ def test_every_benchmark_is_listed():
     listed = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     missing = [path.name for path in (ROOT / "benchmarks").glob("*.py") if f"]({path.name})" not in listed]
     assert not missing, f"benchmarks/README.md does not list {', '.join(missing)}"
+
+
+@pytest.mark.slow
+def test_the_parts_for_a_gpu_run_at_toy_size():
+    """Nothing of them is tried on a GPU here, but no part may fail for another reason."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "benchmarks/gpu.py", "--size", "toy"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for part in ("pretrain, not compiled", "finetune, not compiled", "embed", "save", "ddp: two steps", "fsdp"):
+        assert f"\n{part}" in done.stdout
+    assert "largest difference after loading 0\n" in done.stdout
