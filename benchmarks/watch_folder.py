@@ -196,11 +196,10 @@ class People:
         """Samples of a recording, entered into the ledger."""
         samples = samples or self.rng.choice([self.rng.randint(RATE, 8 * RATE), self.rng.randint(8 * RATE, 32 * RATE)])
         self.lengths[name] = samples
-        start, window = 0, round(WINDOW_SECONDS * RATE)
-        while samples - start >= (window / 2 if start else 1):
-            end = min(start + window, samples)
+        window = round(WINDOW_SECONDS * RATE)
+        starts = [start for start in range(0, samples, window) if start == 0 or samples - start >= window / 2]
+        for start, end in zip(starts, [*starts[1:], samples], strict=True):
             self.windows[name][round(start / RATE, 3), round(start / RATE + (end - start) / RATE, 3)] += 1
-            start = end
         return record(self.samples, samples)
 
     def decided(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -189,3 +190,17 @@ def test_formats_that_are_not_read_from_a_pipe_are_refused_by_name():
 def test_headers_that_cannot_be_obeyed(content, message):
     with pytest.raises(BadAudioError, match=message):
         open_stream(Pipe(content))
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "FLAC"])
+def test_a_stream_cut_at_any_byte_gives_the_first_samples_or_a_fault(kind):
+    content = encode(kind, samples=SAMPLES[:3000])
+    whole = decode(content)
+    for end in [*range(4, 130), *range(130, len(content), 997)]:
+        stream, blocks = None, [np.empty((0, 2), np.float32)]
+        with suppress(BadAudioError):
+            stream = open_stream(Pipe(content[:end]))
+            blocks.extend(stream.blocks(1000))
+        samples = np.concatenate(blocks)
+        assert stream is not None or end < 130
+        assert np.array_equal(samples, whole[: len(samples)]) and len(samples) < 3000

@@ -228,6 +228,21 @@ def test_a_folder_of_broken_files_does_not_stop_the_work(detector, tmp_path):
     assert ["error" in line for line in lines] == [True, True, True, True, False]
 
 
+@pytest.mark.parametrize(
+    "seconds, spans",
+    [
+        (0.7, [(0, 0.7)]),
+        (1.4, [(0, 1.4)]),
+        (1.6, [(0, 1), (1, 1.6)]),
+        (3, [(0, 1), (1, 2), (2, 3)]),
+        (3.2, [(0, 1), (1, 2), (2, 3.2)]),
+    ],
+)
+def test_nothing_of_a_recording_in_a_folder_remains_unheard(detector, tmp_path, seconds, spans):
+    (tmp_path / "a.wav").write_bytes(encode(sound(seconds)))
+    assert [(line["start_s"], line["end_s"]) for line in watch(detector, tmp_path)] == spans
+
+
 def test_what_is_watched_is_said_at_the_start(detector, tmp_path, caplog):
     caplog.set_level("INFO", logger="hf_asd")
     for name in ("a.wav", "day/b.wav", "day/c.wav"):

@@ -38,7 +38,7 @@ class Arrivals:
 
     A recording is known again by its name and content, so that neither clocks nor the numbers of a file system count:
     a file that was replaced is new, what is in a folder that was mounted again is not. A known recording that was
-    moved within the folder is not new either. Memory: about 0.5 KB for each recording that is there, and for the last
+    moved within the folder is not new either. Memory: about 1 KB for each recording that is there, and for the last
     100 000 that were.
 
     Args:

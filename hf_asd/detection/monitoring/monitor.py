@@ -37,7 +37,8 @@ def monitor(
             that arrive at once ([`~hf_asd.detection.monitoring.arrivals.Arrivals`]). A pipe holds WAV, FLAC or raw
             samples ([`~hf_asd.audio.pipes.opening.open_stream`]).
         config ([`MonitorConfig`], *optional*): windows and waiting. The rest at the end of a recording is a window too
-            if it is at least half as long, or if it is the whole recording. A pipe ends when it is closed.
+            if it is at least half as long, or if it is the whole recording; a shorter one belongs to the window before
+            it, if the recording lies in a folder. A pipe ends when it is closed.
         policy ([`AlarmPolicy`], *optional*): when decisions become an alarm.
         machine (`str`, *optional*): which machine it is; needed when the detector knows several.
         pipe (`BinaryIO`, *optional*): read instead of standard input.

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,25 +56,31 @@ def recording_windows(path: str, seconds: float) -> Iterator[Window | Fault]:
 
     Args:
         path (`str`): the file.
-        seconds (`float`): length of a window. The rest at the end is one too, if it is at least half as long or the
-            whole recording.
+        seconds (`float`): length of a window. The rest at the end is one too if it is at least half as long or the
+            whole recording; a shorter rest belongs to the window before it, so that nothing remains unheard.
     """
+    last: Window | None = None  # it may become longer
     position, rate = 0, 1
     try:
         with open_recording(path) as recording:
             rate = recording.sampling_rate
-            size = round(seconds * rate)
-            for samples in recording.blocks(size):
-                if len(samples) == size or is_enough(len(samples) / rate, position, seconds):
-                    yield Window(path, position / rate, samples, rate)
+            for samples in recording.blocks(round(seconds * rate)):
+                if last is not None and len(samples) < seconds / 2 * rate:
+                    last = replace(last, samples=np.concatenate([last.samples, samples]))
+                else:
+                    if last is not None:
+                        yield last
+                    last = Window(path, position / rate, samples, rate)
                 position += len(samples)
         if recording.note is not None:
             logger.warning(recording.note)
     except (BadAudioError, OSError) as error:
         yield Fault(path, without_name(error, path), position / rate)
         return
-    if position < MINIMUM_SECONDS * rate:
+    if last is None or position < MINIMUM_SECONDS * rate:
         yield too_short(path, position / rate)
+    else:
+        yield last
 
 
 def is_enough(left_seconds: float, position: float, seconds: float) -> bool:
