@@ -1,5 +1,8 @@
 """Files and folders that nobody put there as recordings."""
 
+import os
+
+
 # Folders and files that systems, storage devices and programs leave behind; hidden ones start with a dot.
 SYSTEM_NAMES = {
     *("$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost.dir", "lost+found"),
@@ -16,5 +19,5 @@ def is_system_name(name: str) -> bool:
         small.startswith((".", "~$"))
         or small.endswith("~")
         or small in SYSTEM_NAMES
-        or small.rpartition(".")[2] in TEMPORARY_ENDINGS
+        or os.path.splitext(small)[1][1:] in TEMPORARY_ENDINGS
     )

@@ -303,8 +303,9 @@ def test_faults_are_not_repeated_when_the_folder_comes_back(folder):
 def test_subfolders(folder):
     for name in ("a.wav", "day/b.wav", ".Trashes/c.wav", "$RECYCLE.BIN/d.wav", "@eaDir/e.wav", "day/deep/f.wav"):
         write(folder / name)
+    write(folder / "download" / "g.wav")
     (folder / "day" / "circle").symlink_to(folder)
-    assert Watch(folder).for_seconds(5) == ["a.wav", "day/b.wav", "day/deep/f.wav"]
+    assert Watch(folder).for_seconds(5) == ["a.wav", "day/b.wav", "day/deep/f.wav", "download/g.wav"]
     assert Watch(folder, subfolders=False).for_seconds(5) == ["a.wav"]
 
 

@@ -5,18 +5,7 @@ import stat
 from dataclasses import dataclass, field
 
 from ...audio.formats import READABLE_SUFFIXES
-
-
-# Folders that systems and NAS make; what lies there is not a recording of a machine.
-SYSTEM_FOLDERS = {
-    "$recycle.bin",
-    "system volume information",
-    "lost+found",
-    "__macosx",
-    "@eadir",
-    "#recycle",
-    "#snapshot",
-}
+from ...data.system_files import is_system_name
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class Listing:
         files (`dict[str, Stamp]`): recordings by path, in the order of their names.
         faults (`dict[str, str]`): subfolders that cannot be read, and why.
         num_folders (`int`): subfolders.
-        others (`list[str]`): files that are not recordings by their names; hidden ones are not listed.
+        others (`list[str]`): files that are not recordings by their names, without hidden and temporary ones.
     """
 
     files: dict[str, Stamp] = field(default_factory=dict)
@@ -96,12 +85,7 @@ def list_recordings(folder: str, subfolders: bool) -> Listing:
 
 def _entries(folder: str) -> list[os.DirEntry]:
     with os.scandir(folder) as entries:
-        return [entry for entry in entries if not _is_ignored(entry.name)]
-
-
-def _is_ignored(name: str) -> bool:
-    """Hidden names, of which `._` are those of macOS, and folders of systems."""
-    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS
+        return [entry for entry in entries if not is_system_name(entry.name)]
 
 
 def _number(folder: str) -> tuple[int, int]:
