@@ -228,6 +228,24 @@ def test_a_folder_of_broken_files_does_not_stop_the_work(detector, tmp_path):
     assert ["error" in line for line in lines] == [True, True, True, True, False]
 
 
+def test_a_long_time_of_deciding_does_not_delay_the_next_look(detector, tmp_path, monkeypatch):
+    now, naps = [0.0], []
+
+    def sleep(seconds: float):
+        naps.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(folder.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(folder.time, "sleep", sleep)
+    (tmp_path / "a.wav").write_bytes(encode(sound(1)))
+    lines = monitor(detector, tmp_path, MonitorConfig(window_seconds=1.0, wait_seconds=20))
+    assert next(lines)["end_s"] == 1.0
+    now[0] += 3600  # what deciding took
+    (tmp_path / "b.wav").write_bytes(encode(sound(1, seed=2)))
+    assert next(lines)["end_s"] == 1.0
+    assert max(naps) == 0.5
+
+
 @pytest.mark.parametrize(
     "seconds, spans",
     [

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -57,7 +58,7 @@ class Arrivals:
         self.state = state
         self.known: dict[str, Known] = {} if state is None else state.load()
         self.waiting: dict[str, Waiting] = {}
-        self.listing = Listing()
+        self.listing, self.listing_seconds = Listing(), 0.0
         self.fault: str | None = None  # of the folder itself
         self.was_mounted = False
 
@@ -98,11 +99,13 @@ class Arrivals:
 
     def _list(self) -> bool:
         """Looks at the folder: what is in it, and what is wrong with it. Returns whether it can be read."""
+        began = time.monotonic()
         try:
             self.listing = list_recordings(self.folder, self.subfolders)
         except OSError as error:
             self.fault = f"the folder cannot be read: {error.strerror}"
             return False
+        self.listing_seconds = time.monotonic() - began
         is_mounted = os.path.ismount(os.path.realpath(self.folder))
         self.was_mounted = self.was_mounted or is_mounted
         self.fault = None if is_mounted or not self.was_mounted else "the folder is no longer mounted"

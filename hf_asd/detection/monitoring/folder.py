@@ -32,19 +32,18 @@ def folder_windows(folder: str, config: MonitorConfig) -> Iterator[Window | Faul
     _say_what_is_watched(folder, config.subfolders)
     idle_since = time.monotonic()
     while True:
-        began = time.monotonic()
-        for found in arrivals.look(began):
+        for found in arrivals.look(time.monotonic()):
             if isinstance(found, Fault):
                 yield found
             else:
                 yield from _read(found, arrivals, config.window_seconds)
             idle_since = time.monotonic()
-        ended = time.monotonic()
+        now = time.monotonic()
         if arrivals.waiting and arrivals.fault is None:
-            idle_since = ended
-        if ended - idle_since >= config.wait_seconds:
+            idle_since = now
+        if now - idle_since >= config.wait_seconds:
             return
-        time.sleep(max(POLL_SECONDS, ended - began))  # no more than half of the time is spent on looking
+        time.sleep(max(POLL_SECONDS, arrivals.listing_seconds))  # a slow server is asked half of the time at most
 
 
 def _read(path: str, arrivals: Arrivals, seconds: float) -> Iterator[Window | Fault]:
