@@ -9,6 +9,7 @@ from .source import Source
 # blocks (SoX: 0x7FFFF000 in WAV, 0x7F000000 in AIFF); CAF has -1.
 PLACEHOLDERS = ((0x7EFF_0000, 0x7F01_0000), (0x7FFE_0000, 0x8001_0000), (0xFFFF_0000, 1 << 32), (1 << 60, 1 << 64))
 TAIL_BYTES = 1 << 20  # where chunks after the sound are looked for when its size is not known
+PLAYER_TAG_BYTES = 128  # of an ID3v1 tag
 MAX_HEADER_CHUNK = 1 << 16
 # Chunks that follow the sound. The end of one of them may be missing: nothing of the sound is lost.
 METADATA = tuple(
@@ -106,9 +107,12 @@ def find_sound(source: Source, claim: Claim) -> tuple[int, bool]:
     Raises:
         BadAudioError: the sound is cut off, or another file follows it.
     """
-    end, promised_end, is_known = source.size, claim.start + claim.size, known_size(claim.size) is not None
-    if claim.start >= end and claim.size and not source.growing:
+    start, size, frame_bytes, end = claim.start, claim.size, claim.frame_bytes, source.size
+    is_known = known_size(size) is not None
+    if start >= end and size and not source.growing:
         raise source.cut_off("its header is there and none of its sound")
+    whole = -(-size // frame_bytes) * frame_bytes
+    promised_end = start + (whole if start + whole <= end else size)
     if is_known and promised_end <= end and is_metadata(source, promised_end, claim):
         return promised_end, False
     if source.growing:
@@ -116,18 +120,19 @@ def find_sound(source: Source, claim: Claim) -> tuple[int, bool]:
     found = _sound_end(source, claim)
     is_wrong = is_known
     if is_known and promised_end > end:
-        missing = claim.size // claim.frame_bytes - (end - claim.start) // claim.frame_bytes
-        others = (claim.container_end == end, claim.other_size == found - claim.start)
+        missing = size // frame_bytes - (end - start) // frame_bytes
+        others = (claim.container_end == end, claim.other_size == found - start)
         if missing > 0 and not any(others):
-            raise source.cut_off(f"{end - claim.start} of {claim.size} bytes of sound are there")
+            raise source.cut_off(f"{end - start} of {size} bytes of sound are there")
         is_wrong = missing > 0
-    return found, is_wrong
+    return start + (found - start) // frame_bytes * frame_bytes, is_wrong
 
 
 def is_metadata(source: Source, position: int, claim: Claim) -> bool:
     """Whether nothing but chunks, tags or zeros, one of them perhaps cut off, follow the promised end of the sound."""
     pad = -claim.size % claim.style.align if claim.style else 0
-    return any(_is_chain(source, start, claim.style) for start in (position, position + pad))
+    has_pad = pad > 0 and not source.read(position, pad).strip(b"\0")
+    return _is_chain(source, position, claim.style) or (has_pad and _is_chain(source, position + pad, claim.style))
 
 
 def _is_chain(source: Source, position: int, style: Style | None) -> bool:
@@ -172,8 +177,11 @@ def _is_zero(source: Source, position: int) -> bool:
 
 def _sound_end(source: Source, claim: Claim) -> int:
     """Where sound of unknown size ends: at the chunks after it, or with the file."""
-    first = max(claim.start, source.size - TAIL_BYTES)
-    tail = source.read(first, TAIL_BYTES)
+    end = source.size
+    if source.read(max(end - PLAYER_TAG_BYTES, 0), 3) == b"TAG":
+        end -= PLAYER_TAG_BYTES
+    first = max(claim.start, end - TAIL_BYTES)
+    tail = source.read(first, max(end - first, 0))
     places = []
     for name in METADATA:
         place = tail.find(name)
@@ -183,4 +191,4 @@ def _sound_end(source: Source, claim: Claim) -> int:
     for place in sorted(places):
         if _is_chain(source, place, claim.style):
             return place
-    return source.size
+    return end

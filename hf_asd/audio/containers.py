@@ -31,8 +31,10 @@ from .source import Source
 UNKNOWN_32 = 0xFFFFFFFF
 MORE_THAN_THERE = 0xFFFFFFFE  # a size that libsndfile reduces to what it finds; to an odd one it adds a byte
 PLAIN_TAGS = (1, 3, 6, 7, 0xFFFE)  # WAV with integers, floats, A-law, mu-law, or an extended format chunk
+BLOCK_TAGS = (2, 17, 49)  # ADPCM of Microsoft and IMA, GSM 6.10: blocks whose length the format chunk has
 MPEG_TAGS = (0x50, 0x55)  # WAV around MPEG layers 2 and 3
 PLAIN_AIFF = (b"NONE", b"twos", b"sowt", b"raw ", b"in24", b"in32")
+AIFF_BLOCKS = {b"gsm ": 33, b"ima4": 34, b"fl32": 4, b"fl64": 8}  # bytes of one channel
 AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # encoding -> bytes of a sample; others are packed
 
 
@@ -62,7 +64,7 @@ def _wav_like(source: Source, chunks: dict[bytes, Chunk], size: int, style: Styl
     tag, channels, _, _, block_align, bits = struct.unpack(style.order + "HHIIHH", format_chunk[:16].ljust(16, b"\0"))
     sample_bytes = channels * ((bits + 7) // 8)
     is_plain = tag in PLAIN_TAGS
-    frame_bytes = max(min(sample_bytes, block_align), 1) if is_plain else 1
+    frame_bytes = max(min(sample_bytes, block_align) if is_plain else block_align if tag in BLOCK_TAGS else 1, 1)
     end, is_wrong = find_sound(source, Claim(data.start, size, frame_bytes, style, container_end))
     if tag in MPEG_TAGS:
         return mpeg_layout(source, data.start, end)
@@ -80,15 +82,21 @@ def aiff_layout(source: Source, base: int) -> Layout:
         chunks |= find_chunks(source, base + 12, AIFF, b"COMM")
     common, sound = _two_chunks(source, chunks, (b"COMM", b"SSND"))
     channels, frames, bits = struct.unpack(">HIH", common[:8].ljust(8, b"\0"))
-    is_plain = len(common) < 22 or common[18:22] in PLAIN_AIFF
-    frame_bytes = max(channels * ((bits + 7) // 8), 1) if is_plain else 1
+    codec = common[18:22] if len(common) >= 22 else b"NONE"
+    is_plain = codec in PLAIN_AIFF
+    frame_bytes = max(channels * ((bits + 7) // 8 if is_plain else AIFF_BLOCKS.get(codec.lower(), 1)), 1)
+    if codec == b"DWVW":  # nothing says where it ends but a number that may be wrong
+        raise source.error("is AIFF with the codec DWVW, which is not read; convert it to WAV, for example with sox.")
     offset = int.from_bytes(source.read(sound.start, 4), "big")
     start, size = sound.start + 8 + offset, max(sound.size - 8 - offset, 0)
     container_end = base + 8 + AIFF.size(source.read(base, 8))
     other_size = frames * frame_bytes if is_plain else 0
     end, is_wrong = find_sound(source, Claim(start, size, frame_bytes, AIFF, container_end, other_size))
+    blocks = (end - start) // frame_bytes
+    if codec == b"GSM " and not -160 < frames - 160 * blocks <= 0:
+        raise source.error(f"is damaged: its header says {frames} samples, its sound has {160 * blocks}.")
     if is_plain:
-        common = common[:2] + struct.pack(">I", min((end - start) // frame_bytes, UNKNOWN_32)) + common[6:]
+        common = common[:2] + struct.pack(">I", min(blocks, UNKNOWN_32)) + common[6:]
     form = source.read(base + 8, 4)
     prefix = b"FORM\xff\xff\xff\xff" + form
     if form == b"AIFC":

@@ -1,6 +1,7 @@
 """Formats of phones and players (M4A, AAC, WMA, AMR, 3GP, WebM, ...), decoded by the program ffmpeg."""
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -16,11 +17,12 @@ from .source import Source
 
 PROGRAM = "ffmpeg"
 SILENT_SECONDS = 60.0  # after so long without output the program is ended
+WMA = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 # Checked, because the program would try any file: (place, bytes) at the beginning of formats that it decodes.
 SIGNATURES = (
     (4, b"ftyp"),  # MP4, M4A, 3GP
     (4, b"moov"),  # QuickTime
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # WMA
+    (0, WMA),
     (0, b"\x1a\x45\xdf\xa3"),  # Matroska, WebM
     (0, b"#!AMR"),
     (0, b"\xff\xf1"),  # AAC
@@ -35,6 +37,8 @@ SIGNATURES = (
     (0, b"Creative Voice File"),
     (0, b"OggS"),  # with another codec than Vorbis, Opus and FLAC
 )
+WMA_PROPERTIES = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65"
+SPEAKER = re.compile(r"^(\[[^]]* @ 0x[0-9a-f]+\] |file:.*: )")  # what ffmpeg puts before its message
 
 
 def is_for_ffmpeg(head: bytes) -> bool:
@@ -46,6 +50,14 @@ def conversion_command(name: str, options: str = "") -> str:
     """The command that makes a WAV file of a recording; `options` describe what is given."""
     given = f"./{name}" if name.startswith("-") else name
     return " ".join(filter(None, ["ffmpeg", options, "-i", quote(given), quote(os.path.splitext(given)[0] + ".wav")]))
+
+
+def _check_wma(source: Source) -> None:
+    """Whether a WMA file, which has no other end, is as long as its header says."""
+    header = source.read(0, 1 << 13) if source.read(0, len(WMA)) == WMA else b""
+    place = header.find(WMA_PROPERTIES)
+    if place > 0 and (promised := int.from_bytes(header[place + 40 : place + 48], "little")) > source.size:
+        raise source.cut_off(f"{source.size} of {promised} bytes are there")
 
 
 class FfmpegDecoder:
@@ -70,6 +82,7 @@ class FfmpegDecoder:
                 "this format is decoded by the program ffmpeg, which is not installed. Install it, or convert the "
                 f"file where it is: {conversion_command(source.name)}"
             )
+        _check_wma(source)
         self._source, self._is_stopped, self._is_used = source, False, False
         self._errors = tempfile.TemporaryFile()
         self._copy = None
@@ -159,11 +172,11 @@ class FfmpegDecoder:
     def _fault(self) -> Exception:
         self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read(2000).decode("utf-8", "replace").strip().splitlines()
+        lines = self._errors.read(2000).decode("utf-8", "replace").strip().splitlines()
+        said = SPEAKER.sub("", lines[0]) if lines else "no more"
         if self._is_stopped:
-            said = [f"nothing for {SILENT_SECONDS:.0f} s"]
+            said = f"nothing for {SILENT_SECONDS:.0f} s"
         self.close()
         return self._source.error(
-            f"is cut off, damaged or no sound; ffmpeg says: {said[-1] if said else 'nothing'}. Copy it again from the "
-            "recorder."
+            f"is cut off, damaged or no sound; ffmpeg says: {said.rstrip('.')}. Copy it again from the recorder."
         )

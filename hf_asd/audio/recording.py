@@ -62,6 +62,7 @@ class Recording:
         self.sampling_rate, self.channels = self._decoder.sampling_rate, self._decoder.channels
         self.note: str | None = None
         if not MIN_RATE <= self.sampling_rate <= MAX_RATE or self.channels < 1:
+            self._decoder.close()
             raise source.error(
                 f"its header says {self.sampling_rate} Hz and {self.channels} channel(s); accepted are {MIN_RATE} to "
                 f"{MAX_RATE} Hz. Its header is damaged; copy it again from the recorder."

@@ -4,6 +4,7 @@ import io
 import struct
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 import soundfile
@@ -21,10 +22,12 @@ def sound(rate: int = 16_000, channels: int = 1, seconds: float = SECONDS) -> np
     return (np.round(clip * 2**15) / 2**15 + 2.0**-15).astype(np.float32)
 
 
-def encode(container: str, subtype: str, rate: int = 16_000, channels: int = 1, **options) -> bytes:
+def encode(
+    container: str, subtype: str, rate: int = 16_000, channels: int = 1, seconds: float = SECONDS, **options
+) -> bytes:
     """A file as libsndfile writes it."""
     file = io.BytesIO()
-    soundfile.write(file, sound(rate, channels), rate, format=container, subtype=subtype, **options)
+    soundfile.write(file, sound(rate, channels, seconds), rate, format=container, subtype=subtype, **options)
     return file.getvalue()
 
 
@@ -90,6 +93,85 @@ def ogg_of_two() -> bytes:
     return encode("OGG", "VORBIS") + encode("OGG", "VORBIS")
 
 
+def aiff(
+    sound_size: int | None = None, form_size: int | None = None, frames: int | None = None, after: bytes = b""
+) -> bytes:
+    """An AIFF file of 16 bits with any sizes in its header."""
+    samples = pcm(order=">")
+    common = struct.pack(">hIh", 1, len(samples) // 2 if frames is None else frames, 16)
+    common += b"\x40\x0c\xfa\0\0\0\0\0\0\0"  # 16000 as a float of 80 bits
+    size = len(samples) + 8 if sound_size is None else sound_size
+    body = b"AIFF" + chunk(b"COMM", common, ">") + b"SSND" + struct.pack(">III", size, 0, 0) + samples + after
+    return b"FORM" + struct.pack(">I", len(body) if form_size is None else form_size) + body
+
+
+def caf(size: int | None = None, after: bytes = b"") -> bytes:
+    """A CAF file of 16 bits, big endian."""
+    samples = pcm(order=">")
+    description = struct.pack(">d4sIIIII", 16_000, b"lpcm", 0, 2, 1, 1, 16)
+    size = len(samples) + 4 if size is None else size
+    return (
+        b"caff\0\1\0\0desc"
+        + struct.pack(">Q", 32)
+        + description
+        + b"data"
+        + struct.pack(">QI", size, 0)
+        + samples
+        + after
+    )
+
+
+W64_NAME = b"\xf3\xac\xd3\x11\x8c\xd1\0\xc0\x4f\x8e\xdb\x8a"  # the second part of every name
+
+
+def w64(size: int | None = None, file_size: int | None = None, after: bytes = b"") -> bytes:
+    """A Wave64 file of 16 bits."""
+    samples, size = pcm(), len(pcm()) + 24 if size is None else size
+    body = b"wave" + W64_NAME + b"fmt " + W64_NAME + struct.pack("<Q", 40)
+    body += struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16)
+    body += b"data" + W64_NAME + struct.pack("<Q", size) + samples + after
+    file_size = len(body) + 24 if file_size is None else file_size
+    return b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0" + struct.pack("<Q", file_size) + body
+
+
+class Field(NamedTuple):
+    """A length in a header: its place, its bytes, and their order."""
+
+    place: int
+    width: int
+    order: Literal["little", "big"]
+
+
+def length_fields(content: bytes) -> list[Field]:
+    """Where the header of a file without tags says how long it is."""
+    kind, data = content[:4], content.find(b"data")
+    if kind in (b"RIFF", b"RIFX"):
+        order = "little" if kind == b"RIFF" else "big"
+        return [Field(4, 4, order), Field(data + 4, 4, order)]
+    if kind in (b"RF64", b"BW64"):
+        sizes = content.find(b"ds64") + 8
+        return [Field(sizes, 8, "little"), Field(sizes + 8, 8, "little"), Field(data + 4, 4, "little")]
+    if kind == b"riff":
+        return [Field(16, 8, "little"), Field(data + 16, 8, "little")]
+    if kind == b"FORM":
+        common = content.find(b"COMM")
+        return [Field(4, 4, "big"), Field(common + 10, 4, "big"), Field(content.find(b"SSND") + 4, 4, "big")]
+    if kind in (b".snd", b"dns."):
+        return [Field(8, 4, "big" if kind == b".snd" else "little")]
+    if kind == b"caff":
+        return [Field(data + 4, 8, "big")]
+    if kind == b"fLaC":
+        return [Field(22, 4, "big")]  # and the lowest bits of the byte before
+    place = max(content.find(b"Info", 0, 100), content.find(b"Xing", 0, 100))
+    return [Field(place + 8, 4, "big")] if kind[:1] == b"\xff" and place > 0 else []
+
+
+def with_length(content: bytes, field: Field, length: int) -> bytes:
+    """The file with another length in its header."""
+    length = (length % (1 << 8 * field.width)).to_bytes(field.width, field.order)
+    return content[: field.place] + length + content[field.place + field.width :]
+
+
 @dataclass(frozen=True)
 class Wrapping:
     """
@@ -109,10 +191,10 @@ class Wrapping:
 
 
 LOSSY = "IMA_ADPCM MS_ADPCM GSM610 G721_32 G723_24 G723_40 NMS_ADPCM_16 NMS_ADPCM_24 NMS_ADPCM_32 VORBIS OPUS".split()
-TOLERANCES = {"PCM_U8": 2.0**-7, "PCM_S8": 2.0**-7, "ULAW": 2.0**-5, "ALAW": 2.0**-5, "DWVW_12": 2.0**-11}
+TOLERANCES = {"PCM_U8": 2.0**-7, "PCM_S8": 2.0**-7, "ULAW": 2.0**-5, "ALAW": 2.0**-5}
 RATES = {"GSM610": 8_000, "NMS_ADPCM_16": 8_000, "NMS_ADPCM_24": 8_000, "NMS_ADPCM_32": 8_000, "G721_32": 8_000}
 CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "FLAC", "OGG", "MP3")
-NOT_WRITTEN = ("DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II")  # by libsndfile
+LEFT_OUT = ("DWVW_12", "DWVW_16", "DWVW_24", "MPEG_LAYER_I", "MPEG_LAYER_II")
 
 
 @cache
@@ -121,7 +203,7 @@ def wrappings() -> dict[str, Wrapping]:
     found = {}
     for container in CONTAINERS:
         for subtype in soundfile.available_subtypes(container):
-            if subtype in NOT_WRITTEN or (container, subtype) == ("WAV", "MPEG_LAYER_III"):
+            if subtype in LEFT_OUT or (container, subtype) == ("WAV", "MPEG_LAYER_III"):
                 continue
             rate, tolerance = RATES.get(subtype, 16_000), TOLERANCES.get(subtype, 0.0)
             tolerance = None if subtype in (*LOSSY, "MPEG_LAYER_III") else tolerance
@@ -151,6 +233,13 @@ def wrappings() -> dict[str, Wrapping]:
         "RF64": Wrapping(rf64()),
         "BW64": Wrapping(rf64(b"BW64")),
         "RF64, sizes 0": Wrapping(rf64(riff_size=0, data_size=0), is_open=True),
+        "AIFF, through SoX and a pipe": Wrapping(aiff(0x7F000008, 0x7F00002E, 0x3F800000), is_open=True),
+        "AIFF, through ffmpeg and a pipe": Wrapping(aiff(0, 0, 0), is_open=True),
+        "AIFF, chunks after": Wrapping(aiff(after=chunk(b"NAME", b"pump 7", ">") + chunk(b"ANNO", b"odd", ">"))),
+        "CAF, length unknown": Wrapping(caf((1 << 64) - 1), is_open=True),
+        "CAF, chunks after": Wrapping(caf(after=b"info" + struct.pack(">QI", 4, 0))),
+        "W64, size 0": Wrapping(w64(0, 0), is_open=True),
+        "W64, chunks after": Wrapping(w64(after=b"bext" + W64_NAME + struct.pack("<Q", 32) + bytes(8))),
         "AU, through a pipe": Wrapping(
             b".snd" + struct.pack(">5I", 24, 0xFFFFFFFF, 3, 16_000, 1) + pcm(order=">"), is_open=True
         ),
