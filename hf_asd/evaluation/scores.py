@@ -288,12 +288,11 @@ def _with_truth(folder: str | Path, truth: str | Path, year: int) -> Dataset:
     """Submitted scores with the true conditions and domains, matched by machine and file name."""
     submitted = read_submission(folder, year)
     known = load_ground_truth(truth, year)
-    keys = list(zip(submitted["machine"][:], submitted["file_name"][:], strict=True))
-    revealed = load_revealed_names(truth, year)
     # Later submissions may name clips as they were revealed after the challenge, with condition and attributes.
-    keys = [
-        (machine, name if (machine, name) in known else revealed.get((machine, name), name)) for machine, name in keys
-    ]
+    revealed = load_revealed_names(truth, year)
+    keys: list[tuple[str, str]] = []
+    for machine, name in zip(map(str, submitted["machine"][:]), map(str, submitted["file_name"][:]), strict=True):
+        keys.append((machine, name if (machine, name) in known else revealed.get((machine, name), name)))
     check_same_clips(keys, known, f"{folder}", f"{truth}")
     columns = {name: submitted[name][:] for name in submitted.column_names}
     columns["domain"] = [known[key]["domain"] for key in keys]
