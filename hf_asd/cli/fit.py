@@ -108,7 +108,8 @@ def _recordings(args: argparse.Namespace) -> "FolderContent":
     if untrained:
         raise ValueError(
             f"{summary.name}: holds no normal recordings to learn from of {', '.join(untrained)}, only anomalies and "
-            "test recordings. If they belong to another machine here, add --machine NAME."
+            "test recordings. If a name above is misread, say what the recordings are in a metadata.csv with the "
+            "columns file_name, machine, condition."
         )
     return content
 

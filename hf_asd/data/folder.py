@@ -16,14 +16,14 @@ from .folder_summary import FolderSummary, count
 from .folder_tree import FolderReading, Question, read_folders, read_root
 from .listing import METADATA_NAMES, NOTES, Listing, list_recordings, printable
 from .metadata import Metadata, read_metadata
-from .names import Meaning, read_file_name, words_of
+from .names import FILLERS, Meaning, read_file_name, words_of
 from .schema import dataset_from_rows
 
 
 # Other tables that may say which recordings are faulty.
 LABEL_TABLE_WORDS = set(
-    "metadata label labels annotation annotations truth groundtruth classes targets conditions faults etiketten "
-    "etiquetas anotaciones 标签 标注".split()
+    "metadata label labels annotation annotations ground truth groundtruth classes targets faults anomalies train "
+    "test etiketten etiquetas anotaciones 标签 标注".split()
 )
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".xls", ".xlsx", ".ods", ".parquet", ".xml", ".yaml"}
 TWICE = "recordings that are there twice, through links"
@@ -135,7 +135,7 @@ def _read_listing(
     readings = read_folders({os.path.dirname(name) for name in files}, root, machine)
     metadata = Metadata()
     if not (to_score and machine is not None):  # else only conditions are left to read, which scores do not need
-        is_whole = listing.is_whole and not to_score
+        is_whole = listing.is_whole and not to_score and not listing.problems
         metadata = read_metadata(_tables(listing, named), listing.root, list(files), is_whole)
     summary.notes += metadata.notes
     label_table = None if metadata.labeled else _label_table(listing)
@@ -174,7 +174,10 @@ def _label_table(listing: Listing) -> str | None:
     """Another table in the folder that may say which recordings are faulty."""
     for name in listing.ignored.get(NOTES, ()):
         path = Path(name)
-        if path.suffix.lower() in TABLE_SUFFIXES and LABEL_TABLE_WORDS & {*words_of(path.stem)}:
+        first, *others = [word for word in words_of(path.stem) if word not in FILLERS] or [""]
+        is_about_all = first in LABEL_TABLE_WORDS  # `01_metadata.json` is about one recording
+        others = {word for word in others if not word.isdecimal()}
+        if path.suffix.lower() in TABLE_SUFFIXES and is_about_all and others <= LABEL_TABLE_WORDS:
             return printable(name)
     return None
 
@@ -222,7 +225,7 @@ class _Hints:
         if self.has_scheme:
             return Question("other names beside them say normal or anomaly, these do not")
         if self.label_table is not None:
-            return Question(f"{self.label_table} may say which are faulty, and is not read")
+            return Question(f"{self.label_table} may say which are faulty, and is not read; name it otherwise if not")
         return None
 
 

@@ -63,7 +63,7 @@ class FolderSummary:
             meaning if names == [meaning] else f"{meaning}: {_some(names)}" for meaning, names in self.words.items()
         ]
         if not {"normal", "anomaly", "unknown"} & set(self.words):
-            words.append("no name and no table says normal or anomaly")
+            words.append("none says normal or anomaly, so that all but test recordings count as normal")
         lines.append(f"  words: {'; '.join(words)}")
         lines += [f"  {note}" for note in self.notes[:2]]
         ignored = self.ignored_line()

@@ -53,11 +53,6 @@ class Listing:
     is_whole: bool = True
 
 
-def is_recording_name(name: str) -> bool:
-    """Whether a file of this name is taken for a recording."""
-    return os.path.splitext(name)[1].lower() in READABLE_SUFFIXES and not is_system_name(name)
-
-
 def printable(name: str | Path) -> str:
     """A name that can be printed and stored: bytes that are not UTF-8 and control characters are escaped."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -12,6 +12,7 @@ from sounds import RATE, hum
 
 from hf_asd.audio.errors import BadAudioError
 from hf_asd.cli import main
+from hf_asd.data.dcase.loading import load_dcase
 from hf_asd.data.folder import load_folder, read_folder
 from hf_asd.data.names import read_name
 
@@ -140,8 +141,8 @@ def test_the_layout_of_mvtec(plant):
         (("normal_01.wav", "outer_01.wav"), "outer_01.wav.*: other names beside them say normal or anomaly"),
         (("01.wav", "crack.wav"), "crack.wav.*: the name may mean a fault"),
         (("good/1_bad.wav",), "the name means anomaly, in a folder that means normal"),
-        (("1.wav", "labels.csv"), "labels.csv may say which are faulty"),
-        (("1.wav", "metadata.xlsx"), "metadata.xlsx may say which are faulty"),
+        (("1.wav", "train_labels.csv"), "train_labels.csv may say which are faulty"),
+        (("1.wav", "Ground_Truth.xlsx"), "Ground_Truth.xlsx may say which are faulty"),
     ],
 )
 def test_what_may_be_faulty_is_asked_about(names, words, plant):
@@ -332,7 +333,7 @@ SYSTEM = (
 
 
 def test_what_is_no_recording_is_left_out_and_counted(plant):
-    folder = plant("1.wav", *SYSTEM, "notes.txt", "photo.JPG", "firmware.bin", REC001=b"RIFF\0\0\0\0WAVE")
+    folder = plant("1.wav", *SYSTEM, "1_metadata.json", "photo.JPG", "firmware.bin", REC001=b"RIFF\0\0\0\0WAVE")
     (folder / "det").mkdir()
     for name in ("detector.json", "sample.wav"):
         (folder / "det" / name).touch()
@@ -348,6 +349,21 @@ def test_what_is_no_recording_is_left_out_and_counted(plant):
     assert "detectors of hf-asd: 1 (det)" in line and "(live.wav)" in line and "(again, gone.wav)" in line
     assert "rename them, for instance to .wav): 1 (REC001)" in line
     assert len(content.summary.lines()) <= 10
+
+
+def test_system_files_do_not_stop_a_tree_of_dcase(tmp_path):
+    name = "section_00_source_{}_normal_0000_noAttribute.wav"
+    for split in ("train", "test"):
+        (tmp_path / "fan" / split / "@eaDir").mkdir(parents=True)
+        (tmp_path / "fan" / split / "Thumbs.db").touch()
+        soundfile.write(tmp_path / "fan" / split / name.format(split), np.ones(RATE) / 8, RATE)
+        (tmp_path / "fan" / split / f"._{name.format(split)}").touch()
+    (tmp_path / ".Trashes" / "train").mkdir(parents=True)
+    dataset = load_dcase(tmp_path, cache_dir=tmp_path / "cache", strict=False)
+    assert {split: rows["machine"][:] for split, rows in dataset.items()} == {"train": ["fan"], "test": ["fan"]}
+    (tmp_path / "fan" / "train" / "notes.docx").touch()
+    with pytest.raises(ValueError, match="notes.docx: unknown file"):
+        load_dcase(tmp_path, cache_dir=tmp_path / "cache", strict=False)
 
 
 def test_an_empty_folder_says_what_it_holds(plant):
