@@ -308,8 +308,8 @@ class Stage:
 
 
 _ENCODER = ("audio", "data", "distributed", "embedding", "models")
-_DETECTOR = (*_ENCODER, "detection")
-_MEASURED = ("clustering", "data", "evaluation", "metrics")
+_DETECTOR = (*_ENCODER, "detection", "folders")
+_MEASURED = ("audio", "clustering", "data", "evaluation", "metrics")
 STAGES: dict[StageName, Stage] = {
     "data": Stage(load_data, ("audio", "data", "simulation")),
     "pretrain": Stage(pretrain_encoder, (*_ENCODER, "training"), ("data",), is_distributed=True),
