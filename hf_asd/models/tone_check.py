@@ -11,8 +11,8 @@ from ..files import read_json, write_json
 
 TONE_FILE = "tone_output.json"
 TONE_HZ, SECONDS, RATE = 440.0, 0.5, 16_000
-# Of the root mean square of the output. TF32 stays below it; a wrong residual or normalization does not, even with random
-# weights.
+# Of the root mean square of the output. TF32 stays below it; a wrong residual or normalization does not, even with
+# random weights.
 TOLERANCE = 0.01
 
 
