@@ -1,11 +1,13 @@
 """The transformers pipeline against the detector it wraps."""
 
 import http.server
+import io
 import threading
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from transformers import pipeline
 
 import hf_asd
@@ -64,9 +66,15 @@ def test_every_kind_of_input_gives_the_same(listen, detector, clips):
         {"raw": samples.tolist(), "sampling_rate": rate},
         {"path": str(path), "bytes": None},
         {"bytes": path.read_bytes(), "path": None},
+        io.BytesIO(path.read_bytes()),
     ):
         assert listen(given, machine="pump") == expected
-    assert listen(samples, sampling_rate=rate, machine="pump") == expected
+        if not isinstance(given, dict):
+            assert detector(given, machine="pump").to_dict() == expected
+    for given in (samples, torch.tensor(samples)):
+        assert listen(given, sampling_rate=rate, machine="pump") == expected
+    for given in (samples, torch.tensor(samples), samples.tolist()):
+        assert detector(given, rate, "pump").to_dict() == expected
     assert listen({"path": str(path), "machine": "pump"}) == expected
     resampled = listen(np.repeat(samples, 2).astype(np.float64), sampling_rate=2 * rate, machine="pump")
     assert resampled["nearest_clip_id"] == expected["nearest_clip_id"]

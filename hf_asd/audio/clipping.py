@@ -23,19 +23,20 @@ def clipped_share(samples: np.ndarray) -> float:
         samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
 
     Returns:
-        `float`: between 0 and 1; 0 for silence, which is flat without being clipped.
+        `float`: between 0 and 1; 0 for silence and constants, which are flat without being clipped.
     """
-    extreme = float(np.abs(samples).max())
-    if extreme < SILENCE_PEAK:
+    high, low = float(samples.max()), float(samples.min())
+    if (high - low) / 2 < SILENCE_PEAK:
         return 0.0
     # Of 16 bits where all values are such, otherwise of 24 bits, as floats have near full scale.
     some = samples[: 1 << 12].astype(np.float64) * 2**15
     step = 2.0**-15 if np.array_equal(some, np.round(some)) else 2.0**-23
-    clipped = sum(_pile(side, extreme, step) for side in (samples, -samples))
+    extreme, middle = max(high, -low), float(samples.mean())
+    clipped = _pile(samples, middle, extreme, step) + _pile(-samples, -middle, extreme, step)
     return min(clipped / len(samples), 1.0)
 
 
-def _pile(samples: np.ndarray, extreme: float, step: float) -> int:
+def _pile(samples: np.ndarray, middle: float, extreme: float, step: float) -> int:
     """The number of samples on a flat top; 0 where they are no more than elsewhere near the top."""
     rank = int(OUTLIERS * len(samples)) + 1
     floor = extreme / 2  # few samples are above it
@@ -48,6 +49,8 @@ def _pile(samples: np.ndarray, extreme: float, step: float) -> int:
     second = _next_value(samples, high, top - 1.5 * step)
     third = _next_value(samples, high, second - 0.5 * step)
     distance = max(second - third, step) if third > -np.inf else step
+    if top - middle <= distance:
+        return 0  # not a top, but the value of silence between clicks
     reach = max(CREST * top, NEIGHBORS * distance)
     near = high if top - reach > floor else samples
     near = near[(near > top - reach) & (near < top + 1.5 * step)]
@@ -65,8 +68,11 @@ def _next_value(samples: np.ndarray, high: np.ndarray, limit: float) -> float:
 
 
 def _flat_top(near: np.ndarray, top: float, width: float, share: float) -> int:
+    at_top = np.count_nonzero(np.abs(near - top) < width / 2)
+    if at_top < FEWEST:
+        return 0
     depths = ((top + width / 2 - near[near < top + width / 2]) / width).astype(np.int64)
-    at_top, *others = np.bincount(depths, minlength=1)
+    others = np.bincount(depths, minlength=2)[1:]
     # The part of a sine's crest that lies within a step of it goes with the root of that step.
     crest = len(depths) * np.sqrt(share)
-    return int(at_top) if at_top >= FEWEST and at_top > 2 * max(*others, crest, 0) else 0
+    return at_top if at_top > 2 * max(int(others.max()), crest) else 0

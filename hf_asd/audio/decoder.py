@@ -97,8 +97,6 @@ class SoundDecoder:
         except soundfile.LibsndfileError as error:
             reason = window.problem or error.error_string
             raise self._source.error(f"cannot be read as audio, the decoder says: {reason}") from error
-        if file.format == "MP3":  # rounds the last bit of some samples otherwise than reading a file at once does
-            file.seek(0)
         return file, window
 
     def _take(self, part: Part) -> soundfile.SoundFile:

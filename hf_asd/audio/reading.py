@@ -243,10 +243,10 @@ def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
     """
     if len(samples) == 0:
         raise BadAudioError(f"{name}: is empty, it holds no samples.")
-    finite = np.isfinite(samples)
-    if not finite.all():
-        raise BadAudioError(f"{name}: holds {int((~finite).sum())} samples that are NaN or infinite.")
-    peak = float(np.abs(samples).max())
+    peak = float(np.maximum(samples.max(), -samples.min()))
+    if not np.isfinite(peak):
+        count = np.count_nonzero(~np.isfinite(samples))
+        raise BadAudioError(f"{name}: holds {count} samples that are NaN or infinite.")
     if peak > LARGEST_PEAK or (peak >= 2 and np.array_equal(samples, np.round(samples))):
         raise BadAudioError(f"{name}: {_describe_level(peak)}")
     if len(samples) < MINIMUM_SECONDS * sampling_rate:

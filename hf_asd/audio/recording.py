@@ -107,7 +107,7 @@ class Recording:
                 yield joined[:frames]
                 waiting, count = [joined[frames:]], count - frames
         if count:
-            yield np.concatenate(waiting)
+            yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
         if decoded > start or start == 0:
             self._check_end(decoded)
 
