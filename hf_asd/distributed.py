@@ -62,6 +62,7 @@ def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 def broadcast(value):
     """The main process's value in all processes; others may see an older state of a shared file system."""
+    partial_state()  # before accelerate makes one that does not find the other processes on a CPU
     values = [value]
     broadcast_object_list(values)
     return values[0]

@@ -76,7 +76,7 @@ def launch(processes, *arguments):
     command = command if processes > 1 else [sys.executable, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def runs(clips, tmp_path_factory):
         head = {"loss": "adacos", "num_trainable_layers": 0, "projection_size": 8, "embedding_from": "projection"}
         options["finetune-head"] = shared | head
         (folder / "work.py").write_text(WORK)
-        output = launch(processes, str(folder / "work.py"), str(clips), str(folder), json.dumps(options))
+        output = launch(processes, str(folder / "work.py"), str(clips), str(folder), json.dumps(options)).stdout
         assert f"processes: {processes}" in output
         folders.append(folder)
     return folders
@@ -180,7 +180,9 @@ evaluate: {resamples: 20}
 def test_two_processes_run_a_recipe_and_one_finds_it_done(clips, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("CLIPS", str(clips)))
     command = ["run", str(tmp_path), "--output_dir", str(tmp_path / "runs")]
-    output = launch(2, "-m", "hf_asd", *command)
+    done = launch(2, "-m", "hf_asd", *command)
+    output = done.stdout
+    assert done.stderr.count("data: started") == 1, "one process simulates, the other waits"
     assert output.count("official score 2025") == 1 and output.count("report: ") == 1
     stages = {folder.name.rsplit("-", 1)[0] for folder in (tmp_path / "runs").iterdir()}
     assert len(stages) == len(list((tmp_path / "runs").iterdir())) == 9
