@@ -146,7 +146,7 @@ def _read_listing(
         folder = os.path.dirname(name)
         hints = _Hints(readings[folder], meanings[name], folder in schemes, metadata, label_table)
         summary.add_words(hints.reading.words)
-        row, question = _make_row(name, hints, machine, to_score)
+        row, question = _make_row(name, hints, to_score)
         row["machine"] = machine or row["machine"] or printable(named.name) or "machine"
         if hints.says_condition(name):
             summary.add_words([(name, row["condition"])])
@@ -229,7 +229,7 @@ class _Hints:
         return None
 
 
-def _make_row(name: str, hints: _Hints, machine: str | None, to_score: bool) -> tuple[dict, Question | None]:
+def _make_row(name: str, hints: _Hints, to_score: bool) -> tuple[dict, Question | None]:
     """One recording, and what has to be asked about it."""
     reading, listed = hints.reading, hints.metadata.listed.get(name)
     cells = {} if listed is None else listed.cells
@@ -238,11 +238,13 @@ def _make_row(name: str, hints: _Hints, machine: str | None, to_score: bool) -> 
     if condition in ("anomaly", "unknown") or to_score:
         split = "test"
     question = reading.question
-    if question is not None and question.about_machine:
-        question = None if "machine" in cells or machine is not None else question
-    elif "condition" in cells:
-        question = None
-    elif question is None and split == "train":
+    if question is not None and ("machine" if question.about_machine else "condition") in cells:
+        question = None  # the table answers it
+    if cells.get("condition") == "normal" and reading.fault_mark is not None:
+        question = Question(
+            f"{listed.where.partition(', line')[0]} says normal, the folder {reading.fault_mark} anomaly"
+        )
+    if question is None and "condition" not in cells and split == "train":
         question = hints.doubt(name)
     attributes = {} if not reading.others else {"folder": "/".join(reading.others)}
     row = {

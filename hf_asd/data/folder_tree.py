@@ -38,6 +38,7 @@ class FolderReading:
     Args:
         machine, split, condition, session (`str`, *optional*): as in the schema.
         others (`Parts`): names that say nothing of this: kinds of faults, operating states.
+        fault_mark (`str`, *optional*): the folder whose name means an anomaly and nothing else.
         question ([`Question`], *optional*): what is not clear.
         words (`tuple[tuple[str, str], ...]`): (name, what it means) of every folder that means something.
     """
@@ -47,12 +48,16 @@ class FolderReading:
     condition: str | None = None
     session: str | None = None
     others: Parts = ()
+    fault_mark: str | None = None
     question: Question | None = None
     words: tuple[tuple[str, str], ...] = ()
 
     def ask(self, question: Question) -> "FolderReading":
-        """The first question stays."""
-        return replace(self, question=self.question or question)
+        """Whether recordings are normal is asked before whose they are; else the first question stays."""
+        before = self.question
+        if before is None or (before.about_machine and not question.about_machine):
+            return replace(self, question=question)
+        return self
 
     def means(self, name: str, meaning: str | None) -> "FolderReading":
         """Keeps what a name means, for the summary."""
@@ -95,6 +100,8 @@ def read_root(root: Path) -> tuple[FolderReading, Path]:
         session = "/".join(filter(None, (meaning.session, reading.session))) or None
         reading = replace(reading, condition=reading.condition or meaning.condition, session=session)
         reading = reading.means(folder.name, meaning.condition)
+        if meaning.condition == "anomaly" and meaning.is_plain_condition:
+            reading = replace(reading, fault_mark=folder.name)
         if meaning.rest:  # `reference_pump`
             break
         folder = folder.parents[size - 1]
@@ -193,6 +200,8 @@ def _with_condition(reading: FolderReading, folder: Parts, meaning: Meaning) -> 
     if reading.question is not None and reading.question.is_open:
         reading = replace(reading, question=None)
     reading = replace(reading, condition=meaning.condition).means(name, meaning.condition)
+    if meaning.condition == "anomaly" and meaning.is_plain_condition:
+        reading = replace(reading, fault_mark=name)
     return _with_other(reading, name) if meaning.rest else reading
 
 

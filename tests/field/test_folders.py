@@ -126,7 +126,8 @@ def test_the_layout_of_mvtec(plant):
     [
         (("good/1.wav", "outer/2.wav"), "outer \\(1 recording\\): lies beside good, which means normal"),
         (("Normal/1.wav", "IR007/2.wav"), "lies beside Normal, which means normal"),
-        (("bad/1.wav", "fan_1/2.wav"), "lies beside bad, which means anomaly"),
+        (("bad/2.wav", "fan_3/1.wav"), "lies beside bad, which means anomaly"),
+        (("Reject_conveyor/1.wav", "fan/2.wav"), "fan .* lies beside Reject_conveyor, which means anomaly"),
         (("train/good/1.wav", "train/hole/2.wav"), "train/hole"),
         (("train/good/1.wav", "test/hole/2.wav"), "test/hole"),
         (("train/1.wav", "new/2.wav"), "new .* lies beside train"),
@@ -312,6 +313,22 @@ def test_two_tables_that_contradict_each_other_are_refused(plant):
     other = json.dumps({"file_name": "1.wav", "label": "bad"})
     with pytest.raises(ValueError, match=r"metadata.jsonl, line 1: contradicts .*metadata.csv, line 2 about 1.wav"):
         load_folder(plant("1.wav", "2.wav", metadata_dot_csv=LABELED, metadata_dot_jsonl=other))
+
+
+def test_a_table_does_not_make_a_folder_of_faults_normal(plant):
+    folder = plant("good/1.wav", "bad/2.wav", metadata_dot_csv="file_name,label\ngood/1.wav,ok\nbad/2.wav,ok\n")
+    with pytest.raises(ValueError, match="bad/2.wav.*: .*metadata.csv says normal, the folder bad anomaly"):
+        load_folder(folder)
+    (folder / "metadata.csv").write_text("file_name,machine,note\ngood/1.wav,fan,\nbad/2.wav,fan,\nnew.wav,fan,bad\n")
+    (folder / "new.wav").touch()
+    with pytest.raises(ValueError, match="they lie beside the folder good"):
+        load_folder(folder)
+
+
+def test_a_table_of_machines_does_not_hide_a_fault(plant):
+    table = "file_name,machine,note\nslow/1.wav,fan,\nslow/2.wav,fan,bearing broken\n3.wav,fan,\n"
+    with pytest.raises(ValueError, match="note is 'bearing broken'"):
+        load_folder(plant("slow/1.wav", "slow/2.wav", "3.wav", metadata_dot_csv=table))
 
 
 def test_metadata_never_trains_on_a_fault(plant):
