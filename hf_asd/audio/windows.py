@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .channels import Channel
+from .clock import Span, span_text
 from .errors import BadAudioError
 from .reading import (
     DecodedClip,
@@ -19,9 +20,6 @@ from .reading import (
     read_sound,
 )
 from .recording import MIN_RATE, Recording, open_recording
-
-
-Span = tuple[float, float]  # start and end in seconds
 
 
 @dataclass(frozen=True)
@@ -59,18 +57,6 @@ class Window:
     number: int = 0
     span: Span | None = None
     error: str | None = None
-
-
-def clock(seconds: float) -> str:
-    """A time within a recording, such as `0:31:20`; with tenths where they are not zero."""
-    tenths = round(10 * seconds)
-    hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600
-    return f"{hours}:{minutes:02d}:{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
-
-
-def span_text(span: Span) -> str:
-    """Start and end of a window, such as `0:31:20-0:31:30`."""
-    return f"{clock(span[0])}-{clock(span[1])}"
 
 
 def read_windows(

@@ -5,6 +5,8 @@ import io
 import json
 from dataclasses import dataclass
 
+from ..audio.clock import span_text
+
 
 @dataclass(frozen=True)
 class Column:
@@ -48,15 +50,30 @@ def table_lines(rows: list[dict], explain: bool) -> list[str]:
     for row in rows:
         values = "  ".join(f"{row[column.field]:{column.width}{column.format}}" for column in PRINTED)
         abstains = row["abstain_reason"] is not None
-        word = f"no decision, {row['abstain_reason']}" if abstains else DECISION_WORDS[row["is_anomaly"]]
-        lines.append(f"{row[FILE]:<{width}}  {values}  {word}")
+        lines.append(f"{row[FILE]:<{width}}  {values}  {_decision_text(row)}")
         if explain and not abstains:
             lines += [f"    {line}" for line in _reason_lines(row)]
     return lines
 
 
+def _decision_text(row: dict) -> str:
+    """The decision in words; of a recording in windows with the worst of an anomaly, and what was not looked at."""
+    if row["abstain_reason"] is not None:
+        return f"no decision, {row['abstain_reason']}"
+    text = DECISION_WORDS[row["is_anomaly"]]
+    if row["worst_window_start_s"] is None:
+        return text
+    if row["is_anomaly"]:
+        text += f" at {span_text((row['worst_window_start_s'], row['worst_window_end_s']))}"
+    text += f" ({row['num_windows']} windows)"
+    if row["num_unfit_windows"]:
+        text += f"; {row['num_unfit_windows']} of them are unfit, the first at {row['unfit_windows_reason']}"
+    return text
+
+
 def _reason_lines(row: dict) -> list[str]:
-    lines = [reason["text"] for reason in row["reasons"]]
+    in_window = "" if row["worst_window_start_s"] is None else " (seconds of this window)"
+    lines = [reason["text"] + (in_window if reason["start_s"] is not None else "") for reason in row["reasons"]]
     if row["is_anomaly"]:
         return [*lines, f"nearest normal recording: {row['nearest_clip_id']}"]
     return [*lines, "nothing unusual: normal recordings reach such a score as well"]

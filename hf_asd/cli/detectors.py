@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio.reading import OnBadAudio
+from ..detection.config import WINDOW_LENGTHS, WindowSeconds
 from .flags import add_flag
 
 
@@ -26,6 +27,11 @@ def add_on_bad_audio(command: argparse.ArgumentParser) -> None:
     """Adds `--on-bad-audio`."""
     text = "unusable recordings stop the command (error) or are left out and listed (skip)"
     add_flag(command, "--on-bad-audio", OnBadAudio, text, "error")
+
+
+def add_window_seconds(command: argparse.ArgumentParser, help: str) -> None:
+    """Adds `--window-seconds`, with what it does in this command."""
+    add_flag(command, "--window-seconds", WindowSeconds, help, "auto", **WINDOW_LENGTHS)
 
 
 def load_detector(args: argparse.Namespace) -> "AnomalyDetector":

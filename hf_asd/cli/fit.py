@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..detection.config import DetectorConfig
-from .detectors import add_on_bad_audio, print_skipped
+from .detectors import add_on_bad_audio, add_window_seconds, print_skipped
 from .flags import add_flag, add_options, build_config, flag_names, not_a_recipe
 from .results import check_detector_place
 
@@ -40,8 +40,9 @@ def add_commands(commands) -> None:
         command,
         "--encoder",
         str | None,
-        "Hub id or folder of a pretrained encoder; auto: with 30 normal recordings or more the encoder of the "
-        "package, beside spectral statistics, else spectral statistics alone; none: spectral statistics alone",
+        "Hub id or folder of a pretrained encoder; auto: with 30 normal recordings (or windows of long ones) or more "
+        "the encoder of the package, beside spectral statistics, else spectral statistics alone; none: spectral "
+        "statistics alone",
         "auto",
     )
     add_flag(
@@ -51,6 +52,11 @@ def add_commands(commands) -> None:
         "the machine of all recordings, whatever the subfolders are called; none: subfolders or metadata.csv name it, "
         "else the folder does",
         None,
+    )
+    add_window_seconds(
+        command,
+        "recordings of at least twice this length in seconds are cut into windows of this length, which count as one "
+        "recording together; auto: recordings of 60 s or more are cut into windows of 10 s; none: none is cut",
     )
     add_on_bad_audio(command)
     add_options(command, DetectorConfig)
@@ -126,6 +132,7 @@ def _fit(
         dataset["train"],
         on_bad_audio=args.on_bad_audio,
         visit=_keep_whole(store, clip_ids),
+        window_seconds=args.window_seconds,
     )
     return detector, train, skipped
 
@@ -213,10 +220,7 @@ def _write_report(
     is_named = args.encoder not in (None, "auto")
     facts = {"Embedding": args.encoder if is_named else detector.embedding_description}
     for machine, bank in detector.machines.items():
-        facts[f"Threshold of {machine}"] = (
-            f"{bank.threshold:.4g}, for at most {100 * bank.false_alarm_rate:.3g} % false alarms among recordings "
-            "made like these"
-        )
+        facts[f"Threshold of {machine}"] = f"{bank.threshold:.4g}, {bank.promise}"
     return write_report(
         folder / "report.html",
         ReportContent(
@@ -236,16 +240,19 @@ def _write_report(
 
 
 def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "AnomalyDetector", scored: _Scored) -> None:
+    if args.window_seconds == "auto" and any(bank.recordings is not None for bank in detector.machines.values()):
+        print("recordings of 60 s or more were cut into windows (--window-seconds none leaves them whole)")
     for machine, bank in detector.machines.items():
-        print(
-            f"{machine}: {len(bank.normal_scores)} normal recordings, threshold {bank.threshold:.4g} for at most "
-            f"{100 * bank.false_alarm_rate:.3g} % false alarms"
-        )
+        clips = f"{len(bank.normal_scores)} normal recordings"
+        if bank.recordings is not None:
+            seconds = detector.training_summary[machine]["clip_seconds"]
+            clips = f"{len(bank.normal_scores)} windows of {seconds:g} s of {_counted(bank.num_recordings)}"
+        print(f"{machine}: {clips}, threshold {bank.threshold:.4g} {bank.promise}")
         if bank.false_alarm_rate > config.false_alarm_rate:
             logger.warning(
                 "  %.3g %% were asked for; that needs %d normal recordings or more.",
                 100 * config.false_alarm_rate,
-                round(1 / config.false_alarm_rate),
+                bank.recordings_for(config.false_alarm_rate),
             )
     if scored.evaluation is not None:
         from ..evaluation.scores import format_table
@@ -256,3 +263,7 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
             "How well anomalies are detected was not measured: that needs normal recordings in %s.",
             args.folder[0] / "test" / "normal",
         )
+
+
+def _counted(recordings: int) -> str:
+    return "one normal recording" if recordings == 1 else f"{recordings} normal recordings"

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from .columns import FILE, rows_as_csv, rows_as_json, table_lines
-from .detectors import add_detector, add_on_bad_audio, load_detector, print_skipped
+from .detectors import add_detector, add_on_bad_audio, add_window_seconds, load_detector, print_skipped
 from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag
 from .results import check_results, standard_stream, write_result
@@ -29,6 +29,11 @@ def add_commands(commands) -> None:
     add_flag(command, "--explain", bool, "print what is unusual about each recording that is an anomaly", False)
     text = f"exit with {ANOMALY} when an anomaly is found, else with {NO_DECISION} when a recording has no decision"
     add_flag(command, "--fail-on-anomaly", bool, text, False)
+    add_window_seconds(
+        command,
+        "recordings of at least twice this length in seconds are judged in windows of this length; auto: the length "
+        "of the training recordings; none: whole recordings",
+    )
     add_on_bad_audio(command)
     command.set_defaults(run=score)
 

@@ -20,6 +20,9 @@ BandFusion = Literal["mean", "mean_max", "max", "z_mean", "z_min", "z_max"]
 Normalization = Literal["none", "ratio", "difference", "varmin", "log_varmin", "z"]
 ThresholdMethod = Literal["conformal", "quantile", "gamma"]
 DtypeName = Literal["float32", "float16"]
+WindowSeconds = float | Literal["auto"] | None
+# Accepted lengths of the windows of long recordings in seconds: memory holds a few windows at a time.
+WINDOW_LENGTHS = {"at_least": 0.5, "at_most": 600.0}
 
 # Chosen by benchmarks/scoring_stack.py over several simulated factories. There the Mahalanobis distance alone scores
 # some points more than `standard` with spectral statistics; the maximum deviation stays beside it for faults of one

@@ -27,9 +27,9 @@ class Decision:
         nearest_clip_ids (`list[str]`): the three most similar ones, or as many as there are.
         reasons (`list[Reason]`, *optional*): what is unusual about an anomaly; empty where nothing is, `None` where
             reasons were not asked for.
-        num_windows (`int`): how many windows a long recording was judged in; 1 for a whole one. What is said above
-            about the most similar clips and the reasons is then about its worst window
-            ([`~hf_asd.detection.long_recordings.decide_recording`]).
+        num_windows (`int`): how many windows a long recording was judged in; 1 for a whole one. The most similar clips
+            and the reasons, with their times, are then those of its worst window; how its score follows from theirs:
+            [`~hf_asd.detection.long_recordings.decide_recording`].
         num_unfit_windows (`int`): how many of them are unfit for a decision and took no part in it.
         unfit_windows_reason (`str`, *optional*): why the first of these is unfit, and where it is.
         worst_window_start_s, worst_window_end_s (`float`, *optional*): the most anomalous window, in seconds within

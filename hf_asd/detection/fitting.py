@@ -3,7 +3,8 @@
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from ..audio.windows import Span, Window
+from ..audio.clock import Span
+from ..audio.windows import Window
 from ..embedding.embed import EmbeddedRows, Visit
 from .explanation.normal_profile import NormalProfile, choose_profile_rows, make_profiles, summarize_clip
 from .training_summary import RecordingFacts

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..audio.reading import MINIMUM_SECONDS
-from ..audio.windows import Span, WindowRule, span_text
+from ..audio.clock import Span, span_text
+from ..audio.windows import WindowRule
 from ..options import check_option
+from .config import WINDOW_LENGTHS, WindowSeconds
 
 
 if TYPE_CHECKING:
@@ -16,14 +17,11 @@ if TYPE_CHECKING:
     from .memory_bank import MemoryBank
 
 
-WindowSeconds = float | Literal["auto"] | None
 # Training recordings of at least this length are cut by default: nobody means them as one clip.
 LONG_SECONDS, TRAINING_WINDOW_SECONDS = 60.0, 10.0
 # Share of the normal scores, the highest, whose excess is taken for exponential. Where their tail is a little heavier
 # than that, the middle of the scores makes the fitted one heavier too (benchmarks/long_recordings.py).
 TAIL_SHARE = 2 / 3
-# Accepted lengths of a window in seconds: memory holds a few windows at a time.
-LENGTHS = {"at_least": MINIMUM_SECONDS, "at_most": 600.0}
 
 
 def training_rule(window_seconds: WindowSeconds) -> WindowRule | None:
@@ -37,7 +35,7 @@ def training_rule(window_seconds: WindowSeconds) -> WindowRule | None:
     Raises:
         ValueError: the length is not accepted.
     """
-    check_option("window_seconds", window_seconds, WindowSeconds, LENGTHS)
+    check_option("window_seconds", window_seconds, WindowSeconds, WINDOW_LENGTHS)
     if window_seconds == "auto":
         return WindowRule(TRAINING_WINDOW_SECONDS, LONG_SECONDS)
     return None if window_seconds is None else WindowRule(float(window_seconds), 2 * float(window_seconds))
@@ -55,7 +53,7 @@ def scoring_rule(window_seconds: WindowSeconds, clip_seconds: float | None) -> W
     Raises:
         ValueError: the length is not accepted.
     """
-    check_option("window_seconds", window_seconds, WindowSeconds, LENGTHS)
+    check_option("window_seconds", window_seconds, WindowSeconds, WINDOW_LENGTHS)
     seconds = clip_seconds if window_seconds == "auto" else window_seconds
     return None if seconds is None else WindowRule(float(seconds), 2 * float(seconds))
 

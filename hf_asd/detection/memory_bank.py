@@ -1,5 +1,6 @@
 """The normal clips of one machine with their scores and threshold."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,6 +75,21 @@ class MemoryBank:
         if metric is None and len(bank) >= StandardizedNeighbors.minimum_clips:
             return StandardizedNeighbors(bank)
         return (metric or CosineNeighbors)(bank)
+
+    @property
+    def promise(self) -> str:
+        """What the threshold promises, in words."""
+        text = f"for at most {100 * self.false_alarm_rate:.3g} % false alarms among"
+        if self.recordings is None:
+            return f"{text} recordings made like these"
+        if self.num_recordings == 1:
+            return f"{text} windows that sound like this recording; one recording does not show how others differ"
+        return f"{text} the windows of new recordings"
+
+    def recordings_for(self, false_alarm_rate: float) -> int:
+        """How many normal recordings a rate needs; see [`~hf_asd.detection.threshold.threshold_from`]."""
+        is_cut = self.recordings is not None and self.num_recordings > 1
+        return math.ceil(2 * (1 - false_alarm_rate) / false_alarm_rate) if is_cut else round(1 / false_alarm_rate)
 
     def score(self, embeddings: torch.Tensor) -> dict[str, np.ndarray]:
         """

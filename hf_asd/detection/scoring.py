@@ -11,9 +11,10 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 
+from ..audio.clock import Span, span_text
 from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
-from ..audio.windows import Span, Window, WindowRule, span_text, windows_of
+from ..audio.windows import Window, WindowRule, windows_of
 from ..data.schema import side_by_side
 from ..embedding.embed import BATCH_CLIPS, EmbeddedRows, Visit, embed_recordings, get_embeddings, with_embeddings
 from .decision import DECISION_FEATURES, Decision, make_decisions

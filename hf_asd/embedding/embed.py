@@ -14,9 +14,10 @@ from datasets import Audio, Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
+from ..audio.clock import Span, span_text
 from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
-from ..audio.windows import Span, Window, WindowRule, read_windows, span_text
+from ..audio.windows import Window, WindowRule, read_windows
 from ..data.checking import all_bad_audio
 from ..data.schema import read_table, side_by_side, undecoded_audio, write_table
 from ..distributed import partial_state

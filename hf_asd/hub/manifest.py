@@ -43,6 +43,8 @@ class TrainingRecord(TypedDict):
     """Facts about the normal recordings of a machine, for the card; further ones are allowed."""
 
     clips: int
+    recordings: int
+    clip_seconds: float | None
     domains: dict[str, int]
     attributes: int
     hidden: int
