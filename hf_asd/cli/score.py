@@ -76,7 +76,10 @@ def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str]]
     if ignored is not None:
         print(ignored, file=sys.stderr)
     scored, skipped = detector.score_recordings(
-        content.dataset["test"], explain=args.explain, on_bad_audio=args.on_bad_audio
+        content.dataset["test"],
+        explain=args.explain,
+        on_bad_audio=args.on_bad_audio,
+        window_seconds=args.window_seconds,
     )
     skipped = [*content.summary.problems, *skipped]
     names = [FILE, *(field.name for field in fields(Decision))]

@@ -145,10 +145,12 @@ def build_memory_bank(rows: Dataset, config: ScoringConfig) -> MemoryBank:
     Raises:
         ValueError: too few clips.
     """
-    if len(rows) < config.minimum_clips:
+    is_cut = "recording_id" in rows.column_names and len(set(rows["recording_id"][:])) < len(rows)
+    if len(rows) < config.minimum_clips and not is_cut:
         raise ValueError(
             f"{rows[0]['machine']}: {len(rows)} normal recordings are too few, at least {config.minimum_clips} are "
-            "needed and 30 or more are better. One long recording can be cut into several files of some 10 s."
+            "needed and 30 or more are better. Long recordings are cut into windows with --window-seconds "
+            "(window_seconds)."
         )
     vectors, domains, clip_ids = get_embeddings(rows), np.array(rows["domain"][:]), np.array(rows["clip_id"][:])
     groups = {"source": np.flatnonzero(domains != "target"), "target": np.flatnonzero(domains == "target")}
@@ -192,7 +194,7 @@ def _recording_numbers(rows: Dataset, order: np.ndarray) -> np.ndarray | None:
 def _check_pieces(machine: str, recordings: np.ndarray | None, config: ScoringConfig) -> None:
     if recordings is not None and (fewest := fewest_kept(recordings)) < config.minimum_clips:
         raise ValueError(
-            f"{machine}: {len(recordings)} pieces of {len(np.unique(recordings))} recordings are too few: without "
-            f"one of the recordings, or without a piece and those next to it, {fewest} of them remain, and at least "
-            f"{config.minimum_clips} are needed. Record more, or give a shorter --window-seconds (window_seconds)."
+            f"{machine}: {len(recordings)} windows of {len(np.unique(recordings))} recording(s) are too few: without "
+            f"one of the recordings, or without a window and those next to it, {fewest} of them remain, and at least "
+            f"{config.minimum_clips} are needed. Record more, or give shorter windows (--window-seconds)."
         )
