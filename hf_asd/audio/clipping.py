@@ -68,7 +68,7 @@ def _next_value(samples: np.ndarray, high: np.ndarray, limit: float) -> float:
 
 
 def _flat_top(near: np.ndarray, top: float, width: float, share: float) -> int:
-    at_top = np.count_nonzero(np.abs(near - top) < width / 2)
+    at_top = int(np.count_nonzero(np.abs(near - top) < width / 2))
     if at_top < FEWEST:
         return 0
     depths = ((top + width / 2 - near[near < top + width / 2]) / width).astype(np.int64)
