@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..audio.windows import Window
     from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
+    from ..detection.training_clips.copies import KnownClips
     from ..embedding.embed import Visit
 
 logger = logging.getLogger(__name__)
@@ -79,21 +80,23 @@ def fit(args: argparse.Namespace) -> None:
     """Fits a detector to a folder of normal recordings, and writes it with its report and its card."""
     from ..audio.clip_store import ClipStore
     from ..detection.persistence import detector_folder
+    from ..detection.training_clips.copies import KnownClips
 
     config = build_config(args, DetectorConfig)
     check_detector_place("--output", args.output)
     content = _recordings(args)
     dataset = content.dataset
     started = time.monotonic()
+    known = KnownClips()
     with ClipStore() as store:
         with flag_names(DetectorConfig):
-            detector, train, skipped = _fit(args, config, dataset, store)
+            detector, train, skipped = _fit(args, config, dataset, store, known)
         skipped = [*content.summary.problems, *skipped]
         # All of it takes the place of an older detector together. The detector is not lost where the rest fails: test
         # recordings may be unusable.
         with detector_folder(args.output) as folder:
             _save(args, folder, detector, started)
-            scored, more_skipped = _score_test(args, detector, dataset, store)
+            scored, more_skipped = _score_test(args, detector, dataset, store, known)
             scored.evaluation = _record(folder, scored.rows)
             skipped += more_skipped
             report = _write_report(args, folder, detector, train, scored, skipped, store)
@@ -121,7 +124,11 @@ def _recordings(args: argparse.Namespace) -> "FolderContent":
 
 
 def _fit(
-    args: argparse.Namespace, config: DetectorConfig, dataset: "DatasetDict", store: "ClipStore"
+    args: argparse.Namespace,
+    config: DetectorConfig,
+    dataset: "DatasetDict",
+    store: "ClipStore",
+    known: "KnownClips",
 ) -> "tuple[AnomalyDetector, Dataset, list[str]]":
     """The fitted detector, its training rows, and a message for each recording that was left out."""
     from ..detection.detector import AnomalyDetector
@@ -131,33 +138,56 @@ def _fit(
     train, skipped = detector.fit_recordings(
         dataset["train"],
         on_bad_audio=args.on_bad_audio,
-        visit=_keep_whole(store, clip_ids),
+        visit=_keep_whole(store, clip_ids, known.add),
         window_seconds=args.window_seconds,
     )
     return detector, train, skipped
 
 
 def _score_test(
-    args: argparse.Namespace, detector: "AnomalyDetector", dataset: "DatasetDict", store: "ClipStore"
+    args: argparse.Namespace,
+    detector: "AnomalyDetector",
+    dataset: "DatasetDict",
+    store: "ClipStore",
+    known: "KnownClips",
 ) -> tuple[_Scored, list[str]]:
     """Test recordings with scores, if there are any, and a message for each that was left out."""
     if not len(dataset.get("test", ())):
         return _Scored(), []
-    clip_ids = dataset["test"]["clip_id"][:]
+    clip_ids, copies = dataset["test"]["clip_id"][:], {}
+
+    def look_up(clip_id: str, samples: "np.ndarray") -> None:
+        if (first := known.find(samples)) is not None:
+            copies[clip_id] = first
+
     rows, skipped = detector.score_recordings(
         dataset["test"],
         check_input=False,  # an evaluation needs a decision about every recording
         on_bad_audio=args.on_bad_audio,
-        visit=_keep_whole(store, clip_ids),
+        visit=_keep_whole(store, clip_ids, look_up),
     )
-    return _Scored(rows if len(rows) else None), skipped
+    if copies and args.on_bad_audio == "error":
+        raise ValueError(
+            f"{len(copies)} test recordings are copies of recordings that the detector learned from: "
+            f"{', '.join(f'{copy} = {first}' for copy, first in copies.items())}. An evaluation with them would look "
+            "better than it is. Remove them here or there, or leave them out of the test with --on-bad-audio skip."
+        )
+    others = [row for row, clip_id in enumerate(rows["clip_id"]) if clip_id not in copies]
+    skipped += [f"{copy}: is a copy of {first}, which the detector learned from." for copy, first in copies.items()]
+    return _Scored(rows.select(others) if others else None), skipped
 
 
-def _keep_whole(store: "ClipStore", clip_ids: list[str]) -> "Visit":
-    """Keeps whole clips for the report, which reads windows of long recordings again."""
+def _keep_whole(store: "ClipStore", clip_ids: list[str], also: "Callable[[str, np.ndarray], None]") -> "Visit":
+    """
+    Keeps whole clips for the report, which reads windows of long recordings again; `also` is called with the id and
+    the samples of each clip and window.
+    """
 
     def keep(row: int, window: "Window") -> None:
-        if window.clip is not None and window.span is None:
+        if window.clip is None:
+            return
+        also(clip_ids[row], window.clip.samples)
+        if window.span is None:
             store.add(clip_ids[row], window.clip.samples)
 
     return keep
@@ -221,6 +251,9 @@ def _write_report(
     facts = {"Embedding": args.encoder if is_named else detector.embedding_description}
     for machine, bank in detector.machines.items():
         facts[f"Threshold of {machine}"] = f"{bank.threshold:.4g}, {bank.promise}"
+    for machine, found in detector.findings.items():
+        if lines := found.lines():
+            facts[f"Recordings of {machine}"] = " ".join(lines)
     return write_report(
         folder / "report.html",
         ReportContent(
@@ -243,6 +276,8 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
     if args.window_seconds == "auto" and any(bank.recordings is not None for bank in detector.machines.values()):
         print("recordings of 60 s or more were cut into windows (--window-seconds none leaves them whole)")
     for machine, bank in detector.machines.items():
+        for line in detector.findings[machine].lines():
+            print(f"{machine}: {line}")
         clips = f"{len(bank.normal_scores)} normal recordings"
         if bank.recordings is not None:
             seconds = detector.training_summary[machine]["clip_seconds"]

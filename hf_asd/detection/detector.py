@@ -22,11 +22,12 @@ from .config import DetectorConfig
 from .decision import Decision
 from .explanation.normal_profile import NormalProfile, fit_profiles
 from .explanation.score_map import score_map
-from .fitting import TrainingClips
+from .fitting import TrainingClips, describe_training
 from .long_recordings import WindowSeconds, training_rule
 from .memory_bank import MemoryBank, build_memory_bank
 from .persistence import load_detector, save_detector
 from .scoring import GivenRecording, decide_recordings, score_dataset
+from .training_clips.findings import TrainingFindings
 from .training_summary import facts_from_headers, summarize_training
 
 
@@ -55,6 +56,8 @@ class AnomalyDetector:
         machines (`dict[str, MemoryBank]`): what [`~AnomalyDetector.fit`] learned, by machine.
         profiles (`dict[str, NormalProfile]`): the acoustic features of normal clips, by machine; decisions need none
             of them, reasons and the checks of recordings do.
+        findings (`dict[str, TrainingFindings]`): what stood out among the normal recordings when it was fitted, by
+            machine; not saved.
 
     Example:
 
@@ -76,6 +79,7 @@ class AnomalyDetector:
         self.machines: dict[str, MemoryBank] = {}
         self.profiles: dict[str, NormalProfile] = {}
         self.training_summary: dict[str, dict] = {}
+        self.findings: dict[str, TrainingFindings] = {}
         self.bank_dtype = torch.float32  # of the embeddings on disk
 
     def fit(
@@ -108,6 +112,9 @@ class AnomalyDetector:
             ValueError: clips known to be anomalous, or too few clips of a machine.
         """
         self.fit_recordings(dataset, output_dir=output_dir, with_reasons=with_reasons, window_seconds=window_seconds)
+        for machine, found in self.findings.items():
+            for line in found.lines():
+                logger.warning("%s: %s", machine, line)
         return self
 
     def fit_recordings(
@@ -142,6 +149,7 @@ class AnomalyDetector:
             )
         if "embedding" in rows.column_names:
             train, skipped = rows, []
+            everything, self.findings = rows, {}
             has_audio = with_reasons and "audio" in rows.features
             self.profiles = fit_profiles(rows, self.config.channel) if has_audio else {}
             facts = facts_from_headers(rows)
@@ -150,10 +158,15 @@ class AnomalyDetector:
             self._choose_by(rows, rule)
             clips = TrainingClips(rows, with_reasons, visit)
             embedded = self._embed(rows, output_dir, on_bad_audio=on_bad_audio, visit=clips, rules=[rule] * len(rows))
-            train, skipped = self._choose_again_by(with_embeddings(rows, embedded)), embedded.skipped
+            everything, skipped = with_embeddings(rows, embedded), embedded.skipped
+            self.findings, kept = clips.check(everything, embedded)
+            embedded = embedded.select(kept)
+            train = self._choose_again_by(everything.select(kept) if len(kept) < len(everything) else everything)
+            everything = self._as_learned(everything)
             self.profiles, facts = clips.profiles(train, embedded), clips.facts(embedded)
         self.training_summary = summarize_training(train, facts)
         self.machines = self._memory_banks(train)
+        describe_training(self.findings, self.machines, train, everything)
         return train, skipped
 
     def _choose_by(self, rows: Dataset, rule: WindowRule | None) -> None:
@@ -168,8 +181,15 @@ class AnomalyDetector:
         if not self._auto or not self.config.with_statistics or not len(train) or uses_bundled_encoder(train):
             return train
         self.encoder, self.config = SpectralStatistics(), self._given_config
-        statistics = [list(vector[:STATISTICS_SIZE]) for vector in get_embeddings(train).numpy()]
-        return train.remove_columns("embedding").add_column("embedding", statistics)
+        return self._as_learned(train)
+
+    def _as_learned(self, rows: Dataset) -> Dataset:
+        """Rows that were embedded by the bundled encoder beside statistics, where statistics alone are used now."""
+        embeddings = get_embeddings(rows)
+        if embeddings.shape[1] == self.encoder.dimensions:
+            return rows
+        statistics = embeddings[:, :STATISTICS_SIZE].tolist()
+        return rows.remove_columns("embedding").add_column("embedding", statistics)
 
     def _memory_banks(self, rows: Dataset) -> dict[str, MemoryBank]:
         names = np.array(rows["machine"][:])

@@ -1,5 +1,6 @@
 """What `fit` keeps of each normal clip while it is decoded, so that no recording is decoded twice."""
 
+import numpy as np
 from accelerate.utils import gather_object
 from datasets import Dataset
 
@@ -7,6 +8,11 @@ from ..audio.clock import Span
 from ..audio.windows import Window
 from ..embedding.embed import EmbeddedRows, Visit
 from .explanation.normal_profile import NormalProfile, choose_profile_rows, make_profiles, summarize_clip
+from .memory_bank import MemoryBank
+from .training_clips.checks import check_clips
+from .training_clips.effects import describe_effects
+from .training_clips.findings import TrainingFindings
+from .training_clips.measures import ClipMeasures
 from .training_summary import RecordingFacts
 
 
@@ -15,7 +21,8 @@ WindowKey = tuple[int, Span | None]  # number of a row, and the window of its re
 
 class TrainingClips:
     """
-    Called with each decoded clip or window; collects the facts for the card and the summaries for the profiles.
+    Called with each decoded clip or window; collects the facts for the card, the summaries for the profiles and the
+    measures for the checks.
 
     Args:
         rows (`datasets.Dataset`): the normal clips.
@@ -29,6 +36,7 @@ class TrainingClips:
         self._visit = visit
         self._facts: dict[WindowKey, RecordingFacts] = {}
         self._summaries: dict[WindowKey, dict] = {}
+        self._measures: dict[WindowKey, ClipMeasures] = {}
 
     def __call__(self, row: int, window: Window) -> None:
         clip, key = window.clip, (row, window.span)
@@ -36,6 +44,7 @@ class TrainingClips:
             self._facts[key] = RecordingFacts(clip.seconds, clip.sampling_rate, clip.channels)
             if row in self._wanted:
                 self._summaries[key] = summarize_clip(clip)
+            self._measures[key] = ClipMeasures.of(clip, self._summaries.get(key))
         if self._visit is not None:
             self._visit(row, window)
 
@@ -54,6 +63,55 @@ class TrainingClips:
         # Of a long recording all windows were summarized, which may be more than a profile takes.
         chosen = choose_profile_rows(train.select(places))
         return make_profiles(chosen, {number: summaries[keys[place]] for number, place in enumerate(places)})
+
+    def check(self, train: Dataset, embedded: EmbeddedRows) -> tuple[dict[str, TrainingFindings], list[int]]:
+        """What stands out, by machine, and the numbers of the clips to learn from."""
+        measures = dict(gather_object(list(self._measures.items())))
+        keys, names = _keys(embedded), clip_names(train)
+        findings, kept = {}, []
+        for machine, rows in rows_by_machine(train).items():
+            own = [measures[keys[row]] for row in rows]
+            found, places = check_clips([names[row] for row in rows], own, [keys[row][1] is None for row in rows])
+            findings[machine] = found
+            kept += [rows[place] for place in places]
+        return findings, sorted(kept)
+
+
+def rows_by_machine(train: Dataset) -> dict[str, list[int]]:
+    """Numbers of the rows of each machine, in the order of the names."""
+    machines = np.array(train["machine"][:])
+    return {machine: np.flatnonzero(machines == machine).tolist() for machine in sorted(set(machines.tolist()))}
+
+
+def clip_names(train: Dataset) -> list[str]:
+    """Names of clips as their folder has them: ids without the machine."""
+    return [
+        clip_id.removeprefix(f"{machine}/")
+        for clip_id, machine in zip(train["clip_id"][:], train["machine"][:], strict=True)
+    ]
+
+
+def describe_training(
+    findings: dict[str, TrainingFindings], banks: dict[str, MemoryBank], kept: Dataset, everything: Dataset
+) -> None:
+    """
+    Adds to what was found what it does to the thresholds.
+
+    Args:
+        findings (`dict[str, TrainingFindings]`): by machine; changed.
+        banks (`dict[str, MemoryBank]`): by machine.
+        kept, everything (`datasets.Dataset`): the normal clips with embeddings, without and with those left out.
+    """
+    names, kept_rows, all_rows = clip_names(everything), rows_by_machine(kept), rows_by_machine(everything)
+    for machine, bank in banks.items():
+        own = all_rows[machine]
+        describe_effects(
+            findings.setdefault(machine, TrainingFindings()),
+            bank,
+            kept.select(kept_rows[machine]),
+            everything.select(own),
+            [names[row] for row in own],
+        )
 
 
 def _keys(embedded: EmbeddedRows) -> list[WindowKey]:

@@ -99,6 +99,12 @@ class EmbeddedRows:
     spans: list[Span | None]
     skipped: list[str]
 
+    def select(self, kept: Sequence[int]) -> "EmbeddedRows":
+        """Some of the windows."""
+        chosen = np.array(kept, dtype=np.int64)
+        spans = [self.spans[place] for place in kept]
+        return EmbeddedRows(self.embeddings[chosen], self.row_numbers[chosen], spans, self.skipped)
+
 
 def embed_recordings(
     dataset: Dataset,

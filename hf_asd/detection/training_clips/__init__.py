@@ -1,0 +1,1 @@
+"""What stands out among the normal recordings that a detector learns from."""
