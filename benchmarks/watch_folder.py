@@ -60,7 +60,7 @@ def main() -> int:
             while time.monotonic() < end:
                 people.act()
             people.wait_for_writers()
-            time.sleep(45)
+            people.wait_for_monitors()
             return report(args, people, monitors)
         finally:
             for monitor in monitors:
@@ -206,6 +206,13 @@ class People:
         """Recordings that both monitors have decided about."""
         found = [monitor.results(self.nas)[0] for monitor in self.monitors]
         return [name for name in self.lengths if all(one[name] == self.windows[name] for one in found)]
+
+    def wait_for_monitors(self) -> None:
+        """Until they have decided about everything, five minutes at most, and a while longer, for what is too much."""
+        end = time.monotonic() + 300
+        while time.monotonic() < end and len(self.decided()) < len(self.lengths):
+            time.sleep(5)
+        time.sleep(45)
 
     def copy(self) -> None:
         name = self.new_name()

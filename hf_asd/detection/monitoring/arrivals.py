@@ -29,8 +29,9 @@ class Waiting:
     stamp: Stamp
     since: float
     content: str | None = None
-    fault: str | None = None
+    fault: str | None = None  # of the content
     is_sure: bool = False  # its length is what the header promises
+    unread_since: float | None = None
 
 
 class Arrivals:
@@ -87,15 +88,20 @@ class Arrivals:
         if self.fault is None:
             self._forget_old()
 
-    def forget(self, path: str) -> None:
-        """Takes a recording again that could not be read to its end, if that was the fault of the storage."""
-        known = self.known[path]
-        try:
-            is_same = content_of(path)[0] == known.content
-        except OSError:
-            is_same = False
-        if not is_same:
-            del self.known[path]
+    def put_back(self, path: str) -> bool:
+        """
+        Takes a recording again that could not be read to its end, if that was the fault of the storage.
+
+        Args:
+            path (`str`): of [`look`].
+
+        Returns:
+            `bool`: whether it is taken again; `False` where its content is at fault.
+        """
+        if _holds(path, self.known[path].content):
+            return False
+        del self.known[path]
+        return True
 
     def _list(self) -> bool:
         """Looks at the folder: what is in it, and what is wrong with it. Returns whether it can be read."""
@@ -133,19 +139,39 @@ class Arrivals:
         rest = now - waiting.since
         if rest < min(SETTLED_SECONDS, self.settle_seconds):
             return
-        if waiting.content is None and waiting.fault is None:
-            _examine(path, waiting)
-        if waiting.is_sure or rest >= self.settle_seconds:
-            if waiting.content is not None:
-                is_new = not self._is_known(path, waiting)
-            else:
-                is_new = known is None or known.stamp != RETRY or known.fault != waiting.fault
-            if path in self.listing.files:
-                self.known[path] = Known(stamp, waiting.content, waiting.fault)
-            del self.waiting[path]
-            if is_new:
+        if waiting.content is None:
+            unread = _examine(path, waiting, known)
+            if unread is not None:
+                yield from self._unread(path, unread, now)
+                return
+        if known is not None and known.content == waiting.content:  # touched, or on another file system
+            self._take(path)
+        elif waiting.is_sure or rest >= self.settle_seconds:
+            was_moved = self._was_moved(waiting)
+            self._take(path)
+            if not was_moved:
                 yield path if waiting.fault is None else Fault(path, waiting.fault)
                 yield from self._keep(path)
+
+    def _unread(self, path: str, unread: str, now: float) -> Iterator[Fault]:
+        """A recording that cannot be read now: the folder may have gone away, so that it is only said if it lasts."""
+        waiting, known = self.waiting[path], self.known.get(path)
+        if waiting.unread_since is None:
+            waiting.unread_since = now
+        if now - waiting.unread_since < self.settle_seconds:
+            return
+        self._take(path, unread)
+        if known is None or known.unread != unread:
+            yield Fault(path, unread)
+
+    def _take(self, path: str, unread: str | None = None) -> None:
+        """From waiting to known; what was known of the content remains where it cannot be read now."""
+        waiting = self.waiting.pop(path)
+        content = waiting.content
+        if content is None and path in self.known:
+            content = self.known[path].content
+        if path in self.listing.files:
+            self.known[path] = Known(waiting.stamp, content, unread)
 
     def _keep(self, path: str) -> Iterator[Fault]:
         """Enters a recording into the state when all of it was decided."""
@@ -158,19 +184,22 @@ class Arrivals:
             text = f"the state cannot be written: {error.strerror}; after a restart {path} would be decided again."
             yield Fault(str(self.state.path), text)
 
-    def _is_known(self, path: str, waiting: Waiting) -> bool:
-        """Whether a recording was given before: under this name, or under another one that is no longer there."""
+    def _was_moved(self, waiting: Waiting) -> bool:
+        """Whether a recording was given before under another name, which is no longer there."""
         return any(
             known.content == waiting.content
-            and (other == path or (known.stamp.modified == waiting.stamp.modified and other not in self.listing.files))
-            for other, known in self.known.items()
+            and known.stamp.modified == waiting.stamp.modified
+            and path not in self.listing.files
+            for path, known in self.known.items()
         )
 
     def _retry_faults(self) -> None:
         """What could not be read before the folder was away may be readable now."""
         for known in self.known.values():
-            if known.content is None:
+            if known.unread is not None:
                 known.stamp = RETRY
+        for waiting in self.waiting.values():
+            waiting.unread_since = None
 
     def _forget_old(self) -> None:
         too_many = len(self.known) - len(self.listing.files) - REMEMBERED
@@ -180,21 +209,41 @@ class Arrivals:
                 del self.known[path]
 
 
-def _examine(path: str, waiting: Waiting) -> None:
-    """Reads a recording to its end: what it holds, whether it is whole, and whether its header says so."""
+def _examine(path: str, waiting: Waiting, known: Known | None) -> str | None:
+    """
+    Reads a recording to its end: what it holds, whether it is whole, and whether its header says so.
+
+    Returns:
+        `str` or `None`: why it cannot be read now; nothing is entered then.
+    """
     if waiting.stamp.problem is not None:
-        waiting.fault = waiting.stamp.problem
-        return
+        return waiting.stamp.problem
     try:
-        waiting.content, ends_in_zeros = content_of(path)
-        with open_recording(path) as recording:
-            for _ in recording.blocks(BLOCK_FRAMES):
-                pass
-    except (BadAudioError, OSError) as error:
-        waiting.fault = without_name(error, path)
-        return
-    # Some programs reserve the whole length first, as zeros.
-    waiting.is_sure = recording.promised_frames is not None and recording.note is None and not ends_in_zeros
+        content, ends_in_zeros = content_of(path)
+    except OSError as error:
+        return without_name(error, path)
+    fault, is_sure = None, False
+    if known is None or known.content != content:
+        try:
+            with open_recording(path) as recording:
+                for _ in recording.blocks(BLOCK_FRAMES):
+                    pass
+            # Some programs reserve the whole length first, as zeros.
+            is_sure = recording.promised_frames is not None and recording.note is None and not ends_in_zeros
+        except (BadAudioError, OSError) as error:
+            fault = without_name(error, path)
+            if not _holds(path, content):
+                return fault
+    waiting.content, waiting.fault, waiting.is_sure = content, fault, is_sure
+    return None
+
+
+def _holds(path: str, content: str | None) -> bool:
+    """Whether a file can be read and holds this, so that a fault lies in it and not in the storage."""
+    try:
+        return content_of(path)[0] == content
+    except OSError:
+        return False
 
 
 def content_of(path: str) -> tuple[str, bool]:

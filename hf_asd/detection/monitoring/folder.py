@@ -47,10 +47,12 @@ def folder_windows(folder: str, config: MonitorConfig) -> Iterator[Window | Faul
 
 
 def _read(path: str, arrivals: Arrivals, seconds: float) -> Iterator[Window | Fault]:
+    is_new = True
     for item in recording_windows(path, seconds):
+        if isinstance(item, Fault) and arrivals.put_back(path) and is_new:
+            return  # the folder went away, and nothing was decided yet
+        is_new = False
         yield item
-        if isinstance(item, Fault):
-            arrivals.forget(path)
 
 
 def _say_what_is_watched(folder: str, subfolders: bool) -> None:

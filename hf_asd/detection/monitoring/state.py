@@ -14,11 +14,18 @@ LINE_START = '{"name": '
 
 @dataclass
 class Known:
-    """A recording that was given, or whose fault was: how it looked, what it held (none: unknown), what was wrong."""
+    """
+    A recording that was given, or whose fault was.
+
+    Args:
+        stamp ([`Stamp`]): how it looked.
+        content (`str`, *optional*): what it held; `None` where it was never read.
+        unread (`str`, *optional*): why it could not be read the last time it was tried; its content may be good.
+    """
 
     stamp: Stamp
     content: str | None
-    fault: str | None = None
+    unread: str | None = None
 
 
 class StateFile:
