@@ -368,7 +368,7 @@ def report(args: argparse.Namespace, people: People, monitors: list[Monitor]) ->
             for name in sorted(errors.keys() | people.errors.keys())
             if len(errors[name]) != people.errors[name] and not (name in people.perhaps and len(errors[name]) == 1)
         ]
-        wrong += len(differing) + len(unexpected) + (away != people.outages) + ("Traceback" in log)
+        wrong += len(differing) + len(unexpected) + (away > people.outages) + ("Traceback" in log)
         print(
             f"monitor of {monitor.folder.name}/: {len(people.windows)} names, {expected} windows expected, "
             f"{sum(sum(one.values()) for one in windows.values())} decided; {len(differing)} names differ"
@@ -381,7 +381,10 @@ def report(args: argparse.Namespace, people: People, monitors: list[Monitor]) ->
         )
         for name in unexpected:
             print(f"  {name}: expected {people.errors[name]} errors, found {errors[name]}")
-        print(f"  errors of the folder: {away}; exit code {code}; memory {memory:.0f} MiB; {summary}")
+        print(
+            f"  errors of the folder: {away}, an outage may end before the next look; exit code {code}; memory "
+            f"{memory:.0f} MiB; {summary}"
+        )
     print("each file exactly once" if not wrong else f"{wrong} differences")
     return 1 if wrong else 0
 
