@@ -240,10 +240,9 @@ def _make_row(name: str, hints: _Hints, to_score: bool) -> tuple[dict, Question 
     question = reading.question
     if question is not None and ("machine" if question.about_machine else "condition") in cells:
         question = None  # the table answers it
-    if cells.get("condition") == "normal" and reading.fault_mark is not None:
-        question = Question(
-            f"{listed.where.partition(', line')[0]} says normal, the folder {reading.fault_mark} anomaly"
-        )
+    if listed is not None and cells.get("condition") == "normal" and reading.fault_mark is not None:
+        table = listed.where.partition(", line ")[0]
+        question = Question(f"{table} says normal, the folder {reading.fault_mark} anomaly")
     if question is None and "condition" not in cells and split == "train":
         question = hints.doubt(name)
     attributes = {} if not reading.others else {"folder": "/".join(reading.others)}
