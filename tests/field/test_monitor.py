@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -286,6 +287,7 @@ def command(saved: str, *words: str, **options) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
         **options,
     )
 
@@ -295,7 +297,7 @@ def test_ctrl_c_ends_with_the_summary(saved, tmp_path):
     (tmp_path / "a.wav").write_bytes(encode(sound(1)))
     process = command(saved, str(tmp_path), "--wait-seconds", "inf")
     assert json.loads(process.stdout.readline())["end_s"] == 1.0
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and not out
     assert err.splitlines()[-1] == "1 windows, 0 anomalies, 0 undecided, 0 alarms, 0 errors" and "Traceback" not in err
