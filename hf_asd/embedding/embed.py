@@ -251,7 +251,7 @@ class _Decoding:
             self.unusable.add(row)
         for text, spans in errors.items():
             where = f"in {len(spans)} of {count} windows, the first at {span_text(spans[0])}"
-            self.messages.append((row, f"{audio['path'] or MEMORY_NAME}: {text} ({where})"))
+            self.messages.append((row, f"{audio['path'] or MEMORY_NAME}: {text.rstrip('.')} ({where})."))
 
 
 @dataclass
