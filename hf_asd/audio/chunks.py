@@ -109,8 +109,10 @@ def find_sound(source: Source, claim: Claim) -> tuple[int, bool]:
     """
     start, size, frame_bytes, end = claim.start, claim.size, claim.frame_bytes, source.size
     is_known = known_size(size) is not None
-    if start >= end and size and not source.growing:
-        raise source.cut_off("its header is there and none of its sound")
+    if start >= end:
+        if size and not source.growing:
+            raise source.cut_off("its header is there and none of its sound")
+        return start, False
     whole = -(-size // frame_bytes) * frame_bytes
     promised_end = start + (whole if start + whole <= end else size)
     if is_known and promised_end <= end and is_metadata(source, promised_end, claim):

@@ -35,7 +35,7 @@ SIGNATURES = (
     (0, b"MP+"),
     (8, b"AVI "),
     (0, b"Creative Voice File"),
-    (0, b"OggS"),  # with another codec than Vorbis, Opus and FLAC
+    (0, b"OggS"),  # with Speex
 )
 WMA_PROPERTIES = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65"
 SPEAKER = re.compile(r"^(\[[^]]* @ 0x[0-9a-f]+\] |file:.*: )")  # what ffmpeg puts before its message

@@ -1,7 +1,9 @@
 """Opens a recording and decodes it block by block to its real end; nothing else in the package decodes audio files."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
@@ -16,6 +18,8 @@ from .mpeg import find_first_frame, mpeg_layout
 from .source import Source, open_source
 from .streams import flac_layout, ogg_layout
 
+
+logger = logging.getLogger(__name__)
 
 PIECE_VALUES = 1 << 22  # samples of all channels that are decoded at a time: 16 MiB
 MIN_RATE, MAX_RATE = 1_000, 10_000_000  # Hz; others are a damaged header
@@ -53,7 +57,8 @@ class Recording:
         channels (`int`): how many.
         promised_frames (`int` or `None`): samples of each channel that the header promises; `None` where it promises
             none.
-        note (`str` or `None`): set when the end was reached and the header was wrong: what it said, what was read.
+        note (`str` or `None`): set when the end was reached and the header was wrong: what it said, what was read. It
+            is logged, once for a file.
     """
 
     def __init__(self, source: Source, layout: Layout | None):
@@ -143,12 +148,19 @@ class Recording:
             )
         if is_wrong:
             self.note = self._describe_wrong_header(decoded)
+            show_once(self.note)
 
     def _describe_wrong_header(self, decoded: int) -> str:
         there = f"all {decoded / self.sampling_rate:.3f} s that are there were read."
         if self.promised_frames is None:
             return f"{self.name}: its header says that it is empty, as when a recorder loses its power; {there}"
         return f"{self.name}: its header says {self.promised_frames / self.sampling_rate:.3f} s; {there}"
+
+
+@lru_cache(maxsize=4096)
+def show_once(note: str) -> None:
+    """Logs what is wrong with a file that is read all the same, however often it is read."""
+    logger.warning(note)
 
 
 def open_recording(audio: dict | str | Path | bytes | BinaryIO, growing: bool = False) -> Recording:

@@ -47,7 +47,8 @@ class StoredSound:
 
 def half_range(samples: np.ndarray) -> float:
     """Half the distance from the lowest to the highest sample: the peak, whatever constant lies under the sound."""
-    return float(samples.max() - samples.min()) / 2
+    with np.errstate(invalid="ignore"):  # a channel that is not used may hold what is no number
+        return float(samples.max() - samples.min()) / 2
 
 
 def is_silent(samples: np.ndarray) -> bool:

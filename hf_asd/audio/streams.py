@@ -56,7 +56,7 @@ class Page(NamedTuple):
 
 def ogg_layout(source: Source, base: int) -> Layout | None:
     """
-    OGG with Vorbis, Opus or FLAC, also several streams one after the other; `None` for another codec.
+    OGG with Vorbis, Opus or FLAC, also several streams one after the other; `None` for Speex.
 
     Raises:
         BadAudioError: pages are damaged or missing, or the last page is not marked as the last one.
@@ -64,8 +64,12 @@ def ogg_layout(source: Source, base: int) -> Layout | None:
     parts, position, start, page, number = [], base, base, None, 0
     while (next_page := _read_page(source, position)) is not None:
         if next_page.flags & FIRST_PAGE:
-            if not next_page.head.startswith(OGG_CODECS):
+            if next_page.head.startswith(b"Speex"):
                 return None
+            if not next_page.head.startswith(OGG_CODECS):
+                raise source.error(
+                    f"is damaged, or OGG with a codec that is not read; it begins with {next_page.head!r}."
+                )
             _check_last_page(source, page)
             if page is not None:
                 parts.append(Part(start, position))
@@ -95,13 +99,13 @@ def _read_page(source: Source, position: int) -> Page | None:
     content = source.read(position, size)
     if len(content) < size:
         return None
-    if _checksum(content[:22] + bytes(4) + content[26:]) != int.from_bytes(header[22:26], "little"):
+    if checksum(content[:22] + bytes(4) + content[26:]) != int.from_bytes(header[22:26], "little"):
         raise source.error(f"is damaged: the checksum of the OGG page at byte {position} is wrong.")
     head = content[PAGE_HEADER_BYTES + header[26] :][:8]
     return Page(position + size, header[5], int.from_bytes(header[18:22], "little"), head)
 
 
-def _checksum(content: bytes) -> int:
+def checksum(content: bytes) -> int:
     """The CRC-32 of OGG, which takes bits in the other order than zlib's, and starts and ends with 0."""
     reflected = zlib.crc32(content.translate(REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{reflected:032b}"[::-1], 2)

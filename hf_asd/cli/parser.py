@@ -38,12 +38,22 @@ def prepare() -> None:
     hide_loading_bars()
 
 
+class BesideProgress(logging.StreamHandler):
+    """Writes a message into a line of its own, where progress bars are shown too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
+
+
 def show_messages() -> None:
     """Shows what the library logs on standard error; results go to standard output."""
     logger = logging.getLogger("hf_asd")
     for handler in [handler for handler in logger.handlers if handler.name == "hf-asd"]:
         logger.removeHandler(handler)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = BesideProgress(sys.stderr)
     handler.name = "hf-asd"
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

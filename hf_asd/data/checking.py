@@ -1,19 +1,15 @@
 """Unusable recordings of a dataset: all of them named in one error, or left out and listed."""
 
-import logging
 from collections.abc import Sequence
 
 from datasets import DatasetDict
 from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
-from ..audio.reading import BadAudioError, OnBadAudio, read_clip
+from ..audio.reading import BadAudioError, OnBadAudio, read_audio
 from ..audio.stored_sound import channel_hint
 from ..options import check_word
 from .schema import undecoded_audio
-
-
-logger = logging.getLogger(__name__)
 
 
 def drop_bad_audio(
@@ -44,10 +40,8 @@ def drop_bad_audio(
         audios = tqdm(undecoded_audio(rows), desc=f"checking {split} recordings", unit="clip", delay=2)
         for row, audio in enumerate(audios):
             try:
-                clip = read_clip(audio, channel=channel, allow_silence=False)
+                read_audio(audio, channel=channel)
                 good.append(row)
-                for note in clip.notes:
-                    logger.warning(note)
             except BadAudioError as error:
                 messages.append(str(error))
         usable[split] = rows if len(good) == len(rows) else rows.select(good)

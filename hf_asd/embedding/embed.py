@@ -1,7 +1,6 @@
 """Adds an embedding to every row of a dataset: the only place that runs an encoder over one."""
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,6 @@ from ..distributed import partial_state
 from ..files import read_json, write_json
 from ..options import check_word
 
-
-logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 256  # rows of a file of finished embeddings
 BATCH_CLIPS = 32  # clips or windows embedded at a time; the encoder splits them further
@@ -241,8 +238,6 @@ class _Decoding:
                     errors.setdefault(window.error, []).append(window.span)
                     yield window
                     continue
-                for note in window.clip.notes if window.clip else ():
-                    logger.warning(note)
                 if self.visit is not None:
                     self.visit(row, window)
                 yield window

@@ -6,7 +6,9 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,16 +206,15 @@ def test_promised_lengths():
             assert (recording.sampling_rate, recording.channels) == (RATE, 1)
 
 
-def test_a_note_is_shown_once(tmp_path, caplog):
+def test_a_note_is_shown_once_for_a_file(tmp_path, caplog):
     (tmp_path / "fan").mkdir()
     (tmp_path / "fan" / "0.wav").write_bytes(wav(riff_size=0, data_size=0))
-    rows = load_folder(tmp_path / "fan")["train"]
-    embed(rows, SpectralStatistics())
-    drop_bad_audio(load_folder(tmp_path / "fan"))
-    assert [record.getMessage().count("0.wav: its header says that it is empty") for record in caplog.records] == [
-        1,
-        1,
-    ]
+    (tmp_path / "fan" / "1.wav").write_bytes(wav())
+    rows = load_folder(tmp_path / "fan")
+    embed(rows["train"], SpectralStatistics())
+    drop_bad_audio(rows)
+    shown = [record.getMessage() for record in caplog.records if "header" in record.getMessage()]
+    assert shown == [f"{tmp_path / 'fan' / '0.wav'}: {EMPTY}"]
 
 
 def test_an_mp3_of_variable_bit_rate_is_read_to_its_end():
@@ -300,6 +301,24 @@ def test_a_damaged_flac_frame_is_named():
 def test_an_impossible_header_is_named(format_chunk, words):
     content = wav()
     assert words in error_of(content[:20] + format_chunk + content[36:])
+
+
+def test_an_offset_behind_the_end_is_no_sound():
+    content = bytearray(aiff(0))
+    content[46:50] = b"\xff\xff\xff\xff"
+    with pytest.raises(BadAudioError, match="is empty, it holds no samples"):
+        read_clip(bytes(content))
+
+
+@pytest.mark.slow
+def test_damaged_files_are_read_or_refused():
+    script = Path(__file__).parents[2] / "benchmarks" / "fuzz.py"
+    formats = ["wav", "flac", "ogg", "mp3", "aiff", "caf", "au", "w64", "nist"]
+    command = [sys.executable, str(script), "--files", "400", "--formats", *formats]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.startswith("400 damaged files: ") and " 0 anything else; " in done.stdout, (
+        done.stdout + done.stderr
+    )
 
 
 class LostDisk(io.BytesIO):

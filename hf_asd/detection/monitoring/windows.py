@@ -1,6 +1,5 @@
 """What a source gives: windows of sound, and faults."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,8 +9,6 @@ from ...audio.errors import BadAudioError
 from ...audio.reading import MINIMUM_SECONDS
 from ...audio.recording import open_recording
 
-
-logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5  # between two looks at a file or a folder
 
@@ -72,8 +69,6 @@ def recording_windows(path: str, seconds: float) -> Iterator[Window | Fault]:
                         yield last
                     last = Window(path, position / rate, samples, rate)
                 position += len(samples)
-        if recording.note is not None:
-            logger.warning(recording.note)
     except (BadAudioError, OSError) as error:
         yield Fault(path, without_name(error, path), position / rate)
         return
