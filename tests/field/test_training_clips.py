@@ -101,6 +101,7 @@ def both(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_recording_to_learn_from_is_no_test_of_the_detector(both, capsys):
     command = ["fit", str(both / "fan"), "--encoder", "none", "--output", str(both / "det")]
     with pytest.raises(SystemExit) as end:
@@ -179,11 +180,22 @@ def test_what_is_odd_and_kept_is_named_with_what_it_does(tmp_path):
     assert all("Without it the threshold " in text for text in unusual.values())
 
 
+def test_a_fault_among_the_normal_clips_is_named_and_kept(tmp_path):
+    clips = normal_clips(20)
+    clips["05"] = clips["05"] + 0.05 * np.sin(2 * np.pi * 900 * np.arange(int(RATE * SECONDS)) / RATE)
+    found = fitted(write(tmp_path / "fan", clips)).findings["fan"]
+    assert set(found.unusual) == {"05.wav"} and not found.left_out
+    words = r"it scores (\S+) against the others, half .*\. Without it the threshold would be (\S+) instead of (\S+)\."
+    match = re.match(words, found.unusual["05.wav"])
+    assert match and float(match[2]) < float(match[3])
+
+
 def test_healthy_clips_get_no_remark(tmp_path):
     detector = fitted(write(tmp_path / "fan", normal_clips(20)))
     assert detector.findings["fan"].lines() == [] and len(learned(detector)) == 20
 
 
+@pytest.mark.slow
 def test_fit_prints_what_it_found(tmp_path, capsys):
     folder = write(tmp_path / "fan", spoiled("level") | {"copy": machine(1)})
     assert main(["fit", str(folder), "--encoder", "none", "--output", str(tmp_path / "det")]) == 0
