@@ -90,6 +90,16 @@ def check_measures(clip: InputMeasures, ranges: InputRanges | None) -> str | Non
     Returns:
         `str` or `None`: as of [`check_input`].
     """
+    if (fault := gap_or_clipped(clip, ranges)) or ranges is None:
+        return fault
+    above = clip.level - ranges.highest_level
+    has_new_sound = above.max() > np.median(above) + NEW_SOUND_DB
+    cut = None if has_new_sound else upper_bands_missing(clip.spectrum, ranges)
+    return cut or upper_bands_added(clip.spectrum, ranges) or machine_off(clip.level, ranges)
+
+
+def gap_or_clipped(clip: InputMeasures, ranges: InputRanges | None) -> str | None:
+    """Which part of the sound was lost while it was recorded, if some was."""
     if clip.gap_seconds > (2 * ranges.gap if ranges else 0):
         return (
             f"gap: {clip.gap_seconds:.2g} s of sound are cut out, from {clip.gap_start:.1f} s on; did the recorder "
@@ -97,12 +107,7 @@ def check_measures(clip: InputMeasures, ranges: InputRanges | None) -> str | Non
         )
     if clip.clipped > max(CLIPPED_SHARE, 2 * ranges.clipped if ranges else 0):
         return f"clipped: {100 * clip.clipped:.2g} % of the samples are cut off at the top; lower the recording level"
-    if ranges is None:
-        return None
-    above = clip.level - ranges.highest_level
-    has_new_sound = above.max() > np.median(above) + NEW_SOUND_DB
-    cut = None if has_new_sound else upper_bands_missing(clip.spectrum, ranges)
-    return cut or upper_bands_added(clip.spectrum, ranges) or machine_off(clip.level, ranges)
+    return None
 
 
 def upper_bands_missing(spectrum: np.ndarray, ranges: InputRanges) -> str | None:

@@ -33,13 +33,15 @@ class InputRanges:
     gap: float
 
     @classmethod
-    def of(cls, summaries: Mapping[str, np.ndarray]) -> "InputRanges":
+    def of(cls, summaries: Mapping[str, np.ndarray], isolated_db: float = ISOLATED_DB) -> "InputRanges":
         """
         Args:
             summaries (`Mapping[str, np.ndarray]`): stacked over normal clips: `level`, `spectrum`, `clipped`, `gap`.
+            isolated_db (`float`, *optional*, defaults to 10): how far few clips may widen a limit of a band; 0 where
+                these clips themselves are checked.
         """
-        lowest_level, highest_level = _limits(summaries["level"])
-        lowest_spectrum, highest_spectrum = _limits(summaries["spectrum"])
+        lowest_level, highest_level = _limits(summaries["level"], isolated_db)
+        lowest_spectrum, highest_spectrum = _limits(summaries["spectrum"], isolated_db)
         return cls(
             lowest_level=lowest_level,
             highest_level=highest_level,
@@ -62,11 +64,11 @@ def usual_highest(values: np.ndarray) -> float:
     return float(ordered[-1 - min(unusual_count(len(ordered)), len(ordered) - 1)])
 
 
-def _limits(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _limits(levels: np.ndarray, isolated_db: float) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest of `(clips, bands)`, as far as they are not the doing of a few clips."""
     ordered, few = np.sort(levels, axis=0), min(unusual_count(len(levels)), len(levels) - 1)
-    lowest = np.maximum(ordered[0], ordered[few] - ISOLATED_DB)
-    return lowest, np.minimum(ordered[-1], ordered[-1 - few] + ISOLATED_DB)
+    lowest = np.maximum(ordered[0], ordered[few] - isolated_db)
+    return lowest, np.minimum(ordered[-1], ordered[-1 - few] + isolated_db)
 
 
 def _deficit(levels: np.ndarray) -> float:

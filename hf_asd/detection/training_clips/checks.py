@@ -7,10 +7,12 @@ import numpy as np
 
 from ..explanation.input_checks import (
     CLIPPED_SHARE,
-    check_measures,
+    OFF_EXCESS_DB,
+    gap_or_clipped,
+    upper_bands_added,
     upper_bands_missing,
 )
-from ..explanation.input_ranges import InputRanges, unusual_count
+from ..explanation.input_ranges import InputRanges, unusual_count, usual_highest
 from .copies import find_copies
 from .findings import TrainingFindings, listed
 from .measures import ClipMeasures
@@ -19,9 +21,11 @@ from .pieces import count_joined
 
 FEWEST_CLIPS = 4  # fewer have no majority
 LARGEST_SHARE = 0.2  # of the clips may be left out; so many that are alike would be a state of the machine
-OTHER_SCALE_DB = 40.0  # from the median: no machine of one recording setup does that, a wrong scale of a file does
 ODD_LEVEL_DB = 12.0  # from the median: a gain knob that was touched
 ODD_SPREADS = 6.0  # robust standard deviations: where levels vary, a level is odd only beyond them
+OTHER_SCALE_DB = 40.0  # from the median: no machine does that, a wrong scale of a file does
+OFF_DEFICIT_DB = 10.0  # below nearly all others in the mean over bands: the slowest speed of a motor is 7 dB below
+OFF_DEFICITS = 3.0  # times as far below them as usual clips lie
 OTHER_LENGTH = 2.0  # so many times as long as the median, or as short
 
 
@@ -31,8 +35,9 @@ def check_clips(
     """
     Looks at the normal clips of one machine.
 
-    Clips that [`check_input`] would refuse to judge when compared with all of them, as long as these are few, are left
-    out: they are no example of what is normal, and raise the threshold for all.
+    Clips that the checks of recordings would refuse to judge beside the others, and those of a level far from theirs,
+    are left out as long as they are few: they are no example of what is normal, and one of them can raise the
+    threshold so far that no fault is found.
 
     Args:
         names (`Sequence[str]`): of the clips.
@@ -81,64 +86,72 @@ def _split_unfit(clips: Sequence[ClipMeasures], rows: list[int]) -> tuple[dict[i
 
 def _unfit(clips: Sequence[ClipMeasures]) -> dict[int, str]:
     """By place, why a clip is no example of the machine's normal sound."""
+    levels = np.stack([clip.checked.level for clip in clips])
     ranges = InputRanges.of(
         {
-            "level": np.stack([clip.checked.level for clip in clips]),
+            "level": levels,
             "spectrum": np.stack([clip.checked.spectrum for clip in clips]),
             "clipped": np.array([clip.checked.clipped for clip in clips]),
             "gap": np.array([clip.checked.gap_seconds for clip in clips]),
-        }
+        },
+        isolated_db=0.0,
     )
-    found = {}
+    found = _off(levels, ranges) | _odd_levels(clips)
     for place, clip in enumerate(clips):
-        # A filter is named first: what it leaves is quieter as a whole, too.
-        why = upper_bands_missing(clip.checked.spectrum, ranges) or check_measures(clip.checked, ranges)
+        spectrum = clip.checked.spectrum
+        why = (
+            upper_bands_missing(spectrum, ranges)
+            or upper_bands_added(spectrum, ranges)
+            or gap_or_clipped(clip.checked, ranges)
+        )
         if why is not None:
-            found[place] = f"{why.partition(';')[0]}.".replace("every normal clip", "every other").replace(
-                "the normal clips", "the others"
-            )
-    return found | _other_scale(clips)
+            found[place] = f"{why.partition(';')[0].replace('the normal clips', 'the others')}."
+    return found
 
 
-def _other_scale(clips: Sequence[ClipMeasures]) -> dict[int, str]:
+def _odd_levels(clips: Sequence[ClipMeasures]) -> dict[int, str]:
     above = np.array([clip.decibels for clip in clips])
     above = above - np.median(above)
+    spread = 1.4826 * float(np.median(np.abs(above)))
+    limit = min(max(ODD_LEVEL_DB, ODD_SPREADS * spread), OTHER_SCALE_DB)
     found = {}
     for sign, word in ((1, "above"), (-1, "below")):
-        odd = np.flatnonzero(sign * above > OTHER_SCALE_DB).tolist()
+        odd = np.flatnonzero(sign * above > limit).tolist()
         if len(odd) <= unusual_count(len(clips)):
             found |= {place: f"its level is {abs(above[place]):.0f} dB {word} that of the others." for place in odd}
     return found
 
 
+def _off(levels: np.ndarray, ranges: InputRanges) -> dict[int, str]:
+    """Clips of a machine at rest: quieter than all others, the few lowest aside, and louder nowhere."""
+    deficits = np.maximum(ranges.lowest_level - levels, 0).mean(1)
+    off = deficits > max(OFF_DEFICIT_DB, OFF_DEFICITS * usual_highest(deficits))
+    off &= (levels - ranges.highest_level).max(1) < OFF_EXCESS_DB
+    return {
+        place: f"machine off: {deficits[place]:.0f} dB quieter than the others on the mean over bands, louder in none."
+        for place in np.flatnonzero(off).tolist()
+    }
+
+
 def _unusual(clips: Sequence[ClipMeasures]) -> dict[int, str]:
     """By place, in what a clip that is kept differs from nearly all others."""
-    found: dict[int, list[str]] = {}
     if len(clips) < FEWEST_CLIPS:
         return {}
-    few = unusual_count(len(clips))
-    above = np.array([clip.decibels for clip in clips])
-    above = above - np.median(above)
-    limit = max(ODD_LEVEL_DB, ODD_SPREADS * 1.4826 * float(np.median(np.abs(above))))
     lengths = np.array([clip.seconds for clip in clips])
     ratio = lengths / np.median(lengths)
     rates = [clip.sampling_rate for clip in clips]
     usual_rate = max(set(rates), key=rates.count)
-    for odd, text in (
-        (above > limit, lambda place: f"it is {above[place]:.0f} dB louder than the others"),
-        (above < -limit, lambda place: f"it is {-above[place]:.0f} dB quieter than the others"),
-        (
-            (ratio > OTHER_LENGTH) | (ratio < 1 / OTHER_LENGTH),
-            lambda place: f"it is {lengths[place]:.3g} s long, the others are {np.median(lengths):.3g} s",
-        ),
-        (
-            np.array(rates) != usual_rate,
-            lambda place: f"it is stored at {rates[place]} Hz, the others at {usual_rate} Hz",
-        ),
-    ):
-        places = np.flatnonzero(odd).tolist()
-        for place in places if len(places) <= few else []:
-            found.setdefault(place, []).append(text(place))
+    odd_lengths = np.flatnonzero((ratio > OTHER_LENGTH) | (ratio < 1 / OTHER_LENGTH)).tolist()
+    odd_rates = [place for place, rate in enumerate(rates) if rate != usual_rate]
+    found: dict[int, list[str]] = {}
+    if len(odd_lengths) <= unusual_count(len(clips)):
+        for place in odd_lengths:
+            text = f"it is {lengths[place]:.3g} s long, the others are {np.median(lengths):.3g} s"
+            found.setdefault(place, []).append(text)
+    if len(odd_rates) <= unusual_count(len(clips)):
+        for place in odd_rates:
+            text = f"it is stored at {rates[place]} Hz, the others at {usual_rate} Hz"
+            found.setdefault(place, []).append(text)
     return {place: f"{'; '.join(texts)}." for place, texts in sorted(found.items())}
 
 
