@@ -2,9 +2,10 @@
 
 import dataclasses
 import difflib
+import math
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -13,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 NONE_WORDS = ("none", "null", "~", "")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 BOUNDS = {"above": "above", "at_least": "from", "below": "below", "at_most": "to"}
+LARGEST_WHOLE_NUMBER = 2**31 - 1  # numpy, PyTorch and random number generators take it everywhere
 
 
 def option(
@@ -23,6 +25,7 @@ def option(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    may_be_infinite: bool = False,
     default_factory: Any = dataclasses.MISSING,
 ) -> Any:
     """
@@ -31,10 +34,13 @@ def option(
     Args:
         default, default_factory: as for `dataclasses.field`.
         help (`str`): what the option means, without its default and its accepted values.
-        at_least, above, at_most, below (`float`, *optional*): bounds of a number, inclusive and exclusive.
+        at_least, above, at_most, below (`float`, *optional*): bounds of a number, inclusive and exclusive; of each
+            number in a list.
+        may_be_infinite (`bool`, *optional*, defaults to `False`): whether infinity is accepted.
     """
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
     metadata = {"help": help, **{name: bound for name, bound in bounds.items() if bound is not None}}
+    metadata |= {"may_be_infinite": True} if may_be_infinite else {}
     if default_factory is not dataclasses.MISSING:
         return dataclasses.field(default_factory=default_factory, metadata=metadata)
     if default is not dataclasses.MISSING:
@@ -59,6 +65,7 @@ def accepted(annotation: Any, metadata: Mapping[str, Any] = types.MappingProxyTy
     limits = [f"{word} {metadata[name]:g}" for name, word in BOUNDS.items() if name in metadata]
     found = [] if float not in kinds and int not in kinds else ["numbers" if float in kinds else "whole numbers"]
     found = [" ".join([*found, *limits])] if found else []
+    found += ["inf"] if metadata.get("may_be_infinite") else []
     found += ["true", "false"] if bool in kinds else []
     found += [str(word) for word in choices(annotation) or ()]
     found += ["text"] if str in kinds else []
@@ -166,8 +173,13 @@ def check_option(name: str, value: Any, annotation: Any, metadata: Mapping[str, 
     if value is None and types.NoneType in kinds_of(annotation):
         return
     _check_words(name, value, annotation, metadata)
-    if not _is_inside(value, metadata):
-        raise ValueError(f"{name} is {value!r}; accepted are {accepted(annotation, metadata)}.")
+    for number in _numbers(value):
+        if isinstance(number, float) and not (math.isfinite(number) or metadata.get("may_be_infinite")):
+            raise ValueError(f"{name} is {value!r}; accepted are finite numbers: {accepted(annotation, metadata)}.")
+        if isinstance(number, int) and abs(number) > LARGEST_WHOLE_NUMBER:
+            raise ValueError(f"{name} is {value!r}; accepted are whole numbers up to {LARGEST_WHOLE_NUMBER}.")
+        if not is_mapping(annotation) and not _is_inside(number, metadata):
+            raise ValueError(f"{name} is {value!r}; accepted are {accepted(annotation, metadata)}.")
 
 
 def check_options(config: Any) -> None:
@@ -230,9 +242,18 @@ def _is_number(value: Any, kinds: tuple) -> bool:
     return int in kinds and is_whole
 
 
-def _is_inside(value: Any, metadata: Mapping[str, Any]) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return True
+def _numbers(value: Any) -> Iterator[int | float]:
+    """The numbers that an option holds: its own value, or those in a list or in options by name."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _is_inside(value: int | float, metadata: Mapping[str, Any]) -> bool:
     return (
         value >= metadata.get("at_least", value)
         and value <= metadata.get("at_most", value)

@@ -1,6 +1,7 @@
 """Decoded recordings on disk for as long as one task needs them, so that each file is decoded once."""
 
-from tempfile import TemporaryFile
+from contextlib import suppress
+from tempfile import TemporaryFile, gettempdir
 
 import numpy as np
 
@@ -28,7 +29,8 @@ class ClipStore:
         return self
 
     def __exit__(self, *_) -> None:
-        self._file.close()
+        with suppress(OSError):  # on a full disk, of what could not be written before
+            self._file.close()
 
     def add(self, key: str, samples: np.ndarray) -> None:
         """
@@ -37,9 +39,20 @@ class ClipStore:
         Args:
             key (`str`): a `clip_id`.
             samples (`np.ndarray` of shape `(samples,)`): float32.
+
+        Raises:
+            OSError: the disk with temporary files is full.
         """
-        self._places[key] = (self._file.seek(0, 2), len(samples))
-        self._file.write(np.ascontiguousarray(samples, dtype=np.float32).tobytes())
+        content = np.ascontiguousarray(samples, dtype=np.float32).tobytes()
+        try:
+            self._places[key] = (self._file.seek(0, 2), len(samples))
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            raise OSError(
+                f"{gettempdir()}: cannot keep decoded recordings there ({error.strerror}), 640 kB for 10 s. Set "
+                "TMPDIR to a folder with more space."
+            ) from error
 
     def __contains__(self, key: str) -> bool:
         return key in self._places

@@ -164,7 +164,10 @@ class MonitorConfig:
         10.0, "length in seconds of the sound that one decision is about", at_least=0.5, at_most=3600
     )
     wait_seconds: float = option(
-        0.0, "seconds to wait for a file to grow or another file to appear; inf: for ever", at_least=0
+        0.0,
+        "seconds to wait for a file to grow or another file to appear; inf: for ever",
+        at_least=0,
+        may_be_infinite=True,
     )
     settle_seconds: float = option(
         10.0,

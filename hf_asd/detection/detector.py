@@ -13,6 +13,7 @@ from datasets import Dataset, DatasetDict
 from ..audio.reading import DecodedClip, OnBadAudio, read_sound
 from ..audio.windows import WindowRule
 from ..data.dcase.years import DEFAULT_YEAR
+from ..data.own_rows import complete_rows
 from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings, with_embeddings
 from ..embedding.statistics import STATISTICS_SIZE, SpectralStatistics
 from ..hub.model_card import push_detector_folder, record_evaluation
@@ -94,7 +95,8 @@ class AnomalyDetector:
 
         Args:
             dataset (`datasets.Dataset` or `datasets.DatasetDict`): normal training clips (of a `DatasetDict` the split
-                `train`). An `embedding` column is used where there is one.
+                `train`). An `embedding` column is used where there is one. Without `machine` all clips are of one
+                machine; `domain`, `condition` and `clip_id` may be missing as well.
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an
                 interruption.
             with_reasons (`bool`, *optional*, defaults to `True`): also keep the acoustic features of normal clips, so
@@ -141,7 +143,10 @@ class AnomalyDetector:
             `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, a row for each window of a
             recording that was cut ([`~hf_asd.embedding.embed.with_embeddings`]), and messages about what was left out.
         """
-        rows = dataset["train"] if isinstance(dataset, DatasetDict) else dataset
+        rows = dataset["train"] if isinstance(dataset, DatasetDict) and "train" in dataset else dataset
+        rows = complete_rows(rows, "machine", "domain", "condition", "clip_id")
+        if not len(rows):
+            raise ValueError("there are no training clips; fit needs normal recordings.")
         anomalies = sum(condition == "anomaly" for condition in rows["condition"])
         if anomalies:
             raise ValueError(
@@ -164,6 +169,8 @@ class AnomalyDetector:
             train = self._choose_again_by(everything.select(kept) if len(kept) < len(everything) else everything)
             everything = self._as_learned(everything)
             self.profiles, facts = clips.profiles(train, embedded), clips.facts(embedded)
+        if not len(train):
+            raise ValueError(f"none of the {len(rows)} recordings can be used:\n  " + "\n  ".join(skipped))
         self.training_summary = summarize_training(train, facts)
         self.machines = self._memory_banks(train)
         describe_training(self.findings, self.machines, train, everything)
@@ -211,7 +218,8 @@ class AnomalyDetector:
         Decides about every clip of a dataset, each independently of the others.
 
         Args:
-            dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read.
+            dataset (`datasets.Dataset`): rows of the schema; only `audio` (or `embedding`) and `machine` are read,
+                which may be missing where the detector knows one machine.
                 Rows with an `embedding` column are scored from it; their recordings are not opened, so they are not
                 checked.
             output_dir (`str` or `Path`, *optional*): keeps finished embeddings there, to continue after an

@@ -15,6 +15,7 @@ from ..audio.clock import Span, span_text
 from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
 from ..audio.windows import Window, WindowRule, windows_of
+from ..data.own_rows import complete_rows
 from ..data.schema import side_by_side
 from ..embedding.embed import BATCH_CLIPS, EmbeddedRows, Visit, embed_recordings, get_embeddings, with_embeddings
 from .decision import DECISION_FEATURES, Decision, make_decisions
@@ -43,6 +44,12 @@ def score_dataset(
     window_seconds: WindowSeconds,
 ) -> tuple[Dataset, list[str]]:
     """Does what [`AnomalyDetector.score_recordings`] documents."""
+    has_machines = not isinstance(dataset, Dataset) or "machine" in dataset.column_names
+    if not has_machines and len(detector.machines) > 1:
+        raise ValueError(f"the dataset has no column machine; this detector knows {', '.join(detector.machines)}.")
+    # A detector of one machine takes every clip for that one.
+    needed = ("clip_id",) if has_machines and len(detector.machines) == 1 else ("machine", "clip_id")
+    dataset = complete_rows(dataset, *needed)
     machines = [detector.known_machine(machine) for machine in dataset["machine"]]
     rules = {machine: _rule(detector, machine, window_seconds) for machine in set(machines)}
     findings: dict[tuple[int, Span | None], InputFindings] = {}

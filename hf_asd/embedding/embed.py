@@ -18,6 +18,7 @@ from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
 from ..audio.windows import Window, WindowRule, read_windows
 from ..data.checking import all_bad_audio
+from ..data.own_rows import complete_rows
 from ..data.schema import read_table, side_by_side, undecoded_audio, write_table
 from ..distributed import partial_state
 from ..files import read_json, write_json
@@ -73,6 +74,9 @@ def embed(
         BadAudioError: recordings cannot be used; names all of them. Finished embeddings in `output_dir` stay.
         ValueError: `output_dir` holds embeddings of other recordings, or of another encoder or channel.
     """
+    dataset = complete_rows(dataset, "clip_id")
+    if "audio" not in dataset.column_names:
+        raise ValueError(f"the dataset has the columns {', '.join(dataset.column_names)}; needed is audio.")
     embedded = embed_recordings(dataset, encoder, output_dir, channel=channel, allow_silence=allow_silence)
     return with_embeddings(dataset, embedded)
 

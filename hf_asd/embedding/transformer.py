@@ -13,7 +13,7 @@ from ..audio.reading import SAMPLING_RATE
 from ..distributed import partial_state
 from ..models.architectures import architecture_of
 from ..models.choices import PoolingName
-from ..models.encoders import get_layers, load_feature_extractor, truncate_layers
+from ..models.encoders import get_layers, load_feature_extractor, load_weights, truncate_layers
 from ..models.hub_checkpoints import local_encoder
 from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool, pooling_parameter
 from ..models.tone_check import check_tone_output
@@ -105,7 +105,7 @@ class TransformerEncoder:
 
         encoder = local_encoder(encoder)
         # Weights may be kept in half precision; embeddings are single precision.
-        model = AutoModel.from_pretrained(encoder, dtype=torch.float32).to(partial_state().device)
+        model = load_weights(AutoModel, encoder, dtype=torch.float32).to(partial_state().device)
         if model.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
         extractor = load_feature_extractor(encoder)

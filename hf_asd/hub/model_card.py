@@ -15,8 +15,9 @@ from ..data.schema import write_table
 from ..evaluation.scores import evaluate_scores
 from ..files import read_json, write_json, write_text
 from ..folders import current_folder
+from ..hub_errors import hub_errors
 from .manifest import CARD, DETECTOR_FOLDER, MANIFEST, Manifest, checked_manifest, detector_files
-from .transfer import DETECTOR, hub_errors, hub_id, push_files
+from .transfer import DETECTOR, hub_id, push_files
 
 
 TEMPLATE = Path(__file__).parent / "model_card_template.md"

@@ -1,32 +1,18 @@
 """Pull and push: detectors, encoders and metrics on the Hub, each version in one commit."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, snapshot_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,  # pyright: ignore[reportPrivateImportUsage]
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 
 from ..folders import current_folder
+from ..hub_errors import HubError, hub_errors
 from .manifest import DETECTOR_FOLDER, LOADED_FILES, MANIFEST
 
 
 DEFAULT_REPO_FILES = {".gitattributes", "README.md"}  # the Hub puts them into every new repository
-
-
-class HubError(OSError):
-    """The Hub refuses a request or cannot be reached, or a downloaded file is incomplete; names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -47,47 +33,6 @@ class RepoKind:
 
 DETECTOR = RepoKind(MANIFEST)
 ENCODER = RepoKind("model.safetensors")  # a detector has this file in a subfolder
-
-
-@contextmanager
-def hub_errors(repo_id: str | None) -> Iterator[None]:
-    """Turns exceptions of `huggingface_hub` into a [`HubError`] that names the remedy."""
-    try:
-        yield
-    except (OfflineModeIsEnabled, EntryNotFoundError, HTTPError, HFValidationError, RuntimeError) as error:
-        # huggingface_hub raises RuntimeError when an upload to LFS fails.
-        raise HubError(f"{repo_id}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, HFValidationError):
-        return f"is not a valid id on the Hub ({error}). Accepted is ORG/NAME."
-    if isinstance(error, OfflineModeIsEnabled) or (status is None and constants.HF_HUB_OFFLINE):
-        return (
-            "offline mode is on (HF_HUB_OFFLINE=1): nothing is pushed, and only cached repositories are loaded. Unset "
-            "the variable, or load the repository once while online."
-        )
-    if isinstance(error, GatedRepoError):
-        return "is gated. Ask for access on its page, then log in with `hf auth login`."
-    if isinstance(error, RevisionNotFoundError):
-        return "has no such revision. Accepted are its branches, tags and commits."
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            "there is no such repository on the Hub, or it is private and your token has no access to it. Check the "
-            "name; log in with `hf auth login` or set HF_TOKEN."
-        )
-    if status == 401:
-        return (
-            f"{constants.ENDPOINT} does not accept your token, or you have none. Log in with `hf auth login` or set "
-            "HF_TOKEN."
-        )
-    if status == 403:
-        return (
-            "your token has no write access there. Create a token with write access (Settings, Access Tokens), or "
-            "push to a repository of your own."
-        )
-    return f"unexpected answer of the Hub at {constants.ENDPOINT}: {error}"
 
 
 def hub_id(name: str | Path | None) -> str | None:

@@ -2,8 +2,9 @@
 
 from copy import deepcopy
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedModel
 from transformers.utils import FEATURE_EXTRACTOR_NAME
@@ -25,12 +26,33 @@ def load_feature_extractor(encoder: str | Path):
     Raises:
         OSError: there is no such encoder, or it has no feature extractor.
     """
-    config = AutoConfig.from_pretrained(encoder)
+    config = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
     architecture = architecture_of(config)
     options, extractor = architecture.extractor_options, architecture.feature_extractor
     if options is not None and extractor is not None and not has_file(encoder, FEATURE_EXTRACTOR_NAME):
         return load_class(*extractor)(**options(config))
-    return AutoFeatureExtractor.from_pretrained(encoder)
+    return AutoFeatureExtractor.from_pretrained(encoder, trust_remote_code=False)
+
+
+def load_weights(model_class: Any, encoder: str | Path, **options) -> Any:
+    """
+    A pretrained model; code that its repository may hold is not run.
+
+    Args:
+        model_class: a model or Auto class, with `from_pretrained`.
+        encoder (`str` or `Path`): id on the Hub or folder of the encoder.
+        options: of `from_pretrained`.
+
+    Raises:
+        OSError: there are no weights.
+        ValueError: the weights are damaged, or do not fit the model.
+    """
+    try:
+        return model_class.from_pretrained(encoder, trust_remote_code=False, **options)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{encoder}: its weights are incomplete or damaged ({error}). Copy or download them again."
+        ) from error
 
 
 def get_layers(model: PreTrainedModel) -> nn.ModuleList:

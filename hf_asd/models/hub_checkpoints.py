@@ -6,8 +6,10 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import HfApi, constants, hf_hub_download
+from transformers.utils import CONFIG_NAME
 
 from ..files import whole_folder
+from ..hub_errors import HubError, check_repo, hub_errors
 from .checkpoint import read_checkpoint
 
 
@@ -34,20 +36,32 @@ def local_encoder(encoder: str | Path) -> str | Path:
 
     Raises:
         ValueError: a repository with no or several checkpoints, or one that cannot be converted.
-        OSError: a repository cannot be read.
+        FileNotFoundError: there is no such folder, or it holds no encoder.
+        HubError: there is no such repository, or the Hub cannot be reached and its cache has no copy.
     """
     path = Path(encoder)
     if path.is_file():
         return _converted(path)
+    if path.is_dir():
+        if not (path / CONFIG_NAME).is_file():
+            raise FileNotFoundError(f"{path}: holds no {CONFIG_NAME}, so it is not the folder of an encoder.")
+        return encoder
     repo, name = "/".join(path.parts[:2]), "/".join(path.parts[2:])
     is_known = any(re.fullmatch(pattern, repo) for pattern in KNOWN)
-    if path.exists() or path.is_absolute() or not (name.endswith((".pt", ".pth")) or (is_known and not name)):
-        return encoder
-    repo_type, files = _files(repo)
-    name = name or _only_checkpoint(repo, files)
-    checkpoint = Path(hf_hub_download(repo, name, repo_type=repo_type))
+    if path.is_absolute() or len(path.parts) < 2 or str(encoder).startswith(("./", "../", "~")):
+        raise FileNotFoundError(
+            f"{encoder}: there is no such folder or file, and it is not an id on the Hub (ORG/NAME, "
+            "or ORG/NAME/FILE.pt)."
+        )
+    if not (name.endswith((".pt", ".pth")) or (is_known and not name)):
+        return check_repo(str(encoder), CONFIG_NAME) or encoder
+    with hub_errors(repo):
+        repo_type, files = _files(repo)
+        name = name or _only_checkpoint(repo, files)
+        checkpoint = Path(hf_hub_download(repo, name, repo_type=repo_type))
+        settings = _espnet_settings(repo, files, repo_type)
     mean_std = next((values for pattern, values in MEAN_STD.items() if re.fullmatch(pattern, repo)), None)
-    return _converted(checkpoint, _espnet_settings(repo, files, repo_type), mean_std)
+    return _converted(checkpoint, settings, mean_std)
 
 
 def _files(repo: str) -> tuple[str, list[str]]:
@@ -56,7 +70,7 @@ def _files(repo: str) -> tuple[str, list[str]]:
     for repo_type in ("model", "dataset"):
         if api.repo_exists(repo, repo_type=repo_type):
             return repo_type, api.list_repo_files(repo, repo_type=repo_type)
-    raise OSError(f"{repo}: there is no such model or dataset repository on the Hub.")
+    raise HubError(f"{repo}: there is no such model or dataset repository on the Hub.")
 
 
 def _only_checkpoint(repo: str, files: list[str]) -> str:

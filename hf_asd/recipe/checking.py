@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import check_writable
 from ..options import nearest
 from .config import Recipe
 
@@ -50,6 +51,15 @@ def _check_files(recipe: Recipe) -> None:
     for option, path in named.items():
         if path is not None and not Path(path).exists():
             raise FileNotFoundError(f"{option} is {path}; there is no such file or folder.")
+    check_writable("output_dir", recipe.output_dir, is_folder=True)
+    output_dir = Path(recipe.output_dir).resolve()
+    for option, path in named.items():
+        is_data = option.startswith(("data.", "pretrain.")) and path is not None
+        if is_data and output_dir.is_relative_to(Path(path).resolve()):
+            raise ValueError(
+                f"output_dir is {recipe.output_dir}, which lies in {option} ({path}): the results would count as "
+                "changed data, and every stage would run again. Give another output_dir."
+            )
 
 
 def _check_training(section: str, training: dict[str, Any]) -> None:
@@ -57,13 +67,17 @@ def _check_training(section: str, training: dict[str, Any]) -> None:
         return
     from transformers import TrainingArguments
 
-    known = [field.name for field in fields(TrainingArguments) if field.init]
-    for name in training:
+    known = {field.name: field.default for field in fields(TrainingArguments) if field.init}
+    for name, value in training.items():
         if name not in known:
             raise ValueError(
                 f"{section}.training.{name} is not an option of transformers' TrainingArguments; did you mean "
                 f"{nearest(name, known)}?"
             )
+        default = known[name]
+        if isinstance(default, int | float) and not isinstance(default, bool) and value != default:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise ValueError(f"{section}.training.{name} is {value!r}; accepted are numbers from 0.")
 
 
 def _encoder_config(recipe: Recipe) -> "PreTrainedConfig":
@@ -74,7 +88,7 @@ def _encoder_config(recipe: Recipe) -> "PreTrainedConfig":
     from ..models.hub_checkpoints import local_encoder
 
     if recipe.pretrain.encoder is not None:
-        config = AutoConfig.from_pretrained(local_encoder(recipe.pretrain.encoder))
+        config = AutoConfig.from_pretrained(local_encoder(recipe.pretrain.encoder), trust_remote_code=False)
         if config.model_type != "eat" and "pretrain" not in recipe.skip:
             raise ValueError(
                 f"pretrain.encoder is {recipe.pretrain.encoder}, a {config.model_type}; accepted are EAT encoders."

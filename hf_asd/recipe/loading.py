@@ -5,10 +5,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
-
 from ..options import accepted, default_text, is_none, kinds_of, listed_class, nearest, parse_option
 from .config import NOT_FINETUNED, Recipe
+from .reading_yaml import read_yaml
 from .unused import check_used
 
 
@@ -35,9 +34,11 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
     file = path / "recipe.yaml" if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file}: there is no such recipe.")
-    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    content = read_yaml(str(file), file.read_bytes())
+    if content is None:
+        raise ValueError(f"{file}: is empty; a recipe needs a factory section or data.path.")
     if not isinstance(content, dict):
-        raise ValueError(f"{file}: holds {type(content).__name__}; accepted are sections with options.")
+        raise ValueError(f"{file}: holds a {type(content).__name__}; accepted are sections with options.")
     for name, value in read_overrides(overrides or []):
         _set(content, name, value)
     content.setdefault("output_dir", f"runs/{file.parent.name if file.name == 'recipe.yaml' else file.stem}")
@@ -152,7 +153,7 @@ def read_overrides(overrides: list[str]) -> list[tuple[str, object]]:
             if not words or words[0].startswith("--"):
                 raise ValueError(f"--{name} has no value.")
             value = words.pop(0)
-        pairs.append((name.replace("-", "_"), yaml.safe_load(value)))
+        pairs.append((name.replace("-", "_"), read_yaml(f"--{name}", value)))
     return pairs
 
 

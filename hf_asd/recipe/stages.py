@@ -307,7 +307,7 @@ class Stage:
     is_distributed: bool = False
 
 
-_ENCODER = ("audio", "data", "distributed", "embedding", "models")
+_ENCODER = ("audio", "data", "distributed", "embedding", "hub_errors", "models")
 _DETECTOR = (*_ENCODER, "detection", "folders")
 _MEASURED = ("audio", "clustering", "data", "evaluation", "metrics")
 STAGES: dict[StageName, Stage] = {

@@ -57,7 +57,7 @@ RULES: dict[type, tuple[UsedWith, ...]] = {
     PretrainConfig: (
         UsedWith("an encoder from scratch (encoder none)", ("model", "input_statistics"), lambda c: c.encoder is None),
         UsedWith("utterance_weight above 0", ("utterance_reduction",), lambda c: c.utterance_weight > 0),
-        UsedWith("max_steps left out, which overrides it", ("epochs",), lambda c: c.max_steps <= 0),
+        UsedWith("max_steps left out, which overrides it", ("epochs",), lambda c: c.max_steps is None),
     ),
     FinetuneConfig: (
         UsedWith(
@@ -76,7 +76,7 @@ RULES: dict[type, tuple[UsedWith, ...]] = {
             lambda c: c.loss in ("arcface", "subcenter_arcface", "adacos", "subcluster_adacos"),
         ),
         UsedWith("early_stopping_patience above 0", ("validation_fraction",), lambda c: c.early_stopping_patience > 0),
-        UsedWith("max_steps left out, which overrides it", ("epochs",), lambda c: c.max_steps <= 0),
+        UsedWith("max_steps left out, which overrides it", ("epochs",), lambda c: c.max_steps is None),
         UsedWith(
             "num_trainable_layers other than 0 (0 trains the head alone, on features of the unchanged clips)",
             (

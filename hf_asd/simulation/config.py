@@ -20,7 +20,10 @@ class FactoryConfig:
     num_test: int = option(50, "test clips per machine, domain and condition", at_least=0, at_most=10_000)
     clip_seconds: float = option(10.0, "length of a clip in seconds", at_least=1, at_most=600)
     snr_db: float | tuple[float, float] = option(
-        (0.0, 9.0), "level of the machine above the background noise in dB: a value, or lowest and highest"
+        (0.0, 9.0),
+        "level of the machine above the background noise in dB: a value, or lowest and highest",
+        at_least=-100,
+        at_most=100,
     )
     hidden_machines: int | None = option(
         None, "number of machines whose attributes are hidden; none: half of them", at_least=0

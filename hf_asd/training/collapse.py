@@ -68,7 +68,7 @@ def output_spread(states: torch.Tensor) -> torch.Tensor:
     Returns:
         `torch.Tensor` of shape `()`, 0 to 1.
     """
-    states = states.double().flatten(0, -2)
+    states = states.cpu().double().flatten(0, -2)  # Apple's GPU has no double precision
     return (states.var(0, correction=0).mean() / states.square().mean().clamp_min(1e-30)).sqrt()
 
 
@@ -85,7 +85,7 @@ def effective_rank(embeddings: torch.Tensor) -> torch.Tensor:
     References:
         O. Roy and M. Vetterli 2007, "The effective rank: a measure of effective dimensionality", definition 1.
     """
-    values = torch.linalg.svdvals(embeddings.double())
+    values = torch.linalg.svdvals(embeddings.cpu().double())
     if values.sum() == 0:
         return values.sum()
     return torch.special.entr(values / values.sum()).sum().exp()

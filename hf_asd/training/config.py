@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
+from ..data.dcase.years import YEARS
 from ..models.choices import POOLING_PARAMETER, EmbeddingSource, LossName, PoolingName
 from ..options import check_options, option
 
@@ -23,12 +24,15 @@ class NoiseOptions:
         0.0, "share of clips that get another clip in the background", at_least=0, at_most=1
     )
     snr_db: list[float] = option(
-        default_factory=lambda: [-2.0, 15.0], help="level of a clip above that background in dB: lowest and highest"
+        default_factory=lambda: [-2.0, 15.0],
+        help="level of a clip above that background in dB: lowest and highest",
+        at_least=-100,
+        at_most=100,
     )
     eq_db: float = option(
-        0.0, "random smooth equalization: standard deviation in dB of the gain of mel bands", at_least=0
+        0.0, "random smooth equalization: standard deviation in dB of the gain of mel bands", at_least=0, at_most=60
     )
-    gain_db: float = option(0.0, "largest random gain of a clip in dB, up or down", at_least=0)
+    gain_db: float = option(0.0, "largest random gain of a clip in dB, up or down", at_least=0, at_most=100)
 
     def __post_init__(self):
         check_options(self)
@@ -48,7 +52,7 @@ class LoraOptions:
     """LoRA adapters on the frozen encoder; they need the package peft."""
 
     rank: int = option(16, "rank of the adapter matrices", at_least=1)
-    alpha: float = option(32.0, "scaling of the adapters: their output is multiplied by alpha / rank")
+    alpha: float = option(32.0, "scaling of the adapters: their output is multiplied by alpha / rank", above=0)
     dropout: float = option(0.0, "dropout at the input of the adapters", at_least=0, below=1)
     keep_adapter: bool = option(False, "also save the adapter to adapter/, beside the merged encoder")
 
@@ -63,7 +67,12 @@ class PretrainingData:
     """More recordings for pre-training, in addition to those of the recipe."""
 
     path: str = option(help="a DCASE folder, or a folder of own recordings")
-    year: int | None = option(None, "challenge year of a DCASE folder; none: a folder of own recordings")
+    year: int | None = option(
+        None,
+        "challenge year of a DCASE folder; none: a folder of own recordings",
+        at_least=min(YEARS),
+        at_most=max(YEARS),
+    )
     weight: float = option(1.0, "how often each of its clips is used in one epoch", above=0)
 
     def __post_init__(self):
@@ -88,7 +97,10 @@ class PretrainConfig(NoiseOptions):
         default_factory=list, help="more recordings to train on: a list of {path, year, weight}"
     )
     crop_seconds: float = option(
-        10.0, "longest crop in seconds; a batch is cropped to its shortest clip if that is shorter", above=0
+        10.0,
+        "longest crop in seconds; a batch is cropped to its shortest clip if that is shorter",
+        above=0,
+        at_most=3600,
     )
     input_frames: int | None = option(
         None,
@@ -119,7 +131,7 @@ class PretrainConfig(NoiseOptions):
         0.0, "weight of the contrastive loss between the clips of a batch (of all devices); 0: off", at_least=0
     )
     epochs: float = option(10.0, "number of passes over the recordings", above=0)
-    max_steps: int = option(-1, "number of steps; overrides epochs when positive")
+    max_steps: int | None = option(None, "number of steps, instead of epochs; none: epochs count", at_least=1)
     batch_size: int = option(12, "clips per step and device", at_least=1)
     learning_rate: float = option(
         5e-4, "highest learning rate; it rises in the warmup and then falls along a cosine", above=0
@@ -202,7 +214,10 @@ class FinetuneConfig(NoiseOptions):
         "encoder", "the embedding that detection uses: the pooled output of the encoder, or its projection"
     )
     crop_seconds: float = option(
-        10.0, "longest crop in seconds; a batch is cropped to its shortest clip if that is shorter", above=0
+        10.0,
+        "longest crop in seconds; a batch is cropped to its shortest clip if that is shorter",
+        above=0,
+        at_most=3600,
     )
     time_mask: int = option(80, "SpecAugment: largest number of frames hidden in a clip; 0: off", at_least=0)
     frequency_mask: int = option(80, "SpecAugment: largest number of mel bands hidden in a clip; 0: off", at_least=0)
@@ -233,7 +248,7 @@ class FinetuneConfig(NoiseOptions):
         0.1, "early stopping: share of the clips of every class that is held out", above=0, below=1
     )
     epochs: float = option(10.0, "number of passes over the recordings", above=0)
-    max_steps: int = option(-1, "number of steps; overrides epochs when positive")
+    max_steps: int | None = option(None, "number of steps, instead of epochs; none: epochs count", at_least=1)
     batch_size: int = option(32, "clips per step and device", at_least=1)
     learning_rate: float = option(
         5e-5, "highest learning rate of the encoder; it rises in the warmup and then falls along a cosine", above=0

@@ -20,7 +20,7 @@ from ..models.architectures import ARCHITECTURES, architecture_of
 from ..models.attribute_classifier.configuration_attribute_classifier import AttributeClassifierConfig
 from ..models.attribute_classifier.modeling_attribute_classifier import AttributeClassifier
 from ..models.choices import PoolingName
-from ..models.encoders import freeze_layers, get_layers, load_feature_extractor
+from ..models.encoders import freeze_layers, get_layers, load_feature_extractor, load_weights
 from ..models.hub_checkpoints import local_encoder
 from ..models.tone_check import check_tone_output
 from .augmentation import AugmentingCollator
@@ -188,7 +188,7 @@ def build_classifier(encoder: str | Path, names: list[str], config: FinetuneConf
         ValueError: the encoder takes samples instead of spectrograms.
     """
     encoder = local_encoder(encoder)
-    pretrained = AutoModel.from_pretrained(encoder, dtype=torch.float32)
+    pretrained = load_weights(AutoModel, encoder, dtype=torch.float32)
     if architecture_of(pretrained.config).num_bands is None:
         accepted = ", ".join(name for name, known in ARCHITECTURES.items() if known.num_bands is not None)
         raise ValueError(

@@ -29,7 +29,7 @@ def train_head(
     embeddings, classes = embeddings.to(model.device), torch.tensor(labels, device=model.device)
     model.running_norm.fit(embeddings)
     step_clips = config.batch_size * partial_state().num_processes
-    steps = config.max_steps if config.max_steps > 0 else max(1, int(config.epochs * len(labels)) // step_clips)
+    steps = config.max_steps or max(1, int(config.epochs * len(labels)) // step_clips)
     learned: list[nn.Parameter] = [*model.projection.parameters(), *model.head.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=config.head_learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -16,7 +16,7 @@ from ..models.eat.configuration_eat import EatConfig
 from ..models.eat.feature_extraction_eat import EatFeatureExtractor
 from ..models.eat.modeling_eat import EatModel
 from ..models.eat.pretraining_eat import EatForPreTraining, ema_decay, inverse_block_masks
-from ..models.encoders import load_feature_extractor
+from ..models.encoders import load_feature_extractor, load_weights
 from ..models.hub_checkpoints import local_encoder
 from .augmentation import augment_acoustics
 from .collapse import COLLAPSED_RANK, COLLAPSED_SPREAD, PATIENCE, CollapseMonitor, effective_rank, output_spread
@@ -140,7 +140,7 @@ def build_student_and_teacher(
     model_type = AutoConfig.from_pretrained(encoder).model_type
     if model_type != EatConfig.model_type:
         raise ValueError(f"{config.encoder} is a {model_type}; accepted are EAT encoders.")
-    model = EatForPreTraining.from_pretrained(encoder, dtype=torch.float32, projection_size=projection_size)
+    model = load_weights(EatForPreTraining, encoder, dtype=torch.float32, projection_size=projection_size)
     if config.lora is not None:
         add_lora(model.eat, config.lora, config.encoder)
         model.start_teacher()

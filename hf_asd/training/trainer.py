@@ -20,7 +20,8 @@ from ..audio.channels import Channel
 from ..distributed import broadcast, compute_device, partial_state, use_cpu
 from ..files import whole_folder
 from ..hub.encoder_card import push_encoder
-from ..hub.transfer import ENCODER, check_same_kind, hub_errors
+from ..hub.transfer import ENCODER, check_same_kind
+from ..hub_errors import hub_errors
 from .config import FinetuneConfig, LoraOptions, PretrainConfig
 from .lora import merge_lora, trainable_share
 from .sampling import ClipSampler, CroppedClips, crop_lengths, loader_workers
@@ -69,7 +70,7 @@ def training_arguments(
         output_dir=str(output_dir),
         **{
             "num_train_epochs": config.epochs,
-            "max_steps": config.max_steps,
+            "max_steps": config.max_steps or -1,
             "per_device_train_batch_size": config.batch_size,
             "learning_rate": config.learning_rate,
             "lr_scheduler_type": "cosine",

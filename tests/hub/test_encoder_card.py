@@ -9,7 +9,7 @@ from trainings import FINETUNE, TINY, twelve_clips  # noqa: F401
 from transformers import AutoFeatureExtractor, AutoModel
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatModel, FinetuneConfig, PretrainConfig, finetune, pretrain
-from hf_asd.hub.transfer import HubError
+from hf_asd.hub_errors import HubError
 from hf_asd.models.encoders import load_feature_extractor
 
 

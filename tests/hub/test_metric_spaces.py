@@ -9,7 +9,7 @@ from huggingface_hub import RepoCard
 
 from hf_asd.cli import main
 from hf_asd.hub.metric_spaces import push_metrics, space_files
-from hf_asd.hub.transfer import HubError
+from hf_asd.hub_errors import HubError
 from hf_asd.metrics.functional import pauc
 from hf_asd.metrics.official_score import score_table
 

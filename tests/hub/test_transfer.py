@@ -15,7 +15,7 @@ from hf_asd import AnomalyDetector, EatConfig, EatFeatureExtractor, TransformerE
 from hf_asd.cli import main
 from hf_asd.detection.publishing import push_detector
 from hf_asd.hub.manifest import checksums
-from hf_asd.hub.transfer import HubError
+from hf_asd.hub_errors import HubError
 
 
 RATE = 16_000

@@ -111,7 +111,7 @@ def test_a_wrong_word_is_refused_with_what_is_accepted_and_the_nearest_word(tmp_
         ),
         ("factory: {}\ndata: {path: x}", [], "either a factory section or data.path"),
         ("seed: 1", [], "either a factory section or data.path"),
-        ("- 1", [], "holds list; accepted are sections"),
+        ("- 1", [], "holds a list; accepted are sections"),
         ("factory: {}", ["--seed"], "--seed has no value"),
         ("factory: {}", ["seed", "1"], "found 'seed'"),
         ("factory: {}", ["--seed.x", "1"], "seed has no options of its own"),

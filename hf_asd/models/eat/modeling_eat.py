@@ -47,12 +47,13 @@ def sincos_positions(steps: int, bands: int, size: int, device: torch.device) ->
         A. Vaswani et al. 2017, "Attention Is All You Need", section 3.5; in two dimensions: K. He et al. 2022,
         "Masked Autoencoders Are Scalable Vision Learners", section 3.
     """
-    # In double precision: for time steps of several hundred, the sine in single precision is inaccurate.
-    rates = 10_000 ** -(torch.arange(size // 4, dtype=torch.float64, device=device) / (size // 4))
+    # In double precision: for time steps of several hundred, the sine in single precision is inaccurate. On the CPU:
+    # Apple's GPU has no double precision.
+    rates = 10_000 ** -(torch.arange(size // 4, dtype=torch.float64) / (size // 4))
 
     def along(length: int) -> torch.Tensor:
-        angles = torch.arange(length, dtype=torch.float64, device=device)[:, None] * rates
-        return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+        angles = torch.arange(length, dtype=torch.float64)[:, None] * rates
+        return torch.cat([angles.sin(), angles.cos()], dim=1).float().to(device)
 
     frequency = along(bands)[None].expand(steps, -1, -1)
     time = along(steps)[:, None].expand(-1, bands, -1)
