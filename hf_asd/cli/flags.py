@@ -35,7 +35,7 @@ class _SetOption(argparse.Action):
 
 
 def add_flag(
-    command: argparse.ArgumentParser, name: str, annotation: Any, help: str, default: Any = MISSING, **bounds: float
+    command: argparse.ArgumentParser, name: str, annotation: Any, help: str, default: Any = MISSING, **bounds: Any
 ) -> None:
     """
     Adds a flag that belongs to a command alone.

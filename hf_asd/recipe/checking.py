@@ -54,8 +54,9 @@ def _check_files(recipe: Recipe) -> None:
     check_writable("output_dir", recipe.output_dir, is_folder=True)
     output_dir = Path(recipe.output_dir).resolve()
     for option, path in named.items():
-        is_data = option.startswith(("data.", "pretrain.")) and path is not None
-        if is_data and output_dir.is_relative_to(Path(path).resolve()):
+        if path is None or not option.startswith(("data.", "pretrain.")):
+            continue
+        if output_dir.is_relative_to(Path(path).resolve()):
             raise ValueError(
                 f"output_dir is {recipe.output_dir}, which lies in {option} ({path}): the results would count as "
                 "changed data, and every stage would run again. Give another output_dir."
