@@ -164,13 +164,13 @@ class AnomalyDetector:
             clips = TrainingClips(rows, with_reasons, visit)
             embedded = self._embed(rows, output_dir, on_bad_audio=on_bad_audio, visit=clips, rules=[rule] * len(rows))
             everything, skipped = with_embeddings(rows, embedded), embedded.skipped
+            _check_usable(everything, rows, skipped)
             self.findings, kept = clips.check(everything, embedded)
             embedded = embedded.select(kept)
             train = self._choose_again_by(everything.select(kept) if len(kept) < len(everything) else everything)
             everything = self._as_learned(everything)
             self.profiles, facts = clips.profiles(train, embedded), clips.facts(embedded)
-        if not len(train):
-            raise ValueError(f"none of the {len(rows)} recordings can be used:\n  " + "\n  ".join(skipped))
+        _check_usable(train, rows, skipped)
         self.training_summary = summarize_training(train, facts)
         self.machines = self._memory_banks(train)
         describe_training(self.findings, self.machines, train, everything)
@@ -468,3 +468,8 @@ class AnomalyDetector:
 
     def _embed(self, rows: Dataset, output_dir: str | Path | None, **options) -> EmbeddedRows:
         return embed_recordings(rows, self.encoder, output_dir, channel=self.config.channel, **options)
+
+
+def _check_usable(usable: Dataset, rows: Dataset, skipped: list[str]) -> None:
+    if not len(usable):
+        raise ValueError("\n  ".join([f"none of the {len(rows)} recordings can be used to learn from.", *skipped]))

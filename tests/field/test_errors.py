@@ -641,9 +641,14 @@ def test_what_is_no_dataset_of_recordings_is_named(recordings, fitted):
 # Ctrl+C and closed pipes
 
 
-def started(arguments: list, **options) -> subprocess.Popen:
-    words = [sys.executable, "-m", "hf_asd", *map(str, arguments)]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+def started(arguments: list) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "hf_asd", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )
 
 
 @pytest.mark.slow
@@ -656,7 +661,10 @@ def test_ctrl_c_ends_with_one_line(recordings, tmp_path, seconds):
     process = started(["monitor", detector, tmp_path / "in", "--wait-seconds", "inf"])
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     lines = [line for line in error.splitlines() if line.strip()]
     ends = ("hf-asd monitor: stopped by Ctrl+C", "0 windows, 0 anomalies, 0 undecided, 0 alarms, 0 errors")
     assert process.returncode == 130 and "Traceback" not in error and lines[-1] in ends and len(lines) <= 2, error
