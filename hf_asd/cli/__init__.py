@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         `int`, the exit code; [`~hf_asd.cli.exit_codes.EXIT_CODES`] lists them.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    with Interruption() as interruption:
+    with Interruption(ends_process=arguments is None) as interruption:
         try:
             return _run(words)
         except BrokenPipeError:

@@ -670,6 +670,20 @@ def test_ctrl_c_ends_with_one_line(recordings, tmp_path, seconds):
     assert process.returncode == 130 and "Traceback" not in error and lines[-1] in ends and len(lines) <= 2, error
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_while_the_process_ends_is_ignored():
+    code = """
+import atexit, os, signal, sys
+from hf_asd.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+sys.argv = ["hf-asd", "--version"]
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("hf-asd ")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="pipes")
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["score"]])

@@ -143,7 +143,7 @@ def machine_off(level: np.ndarray, ranges: InputRanges) -> str | None:
         return None
     return (
         f"machine off: quieter than every normal clip, by {deficit:.1f} dB on the mean over all bands, and louder in "
-        "none; is the machine running, and the microphone's place and gain as before?"
+        "none; is the machine running, and are the microphone's place and gain and the file format as before?"
     )
 
 
