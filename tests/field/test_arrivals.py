@@ -1,6 +1,7 @@
 """A watched folder as it really is: slow writers, other clocks, replaced files, storage that goes away."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -360,6 +361,22 @@ def test_a_subfolder_that_cannot_be_read(folder, monkeypatch):
     ]
     is_open = True
     assert watch.for_seconds(5) == ["day/b.wav"]
+
+
+def test_a_subfolder_that_is_removed_during_a_look_is_no_fault(folder, monkeypatch):
+    write(folder / "a.wav")
+    write(folder / "done" / "b.wav", 1)
+    scandir = os.scandir
+
+    def remove(path: str | int):
+        if str(path).endswith("done"):  # rmtree gives a number
+            shutil.rmtree(path)
+        return scandir(path)
+
+    watch = Watch(folder)
+    assert watch.for_seconds(30) == ["a.wav", "done/b.wav"]
+    monkeypatch.setattr(os, "scandir", remove)
+    assert watch.for_seconds(30) == []
 
 
 def test_without_waiting_everything_is_taken_as_it_is(folder):

@@ -77,6 +77,8 @@ def list_recordings(folder: str, subfolders: bool) -> Listing:
             if number not in seen:
                 seen.add(number)
                 entries += _entries(entry.path)
+        except (FileNotFoundError, NotADirectoryError):  # removed since its parent was read
+            listing.num_folders -= 1
         except OSError as error:
             listing.faults[entry.path] = f"this subfolder cannot be read: {error.strerror}; the others are watched."
     listing.files = dict(sorted(listing.files.items()))
