@@ -1,4 +1,4 @@
-"""Commands around the DCASE challenge and published encoders: download, evaluate, compare, convert."""
+"""Commands around the DCASE challenge and published encoders: download, evaluate, compare, submission, convert."""
 
 import argparse
 from pathlib import Path
@@ -41,6 +41,19 @@ def add_commands(commands) -> None:
     add_year(command)
     _add_resamples(command)
     command.set_defaults(run=compare)
+
+    command = commands.add_parser("submission", help="pack scored runs of a recipe as the challenge wants them (ZIP)")
+    command.add_argument("runs", type=Path, nargs="+", help="folder score-* of the run of each system, up to four")
+    add_flag(
+        command,
+        "--entries",
+        Path,
+        "a YAML file with what only you know: label, authors, names of the systems; recipes/submission.yaml is one to "
+        "fill in",
+    )
+    add_flag(command, "--report", Path, "the technical report, a PDF")
+    add_flag(command, "--output", Path, "the ZIP to write")
+    command.set_defaults(run=submission)
 
     command = commands.add_parser("convert", help="convert a published checkpoint (.pt) of EAT or BEATs")
     command.add_argument("checkpoint", type=Path, help="the file")
@@ -102,6 +115,17 @@ def compare(args: argparse.Namespace) -> None:
 
     result = compare_systems(args.a, args.b, args.truth, args.year, resamples=args.resamples)
     print(format_comparison(result, str(args.a), str(args.b)))
+
+
+def submission(args: argparse.Namespace) -> None:
+    """Packs up to four systems with their meta information."""
+    from ..files import check_writable
+
+    check_writable("--output", args.output, is_folder=False)
+    from ..recipe.submission_package import write_package
+
+    print("\n".join(write_package(args.runs, args.entries, args.report, args.output)))
+    print(f"submission: {args.output}")
 
 
 def convert(args: argparse.Namespace) -> None:

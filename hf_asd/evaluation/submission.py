@@ -120,6 +120,56 @@ def read_submission(folder: str | Path, year: int = DEFAULT_YEAR) -> Dataset:
     return Dataset.from_dict(columns, features=SUBMISSION_FEATURES)
 
 
+def evaluation_files(folder: str | Path, year: int, machines: Collection[str]) -> list[Path]:
+    """
+    The files of a folder that are submitted: those of the machines of the evaluation set, if they are complete.
+
+    Args:
+        folder (`str` or `Path`): holds the files that [`write_submission`] describes, also of other machines.
+        year (`int`): challenge year, one in which each machine has one section, `00`.
+        machines (`Collection[str]`): the machines of the year's evaluation set.
+
+    Returns:
+        `list[Path]`: scores and decisions of each machine.
+
+    Raises:
+        FileNotFoundError: there is no such folder or no result file in it.
+        ValueError: as for [`read_submission`]; or a machine, its decisions or one of its clips is missing, or a clip
+            is not of the evaluation set.
+    """
+    read_submission(folder, year)  # checks each row
+    tables = _find_files(Path(folder), year)
+    wanted = {(machine, "00") for machine in machines}
+    for kind, files in zip((SCORE_FILE, DECISION_FILE), tables, strict=True):
+        found = {(machine, section) for machine, section, _ in files if machine in machines}
+        missing = ", ".join(machine for machine, _ in sorted(wanted - found))
+        if missing:
+            raise ValueError(
+                f"{folder}: {kind} of {missing} is missing, which {year}'s evaluation set has. Download its "
+                f"recordings (hf-asd download {year} --parts train eval) and run the recipe with all machines."
+            )
+        surplus = sorted(found - wanted)
+        if surplus:
+            raise ValueError(f"{folder}: {' section '.join(surplus[0])} is not of {year}'s evaluation set.")
+    scores, decisions = tables
+    submitted = [clips for clips in scores if clips[0] in machines]
+    for clips in submitted:
+        _check_numbers(scores[clips], year)
+    return [files[clips] for clips in submitted for files in (scores, decisions)]
+
+
+def _check_numbers(file: Path, year: int) -> None:
+    """Evaluation clips are numbered from 0 without gaps."""
+    names = list(_read_values(file, _score))
+    for name in names:
+        if not re.fullmatch(year_rules(year).evaluation_name + r"\.wav", name):
+            raise ValueError(f"{file}: {name} is not the name of an evaluation recording of {year}.")
+    numbers = {int(name.removesuffix(".wav").rsplit("_", 1)[-1]) for name in names}
+    missing = sorted(set(range(max(numbers) + 1)) - numbers)
+    if missing:
+        raise ValueError(f"{file}: {len(missing)} recordings are missing, the first is number {missing[0]:04d}.")
+
+
 Clips = tuple[str, str, str]  # machine, section, domain
 
 

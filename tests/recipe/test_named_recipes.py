@@ -1,9 +1,13 @@
 """The recipes that carry the name of a paper or a challenge, on the simulated factory with tiny encoders."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
+from submissions import set_machines, write_entries, write_report
 from trainings import tiny_encoder
 
 from hf_asd import BeatsConfig, BeatsFeatureExtractor, BeatsModel
@@ -30,9 +34,19 @@ def beats(tmp_path):
 
 
 @pytest.fixture
-def factory(tmp_path):
+def factory(tmp_path, monkeypatch):
+    """A fan of the development set, and a valve as of the evaluation set, whose test clips have no labels."""
+    for year in (2025, 2026):
+        set_machines(monkeypatch, year, ("fan",), ("valve",))
     options = {"num_source_train": 8, "num_target_train": 2, "num_test": 2, "clip_seconds": 2.0}
-    return write_factory(FactoryConfig(machines=("fan", "valve"), **options), tmp_path / "factory")
+    folder = write_factory(FactoryConfig(machines=("fan", "valve"), **options), tmp_path / "factory")
+    (tests,) = folder.rglob("valve/test")
+    for number, file in enumerate(sorted(tests.iterdir())):
+        file.rename(tests / f"section_00_{number:04d}.wav")
+    for table in tests.parent.glob("attributes_*.csv"):
+        lines = table.read_text().splitlines(keepends=True)
+        table.write_text("".join(line for line in lines if "_test_" not in line))
+    return folder
 
 
 @pytest.fixture
@@ -48,23 +62,44 @@ def two_microphones(factory):
 
 
 def run(recipe, tmp_path, *overrides):
+    """Runs a recipe and packs its result; gives the detector and the meta information."""
     options = (f"--output_dir={tmp_path / 'runs'}", "--evaluate.resamples=20", "--cluster.num_clusters=3")
     assert main(["run", f"recipes/{recipe}", *options, *overrides]) == 0
     (submission,) = (tmp_path / "runs").glob("score-*/submission")
     assert len(list(submission.iterdir())) == 4  # scores and decisions of two machines
     (detector,) = (tmp_path / "runs").glob("fit-*/detector")
-    return AnomalyDetector.from_pretrained(detector)
+    return AnomalyDetector.from_pretrained(detector), packed(submission.parent, tmp_path)
+
+
+def packed(scores, tmp_path):
+    """The meta information in the ZIP of a run."""
+    files = [f"--entries={write_entries(tmp_path)}", f"--report={write_report(tmp_path)}"]
+    assert main(["submission", str(scores), *files, f"--output={tmp_path / 'submission.zip'}"]) == 0
+    own = "task2/Kim_UoX_task2_1"
+    names = [f"{own}/Kim_UoX_task2_1.meta.yaml"]
+    names += [f"{own}/{kind}_valve_section_00_test.csv" for kind in ("anomaly_score", "decision_result")]
+    with zipfile.ZipFile(tmp_path / "submission.zip") as package:
+        assert package.namelist() == [*names, f"{own}.technical_report.pdf"]
+        for name in names[1:]:
+            rows = package.read(name).decode().splitlines()
+            assert [row.split(",")[0] for row in rows] == [f"section_00_{number:04d}.wav" for number in range(8)]
+        meta = yaml.safe_load(package.read(names[0]))
+    assert set(meta["results"]["development_dataset"]) == {"fan"}
+    return meta["system"]["description"]
 
 
 @pytest.mark.slow
 def test_frozen_beats_needs_no_training(beats, factory, tmp_path, capsys):
-    detector = run("frozen_beats", tmp_path, f"--data.path={factory}", f"--pretrain.encoder={beats}")
+    detector, description = run("frozen_beats", tmp_path, f"--data.path={factory}", f"--pretrain.encoder={beats}")
     output = capsys.readouterr().out
     assert "official score 2025" in output and "published: 64.0 % (development set) and 62.4 %" in output
     assert detector.encoder.pooling == "rdp_gem" and detector.encoder.dimensions == 32
     state = BeatsModel.from_pretrained(beats).state_dict()
     for name, weight in detector.encoder.model.state_dict().items():
         assert torch.equal(weight, state[name]), name
+    assert description["machine_learning_method"].startswith("transformer (beats), Euclidean distance")
+    assert description["domain_generalization_method"] == "score normalization (log_varmin)"
+    assert description["development_data_usage"] == "development" and description["data_augmentation"] is None
     config = detector.config
     assert (config.backends, config.normalizations) == (("euclidean",), ("log_varmin",))
 
@@ -74,12 +109,14 @@ def test_two_microphones_of_2026(beats, two_microphones, tmp_path, capsys):
     pytest.importorskip("peft")
     options = [f"--finetune.{option}" for option in SHORT]
     paths = (f"--data.path={two_microphones}", f"--pretrain.encoder={beats}")
-    detector = run("dcase2026", tmp_path, *paths, *options, "--finetune.lora.rank=2")
+    detector, description = run("dcase2026", tmp_path, *paths, *options, "--finetune.lora.rank=2")
     output = capsys.readouterr().out
     assert "official score 2026" in output and "published: 70.66 %" in output
     assert detector.config.channel == "near-minus-far" and detector.encoder.dimensions == 8 * 32
     (table,) = (tmp_path / "runs").glob("score-*/test.parquet")
     assert np.isfinite(read_table(table)["anomaly_score"][:]).all()
+    assert description["front_end"] == "near-minus-far" and description["aggregation_method"] == "bands_rdp"
+    assert "classification with subcluster_adacos" in description["machine_learning_method"]
 
 
 @pytest.mark.slow
@@ -87,8 +124,12 @@ def test_the_chain_of_2025(factory, tmp_path, capsys):
     encoder = tiny_encoder(tmp_path / "encoder", decoder_layers=1)
     options = [f"--{stage}.{option}" for stage in ("pretrain", "finetune") for option in SHORT]
     paths = (f"--data.path={factory}", f"--pretrain.encoder={encoder}", "--pretrain.num_masks=2")
-    run("dcase2025", tmp_path, *paths, *options)
-    assert "published: 62.60 %" in capsys.readouterr().out
+    _, description = run("dcase2025", tmp_path, *paths, *options)
+    output = capsys.readouterr().out
+    assert "official score 2025" in output and "published: 62.60 %" in output
+    assert description["development_data_usage"] == "development, pre-training, fine-tuning"
+    assert description["data_augmentation"] == "mixing with other clips, SpecAugment"
+    assert description["acoustic_features"] == "log-mel energies, spectral statistics"
 
 
 def test_options_of_a_skipped_stage_are_refused(beats):
