@@ -20,17 +20,24 @@ from hf_asd.training import pretraining
 VISIBLE_PER_BAND = [0.149, 0.190, 0.228, 0.229, 0.230, 0.229, 0.190, 0.149]
 
 
-def reference_masks(rows, steps, bands, visible, blocks, block, rng):
+def reference_blocks(centers, steps, bands, block):
     """
     Inverse block masks in plain numpy (A. Baevski et al. 2023, section 3.2: "blocks" of patches to keep; W. Chen et
     al. 2024, section 3.2): patches drawn uniformly are the centers of square blocks, cut off at the edges of the grid.
     """
-    grids = np.zeros((rows, steps, bands), bool)
-    for grid in grids:
-        for center in rng.integers(steps * bands, size=blocks):
+    grids = np.zeros((len(centers), steps, bands), bool)
+    for grid, own in zip(grids, centers, strict=True):
+        for center in own:
             step, band = divmod(int(center), bands)
             top, left = max(0, step - block // 2), max(0, band - block // 2)
             grid[top : step - block // 2 + block, left : band - block // 2 + block] = True
+    return grids
+
+
+def reference_masks(rows, steps, bands, visible, blocks, block, rng):
+    """Patches of the blocks are dropped, or others added, uniformly until `visible` are left."""
+    grids = reference_blocks(rng.integers(steps * bands, size=(rows, blocks)), steps, bands, block)
+    for grid in grids:
         surplus = grid.sum() - visible
         chosen = rng.choice(np.flatnonzero(grid if surplus > 0 else ~grid), size=abs(surplus), replace=False)
         grid.ravel()[chosen] = surplus < 0
@@ -41,18 +48,43 @@ def visible_grid(masks, steps, bands):
     return torch.zeros(len(masks), steps * bands).scatter(1, masks, 1.0).view(-1, steps, bands).numpy()
 
 
-@pytest.mark.parametrize(("ratio", "adjust", "blocks"), [(0.8, 0.07, 5), (0.75, 0.1, 7)])
+PUBLISHED_MASKS = [(0.8, 0.07, 5), (0.75, 0.1, 7)]  # mask ratio, adjustment and number of blocks: EAT-base, EAT-large
+
+
+@pytest.mark.parametrize(("ratio", "adjust", "blocks"), PUBLISHED_MASKS)
 def test_masks_are_visible_at_the_edges_as_in_the_reference(ratio, adjust, blocks):
-    ours = inverse_block_masks(5_000, 64, 8, ratio, 5, torch.Generator().manual_seed(0), adjust)
+    """Independent draws of both; a difference is measured in its standard error, for steps about 4 % of the share."""
+    ours = inverse_block_masks(2_000, 64, 8, ratio, 5, torch.Generator().manual_seed(0), adjust)
     ours = visible_grid(ours, 64, 8)
     theirs = reference_masks(2_000, 64, 8, int(512 * (1 - ratio) + 1e-9), blocks, 5, np.random.default_rng(0))
     assert (ours.sum((1, 2)) == theirs.sum((1, 2))[0]).all()
-    np.testing.assert_allclose(ours.mean((0, 1)), theirs.mean((0, 1)), atol=0.01)
-    ends = [0, 1, 2, 31, 61, 62, 63]
-    np.testing.assert_allclose(ours.mean((0, 2))[ends], theirs.mean((0, 2))[ends], atol=0.03)
+    for axis in (1, 2):  # bands, steps
+        shares = [masks.mean(axis) for masks in (ours, theirs)]
+        error = np.sqrt(sum(share.var(0) / len(share) for share in shares))
+        assert np.abs((shares[0].mean(0) - shares[1].mean(0)) / error).max() < 4
     if blocks == 5:
         np.testing.assert_allclose(ours.mean((0, 1)), VISIBLE_PER_BAND, atol=0.005)
         assert ours.mean((0, 2))[0] == pytest.approx(0.131, abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ratio", "adjust", "blocks"), PUBLISHED_MASKS)
+def test_mask_statistics_are_those_of_the_reference_within_a_percent(ratio, adjust, blocks):
+    """
+    20 000 masks, every band and time step. Of independent draws the standard error of a step's share is 1.0 to 1.3 %
+    of it for each of the two, so that chance alone makes differences of 3 %. Here both have the same blocks, and the
+    reference is the expectation over what is then dropped or added: a standard error of 0.25 % is left.
+    """
+    ours = visible_grid(inverse_block_masks(20_000, 64, 8, ratio, 5, torch.Generator().manual_seed(0), adjust), 64, 8)
+    # The centers of the blocks are the first numbers that are drawn.
+    centers = torch.randint(0, 512, (20_000, blocks), generator=torch.Generator().manual_seed(0))
+    inside = reference_blocks(centers.numpy(), 64, 8, 5)
+    count, visible = inside.sum((1, 2), keepdims=True), int(512 * (1 - ratio) + 1e-9)
+    expected = np.where(inside, np.minimum(1, visible / count), np.maximum(0, (visible - count) / (512 - count)))
+    for axis in (1, 2):  # bands, steps
+        difference, share = (ours - expected).mean(axis), expected.mean(axis).mean(0)
+        assert (difference.std(0) / np.sqrt(20_000) / share).max() < 0.0035
+        np.testing.assert_allclose(ours.mean(axis).mean(0), share, rtol=0.01)
 
 
 def test_an_adjustment_changes_how_much_of_the_visible_part_is_blocks():
