@@ -53,6 +53,17 @@ def test_every_benchmark_is_listed():
 
 
 @pytest.mark.slow
+def test_formulas_are_those_of_the_papers():
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "benchmarks/formulas.py"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[1:]
+    assert len(lines) == 30 and max(float(line.split()[-1]) for line in lines) < 3e-6
+
+
+@pytest.mark.slow
 def test_the_parts_for_a_gpu_run_at_toy_size():
     """Nothing of them is tried on a GPU here, but no part may fail for another reason."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

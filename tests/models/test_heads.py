@@ -3,9 +3,9 @@
 import math
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 import torch
+from reference_formulas import loss_and_scale
 
 from hf_asd import AttributeClassifierConfig
 from hf_asd.models.attribute_classifier.heads import HEADS, make_head
@@ -31,58 +31,10 @@ def batch_of(num_labels=4, clips=CLIPS, dimensions=DIMENSIONS):
     return torch.randn(clips, dimensions, generator=generator), torch.arange(clips) % num_labels
 
 
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
 def numpy_loss(loss, head, embeddings, labels):
     """Mean cross-entropy of a batch, and the adaptive scale that the batch leads to."""
     state = {name: value.double().numpy() for name, value in head.state_dict().items()}
-    x = embeddings.double().numpy()
-    rows = np.arange(len(x))
-    if loss == "softmax":
-        logits = x @ state["weight"].T + state["bias"]
-        return cross_entropy(logits, labels), None
-    if loss == "adaproj":
-        distances = np.empty((len(x), len(state["bases"])))
-        for label, basis in enumerate(state["bases"]):
-            # Least squares gives the projection on a span, whatever directions it is given by.
-            projected = (basis @ np.linalg.lstsq(basis, unit(x).T, rcond=None)[0]).T
-            distances[:, label] = ((unit(x) - unit(projected)) ** 2).sum(1)
-        cosines = 1 - distances / 2
-    else:
-        cosines = unit(x) @ unit(state["weight"]).T
-    if loss == "subcenter_arcface":
-        cosines = cosines.reshape(len(x), -1, CENTERS).max(2)
-    if loss in ("arcface", "subcenter_arcface"):
-        # ArcFace, equation 3, and beyond pi - m its authors' linear continuation.
-        angles = np.arccos(cosines[rows, labels])
-        beyond = cosines[rows, labels] - head.margin * np.sin(head.margin)
-        cosines[rows, labels] = np.where(angles <= np.pi - head.margin, np.cos(angles + head.margin), beyond)
-        return cross_entropy(head.scale * cosines, labels), None
-
-    scale = float(state["scale"])
-    by_class = cosines.reshape(len(x), -1, CENTERS if loss == "subcluster_adacos" else 1)
-    if loss == "subcluster_adacos":
-        average = np.mean(np.sum(np.exp(scale * cosines), axis=1))
-        own = by_class[rows, labels]
-    else:
-        others = np.ones_like(cosines, dtype=bool)
-        others[rows, labels] = False
-        average = np.mean([np.sum(np.exp(scale * row[kept])) for row, kept in zip(cosines, others, strict=True)])
-        average += loss == "adaproj"  # exp(0) for the own class
-        own = cosines[rows, labels]
-    adapted = max(np.log(average) / np.cos(min(np.pi / 4, np.median(np.arccos(own)))), 1.0)
-    if loss == "subcluster_adacos":
-        probability = np.exp(adapted * by_class).sum(2)
-        probability /= probability.sum(1, keepdims=True)
-        return -np.log(probability[rows, labels]).mean(), adapted
-    return cross_entropy(adapted * cosines, labels), adapted
-
-
-def cross_entropy(logits, labels):
-    exponents = np.exp(logits - logits.max(1, keepdims=True))
-    return -np.log(exponents[np.arange(len(logits)), labels] / exponents.sum(1)).mean()
+    return loss_and_scale(loss, state, embeddings.double().numpy(), labels, CENTERS)
 
 
 def test_every_loss_that_options_accept_has_a_head():

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reference_formulas import pooled
 from transformers import ASTConfig, HubertConfig
 
 from hf_asd import BeatsConfig, EatConfig, TransformerEncoder
@@ -29,33 +30,6 @@ PUBLISHED = {
 }
 
 
-def rdp_weights(frames, gamma):
-    """arXiv 2603.04605, section III-E: deviations from the mean, divided by the largest, then (1 + d)^gamma."""
-    deviations = np.linalg.norm(frames - frames.mean(0), axis=1)
-    weights = (1 + deviations / deviations.max()) ** gamma
-    return weights / weights.sum()
-
-
-def reference(grid, pooling, parameter):
-    """`grid` of shape (times, bands, channels); a frame is the mean over bands."""
-    patches, frames = grid.reshape(-1, grid.shape[-1]), grid.mean(1)
-    if pooling == "max":  # section III-B
-        return patches.max(0)
-    if pooling == "gwrp":  # section III-C; A. Kolesnikov, C. Lampert 2016, equation 3
-        ranked = -np.sort(-patches, axis=0)
-        weights = parameter ** np.arange(len(ranked))
-        return weights @ ranked / weights.sum()
-    positive = np.maximum(patches, 0)
-    if pooling == "gem":  # section III-D; F. Radenovic et al. 2019, equation 3
-        return (positive**parameter).mean(0) ** (1 / parameter)
-    if pooling == "rdp":
-        return rdp_weights(frames, parameter) @ frames
-    if pooling == "rdp_gem":  # section III-F, with p = 3
-        cubes = np.maximum(grid, 0) ** 3
-        return (rdp_weights(frames, parameter) @ cubes.mean(1)) ** (1 / 3)
-    return np.concatenate([rdp_weights(grid[:, band], parameter) @ grid[:, band] for band in range(grid.shape[1])])
-
-
 @pytest.mark.parametrize("pooling", ["max", "gwrp", "gem", "rdp", "rdp_gem", "bands_rdp"])
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("given", [False, True])
@@ -70,7 +44,7 @@ def test_poolings_are_the_published_ones(pooling, name, given):
     patches = (grid.transpose(1, 2) if name == "ast" else grid).flatten(1, 2)
     tokens = torch.cat([torch.randn(2, prefix, 8, dtype=torch.float64), patches], dim=1)
     found = pool(tokens, pooling, config, parameter=parameter if given else None)
-    expected = np.stack([reference(clip.numpy(), pooling, parameter) for clip in grid])
+    expected = np.stack([pooled(clip.numpy(), pooling, parameter) for clip in grid])
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9, atol=2e-6)  # 1e-6 stands for negative values
     np.testing.assert_allclose(pool(tokens.float(), pooling, config).isfinite(), True)
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference_formulas import distance, normalized_distances, pca_residual
 
 from hf_asd.detection.backends.composite import FusedScorer, MinOverDomains, make_scorer
 from hf_asd.detection.backends.cross_scores import cross_scores
@@ -27,47 +28,15 @@ def without(bank, row):
     return torch.cat([bank[:row], bank[row + 1 :]])
 
 
-def slow_distance(a, b, metric):
-    a, b = a.double(), b.double()
-    return float((a - b).norm()) if metric == "euclidean" else 1 - float(torch.dot(a, b) / (a.norm() * b.norm()))
-
-
-def slow_densities(bank, metric, neighbors):
-    densities = []
-    for i, reference in enumerate(bank):
-        others = sorted(slow_distance(reference, other, metric) for j, other in enumerate(bank) if j != i)[:neighbors]
-        densities.append(sum(others) / len(others) if others else 1.0)
-    return densities
-
-
-def slow_slope(bank, metric, densities, transform=float):
-    """M. Matsumoto et al. 2025, equation 5: the covariance of distance and density over the density's variance."""
-    scores, logs = [], []
-    for i, clip in enumerate(bank):
-        distances = [slow_distance(clip, other, metric) if j != i else np.inf for j, other in enumerate(bank)]
-        scores.append(transform(min(distances)))
-        logs.append(transform(densities[int(np.argmin(distances))]))
-    return np.cov(scores, logs, bias=True)[0, 1] / np.var(logs)
-
-
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("normalization", ["none", "ratio", "difference", "varmin", "log_varmin"])
 @pytest.mark.parametrize(("num_neighbors", "density_neighbors"), [(1, 4), (3, 2), (2, 50)])
 def test_neighbors_match_the_plain_formula(metric, normalization, num_neighbors, density_neighbors):
     bank, queries = embeddings(12), embeddings(5, seed=1)
     backend = METRICS[metric](bank, num_neighbors, normalization, density_neighbors)
-    densities = slow_densities(bank, metric, density_neighbors)
-    slope, log_slope = (slow_slope(bank, metric, densities, transform) for transform in (float, np.log))
-    combine = {
-        "none": lambda d, r: d,
-        "ratio": lambda d, r: d / r,
-        "difference": lambda d, r: d - r,
-        "varmin": lambda d, r: d - slope * r,
-        "log_varmin": lambda d, r: np.log(d) - log_slope * np.log(r),
-    }[normalization]
     scores, (_, nearest) = backend.score(queries), backend.nearest(queries, 1)
     for query, score, row in zip(queries, scores, nearest[:, 0], strict=True):
-        each = [combine(slow_distance(query, r, metric), d) for r, d in zip(bank, densities, strict=True)]
+        each = normalized_distances(bank.numpy(), query.numpy(), metric, normalization, density_neighbors)
         assert score.item() == pytest.approx(np.mean(sorted(each)[:num_neighbors]), rel=1e-9, abs=1e-9)
         assert row.item() == int(np.argmin(each))
 
@@ -100,7 +69,7 @@ def test_embeddings_that_are_nearly_alike_keep_their_digits():
     center = 10 * embeddings(1, 64)
     bank, queries = center + 1e-3 * embeddings(30, 64, seed=1), center + 1e-3 * embeddings(4, 64, seed=2)
     scores = CosineNeighbors(bank).score(queries)
-    expected = [min(slow_distance(query, reference, "cosine") for reference in bank) for query in queries]
+    expected = [min(distance(query, reference, "cosine") for reference in bank) for query in queries]
     assert max(expected) < 1e-6
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
@@ -177,6 +146,7 @@ def test_the_residual_of_principal_components_is_scikit_learns():
     new = queries.double().numpy()
     expected = np.linalg.norm(new - fitted.inverse_transform(fitted.transform(new)), axis=1)
     np.testing.assert_allclose(PcaResidual(bank, 0.9).score(queries), expected, rtol=1e-9)
+    np.testing.assert_allclose(pca_residual(bank.double().numpy(), new, 0.9), expected, rtol=1e-9)
 
 
 def test_four_backends_are_fused_by_the_minimum_of_their_z_scores():
@@ -221,7 +191,7 @@ def test_mixed_target_references():
     target, source = embeddings(3), embeddings(20, seed=1)
     mixed = mem_mixup(target, source)
     for clip, found in zip(target, mixed, strict=True):
-        nearest = min(source, key=lambda reference: slow_distance(clip, reference, "cosine"))
+        nearest = min(source, key=lambda reference: distance(clip, reference, "cosine"))
         torch.testing.assert_close(found, 0.9 * clip + 0.1 * nearest)
     more = smote(target, 40)
     assert torch.equal(more[:3], target) and len(more) == 40
@@ -360,7 +330,7 @@ def test_degenerate_banks_have_finite_scores(options, clips):
 
 def test_one_clip_is_refused_or_has_a_plain_distance():
     single, queries = CosineNeighbors(embeddings(1), normalization="ratio"), embeddings(2, seed=1)
-    expected = [slow_distance(query, embeddings(1)[0], "cosine") for query in queries]
+    expected = [distance(query, embeddings(1)[0], "cosine") for query in queries]
     np.testing.assert_allclose(single.score(queries), expected)
     with pytest.raises(ValueError, match="at least 2"):
         single.leave_one_out()
