@@ -124,7 +124,12 @@ def submission(args: argparse.Namespace) -> None:
     check_writable("--output", args.output, is_folder=False)
     from ..recipe.submission_package import write_package
 
-    print("\n".join(write_package(args.runs, args.entries, args.report, args.output)))
+    metas = write_package(args.runs, args.entries, args.report, args.output)
+    for folder, meta in zip(args.runs, metas, strict=True):
+        # A pattern such as score-* gives runs in another order than they were made in.
+        own, description = meta["submission"], meta["system"]["description"]
+        made_of = ", ".join(filter(None, (description["embeddings"], description["aggregation_method"])))
+        print(f"{own['label']}: {own['name']} ({made_of}), {folder}")
     print(f"submission: {args.output}")
 
 

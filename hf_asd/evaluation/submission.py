@@ -167,7 +167,7 @@ def _check_numbers(file: Path, year: int) -> None:
     numbers = {int(name.removesuffix(".wav").rsplit("_", 1)[-1]) for name in names}
     missing = sorted(set(range(max(numbers) + 1)) - numbers)
     if missing:
-        raise ValueError(f"{file}: {len(missing)} recordings are missing, the first is number {missing[0]:04d}.")
+        raise ValueError(f"{file}: lacks {len(missing)} recording(s), the first is number {missing[0]:04d}.")
 
 
 Clips = tuple[str, str, str]  # machine, section, domain

@@ -100,7 +100,7 @@ class SubmissionEntries(_Entries):
     The author's file.
 
     Args:
-        label (`str`): last name of the corresponding author and abbreviation of the institute, `Kret_CU`.
+        label (`str`): last name of the corresponding author and abbreviation of the institute, `Kim_UoX`.
         authors (`list[Author]`): in the order in which they are listed.
         systems (`list[SystemEntry]`): one for each run, in the order in which runs are given.
         external_datasets (`list[ExternalDataset]`, *optional*): needed where a system starts from an encoder.
@@ -186,7 +186,7 @@ def meta_information(run: ScoredRun, entries: SubmissionEntries, number: int) ->
 
 
 def system_label(entries: SubmissionEntries, number: int) -> str:
-    """The label of a system, under which its files are found: `Kret_CU_task2_1`."""
+    """The label of a system, under which its files are found: `Kim_UoX_task2_1`."""
     return f"{entries.label}_task2_{number}"
 
 

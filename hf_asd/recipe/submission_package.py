@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,7 +22,7 @@ PACKAGED_YEARS = [year for year, rules in YEARS.items() if rules.has_one_section
 
 def write_package(
     runs: Sequence[str | Path], entries_file: str | Path, report: str | Path, output: str | Path
-) -> list[str]:
+) -> list[dict[str, Any]]:
     """
     Packs up to four systems as the challenge wants them: `task2/<label>/` with `<label>.meta.yaml` and the result
     files of the evaluation machines for each system, and the technical report beside them.
@@ -34,7 +35,7 @@ def write_package(
         output (`str` or `Path`): the ZIP; written whole or not at all.
 
     Returns:
-        `list[str]`: the names of the files in the ZIP.
+        `list[dict]`: the meta information of each system, as it is in the ZIP.
 
     Raises:
         FileNotFoundError: a file or a run is missing.
@@ -59,17 +60,19 @@ def write_package(
         accepted = f"{min(PACKAGED_YEARS)} to {max(PACKAGED_YEARS)}"
         raise ValueError(f"the runs are of the year {', '.join(years)}; accepted is one year of {accepted}.")
     content: dict[str, bytes] = {}
+    metas = []
     for number, run in enumerate(found, start=1):
         label = system_label(entries, number)
         files = _result_files(run)
-        meta = yaml.safe_dump(meta_information(run, entries, number), sort_keys=False, allow_unicode=True)
-        content[f"task2/{label}/{label}.meta.yaml"] = meta.encode()
+        metas.append(meta_information(run, entries, number))
+        text = yaml.safe_dump(metas[-1], sort_keys=False, allow_unicode=True)
+        content[f"task2/{label}/{label}.meta.yaml"] = text.encode()
         content |= {f"task2/{label}/{file.name}": file.read_bytes() for file in files}
     content[f"task2/{system_label(entries, 1)}.technical_report.pdf"] = report.read_bytes()
     with whole_file(output) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as package:
         for name, data in content.items():
             package.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # without times: equal if repeated
-    return list(content)
+    return metas
 
 
 def _result_files(run: ScoredRun) -> list[Path]:

@@ -114,7 +114,10 @@ def test_layout_and_meta_information(run, tmp_path, capsys):
         f"{own}/decision_result_Polisher_section_00_test.csv",
         f"{own}.technical_report.pdf",
     ]
-    assert capsys.readouterr().out.splitlines() == [*found, f"submission: {tmp_path / 'out.zip'}"]
+    assert capsys.readouterr().out.splitlines() == [
+        f"Kim_UoX_task2_1: Nearest neighbors (encoder, mean), {run}",
+        f"submission: {tmp_path / 'out.zip'}",
+    ]
     scores = dict(csv.reader(io.StringIO(found[f"{own}/anomaly_score_Polisher_section_00_test.csv"].decode())))
     assert scores == {f"section_00_{number:04d}.wav": str(number + 0.5) for number in range(4)}
     decisions = found[f"{own}/decision_result_Polisher_section_00_test.csv"].decode().splitlines()
@@ -218,7 +221,7 @@ def test_incomplete_results_are_refused(run, tmp_path, monkeypatch):
             file.write_text("".join(row for row in rows if f"_{number:04d}.wav" not in row))
 
     without(1)
-    refused(r"anomaly_score_Polisher_section_00_test.csv: 1 recordings are missing, the first is number 0001")
+    refused(r"anomaly_score_Polisher_section_00_test.csv: lacks 1 recording\(s\), the first is number 0001")
     without(3)
     refused(r"are not of the same clips: 1 missing \(Polisher section_00_0003.wav\)")
     decisions.write_text("section_00_0000.wav,1\n")
