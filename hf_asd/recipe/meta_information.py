@@ -5,6 +5,7 @@ author what only the author knows.
 Fields and their order are those of a package of 2025, comments of the official template of 2021.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -234,7 +235,7 @@ def describe_system(run: ScoredRun, detector: AnomalyDetector) -> Description:
     )
 
 
-def _listed(words) -> str | None:
+def _listed(words: Iterable[str]) -> str | None:
     """The different words as a comma-separated list, in their order."""
     return ", ".join(dict.fromkeys(words)) or None
 
