@@ -160,8 +160,11 @@ class DetectorConfig(ScoringConfig):
 class MonitorConfig:
     """How a stream of sound is divided into windows, and how long to wait for more of it."""
 
-    window_seconds: float = option(
-        10.0, "length in seconds of the sound that one decision is about", at_least=0.5, at_most=3600
+    window_seconds: float | Literal["auto"] = option(
+        "auto",
+        "length in seconds of the sound that one decision is about; auto: that of the normal clips (10 where unknown)",
+        at_least=0.5,
+        at_most=3600,
     )
     wait_seconds: float = option(
         0.0,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .detector import AnomalyDetector
 
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 LOADING_ATTEMPTS = 3
 
 

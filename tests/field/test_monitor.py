@@ -131,7 +131,19 @@ def test_windows_of_no_length_or_without_end_are_refused(value, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["monitor", "detector", "-", f"--window-seconds={value}"])
     assert stopped.value.code == 2
-    assert f"--window-seconds is {float(value)!r}; accepted are numbers from 0.5 to 3600" in capsys.readouterr().err
+    written = float(value) if np.isfinite(float(value)) else value
+    expected = f"--window-seconds is {written!r}; accepted are numbers from 0.5 to 3600, auto."
+    assert expected in capsys.readouterr().err
+
+
+def test_a_window_is_as_long_as_the_normal_clips(detector, tmp_path):
+    soundfile.write(tmp_path / "a.wav", hum(np.random.default_rng(9), seconds=3.0), RATE)
+    lines = list(monitor(detector, tmp_path / "a.wav"))
+    assert [line["end_s"] for line in lines] == [1.0, 2.0, 3.0] and not any(line["abstain_reason"] for line in lines)
+    # Of much less sound than the normal clips have nothing is concluded.
+    lines = list(monitor(detector, tmp_path / "a.wav", MonitorConfig(window_seconds=0.5)))
+    assert len(lines) == 6 and all(line["is_anomaly"] is None for line in lines)
+    assert "too short: 0.5 s long, the normal clips have 1 s or more" in lines[0]["abstain_reason"]
 
 
 @pytest.mark.parametrize(

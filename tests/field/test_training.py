@@ -187,8 +187,8 @@ def test_a_compressed_copy_is_no_anomaly(detector, tmp_path, name, options):
 def ranges_with(odd: int, count: int, **measures) -> InputRanges:
     """Of `count` normal clips, `odd` of which have other measures than the rest."""
     rng = np.random.default_rng(0)
-    usual = {"level": -60.0, "spectrum": -80.0, "clipped": 0.0, "gap": 0.0}
-    sizes = {"level": 51, "spectrum": 128, "clipped": 1, "gap": 1}
+    usual = {"level": -60.0, "spectrum": -80.0, "clipped": 0.0, "gap": 0.0, "seconds": 10.0}
+    sizes = {"level": 51, "spectrum": 128, "clipped": 1, "gap": 1, "seconds": 1}
     summaries = {}
     for name, size in sizes.items():
         values = usual[name] + (0.5 * rng.standard_normal((count, size)) if size > 1 else np.zeros((count, 1)))

@@ -19,6 +19,7 @@ NEW_SOUND_DB = 15.0  # above the loudest normal clip in one band, beside what al
 RESAMPLED_BANDS = 2  # above 7875 Hz resampling leaves next to nothing
 BELOW_CUT = slice(-12, -4)  # 750 to 250 Hz below a cut, where a filter is not felt yet
 OFF_DB = 1.0  # below every normal clip, on the mean over bands
+SHORTEST_SHARE = 2 / 3  # of the shortest normal clip: statistics of much less sound scatter more than theirs
 OFF_EXCESS_DB = 0.5  # above the loudest normal clip, in any band
 
 
@@ -30,6 +31,7 @@ class InputMeasures:
     Args:
         clipped (`float`): share of clipped samples.
         gap_seconds, gap_start (`float`): how long sound is cut out, and from when on.
+        seconds (`float`): length of the recording.
         level, spectrum (`np.ndarray` of shape `(51,)` and `(128,)`): of
             [`~hf_asd.audio.acoustic_features.extract_levels`].
     """
@@ -37,6 +39,7 @@ class InputMeasures:
     clipped: float
     gap_seconds: float
     gap_start: float
+    seconds: float
     level: np.ndarray
     spectrum: np.ndarray
 
@@ -44,7 +47,7 @@ class InputMeasures:
     def of(cls, clip: DecodedClip, levels: dict[str, np.ndarray]) -> "InputMeasures":
         """Of a clip and a dictionary with its `level` and `spectrum`."""
         start = 0.0 if clip.stored is None else clip.stored.gap_start
-        return cls(clip.clipped_share, clip.gap_seconds, start, levels["level"], levels["spectrum"])
+        return cls(clip.clipped_share, clip.gap_seconds, start, clip.seconds, levels["level"], levels["spectrum"])
 
 
 def check_input(clip: DecodedClip, summary: dict[str, np.ndarray], profile: NormalProfile | None) -> str | None:
@@ -71,6 +74,8 @@ def check_measures(clip: InputMeasures, ranges: InputRanges | None) -> str | Non
     """
     Whether a recording that is not silent is unfit for a decision.
 
+    - Too short: less than two thirds of the shortest normal clips (the few shortest aside). Statistics of a short time
+      scatter more, so that most recordings of a fifth of that length would be an alarm.
     - Gaps: sound is cut out for 10 ms or more (and for more than twice as long as in normal clips).
     - Clipped: more than 0.1 % of the samples (and more than twice what normal clips have) on flat tops.
     - Another sampling rate or a lossy codec: above some frequency the recording holds nothing where normal clips do,
@@ -92,6 +97,11 @@ def check_measures(clip: InputMeasures, ranges: InputRanges | None) -> str | Non
     """
     if (fault := gap_or_clipped(clip, ranges)) or ranges is None:
         return fault
+    if clip.seconds < SHORTEST_SHARE * ranges.seconds:
+        return (
+            f"too short: {clip.seconds:.3g} s long, the normal clips have {ranges.seconds:.3g} s or more; record as "
+            "much, or fit the detector with recordings as short as this one"
+        )
     above = clip.level - ranges.highest_level
     has_new_sound = above.max() > np.median(above) + NEW_SOUND_DB
     cut = None if has_new_sound else upper_bands_missing(clip.spectrum, ranges)

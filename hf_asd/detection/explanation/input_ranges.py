@@ -22,6 +22,7 @@ class InputRanges:
         deficit (`float`): how far below all other normal clips one of them lies, mean over sixths of an octave in dB.
         clipped (`float`): the largest share of clipped samples.
         gap (`float`): the longest gap in seconds.
+        seconds (`float`): the length of the shortest.
     """
 
     lowest_level: np.ndarray
@@ -31,12 +32,14 @@ class InputRanges:
     deficit: float
     clipped: float
     gap: float
+    seconds: float
 
     @classmethod
     def of(cls, summaries: Mapping[str, np.ndarray], isolated_db: float = ISOLATED_DB) -> "InputRanges":
         """
         Args:
-            summaries (`Mapping[str, np.ndarray]`): stacked over normal clips: `level`, `spectrum`, `clipped`, `gap`.
+            summaries (`Mapping[str, np.ndarray]`): stacked over normal clips: `level`, `spectrum`, `clipped`, `gap`,
+                `seconds`.
             isolated_db (`float`, *optional*, defaults to 10): how far few clips may widen a limit of a band; 0 where
                 these clips themselves are checked.
         """
@@ -50,6 +53,7 @@ class InputRanges:
             deficit=_deficit(summaries["level"]),
             clipped=usual_highest(summaries["clipped"]),
             gap=usual_highest(summaries["gap"]),
+            seconds=-usual_highest(-summaries["seconds"]),
         )
 
 

@@ -158,7 +158,8 @@ def choose_profile_rows(dataset: Dataset) -> dict[str, np.ndarray]:
 def summarize_clip(clip: DecodedClip) -> dict[str, np.ndarray]:
     """What a [`NormalProfile`] needs of one normal clip."""
     summary = summarize_features(extract_features(clip.samples))
-    return summary | {"clipped": np.array([clip.clipped_share]), "gap": np.array([clip.gap_seconds])}
+    measured = {"clipped": clip.clipped_share, "gap": clip.gap_seconds, "seconds": clip.seconds}
+    return summary | {name: np.array([value]) for name, value in measured.items()}
 
 
 def make_profiles(

@@ -16,13 +16,14 @@ from .windows import POLL_SECONDS, Fault, Window, recording_windows
 logger = logging.getLogger(__name__)
 
 
-def folder_windows(folder: str, config: MonitorConfig) -> Iterator[Window | Fault]:
+def folder_windows(folder: str, seconds: float, config: MonitorConfig) -> Iterator[Window | Fault]:
     """
     The windows of each recording of a folder, those that arrive at once in the order of their names.
 
     Args:
         folder (`str`): its path.
-        config ([`MonitorConfig`]): windows and waiting. Without waiting, recordings are taken as they are.
+        seconds (`float`): length of a window.
+        config ([`MonitorConfig`]): waiting. Without waiting, recordings are taken as they are.
 
     Raises:
         OSError, ValueError: the file of `config.state` cannot be used.
@@ -36,7 +37,7 @@ def folder_windows(folder: str, config: MonitorConfig) -> Iterator[Window | Faul
             if isinstance(found, Fault):
                 yield found
             else:
-                yield from _read(found, arrivals, config.window_seconds)
+                yield from _read(found, arrivals, seconds)
             idle_since = time.monotonic()
         now = time.monotonic()
         if arrivals.waiting and arrivals.fault is None:

@@ -18,16 +18,17 @@ HEAD_BYTES = 1 << 16  # a recording that grows keeps these behind the header, an
 HEADER_BYTES = 1 << 12  # sizes in a header change while a recording grows
 
 
-def file_windows(path: str, config: MonitorConfig) -> Iterator[Window | Fault]:
+def file_windows(path: str, seconds: float, config: MonitorConfig) -> Iterator[Window | Fault]:
     """
     The windows of one recording as they come.
 
     Args:
         path (`str`): the file.
-        config ([`MonitorConfig`]): windows and waiting. When nothing was added for the time to wait, the rest is a
+        seconds (`float`): length of a window.
+        config ([`MonitorConfig`]): waiting. When nothing was added for the time to wait, the rest is a
             window too, if it is long enough and the recording is not cut off.
     """
-    growing = GrowingFile(path, config.window_seconds)
+    growing = GrowingFile(path, seconds)
     idle_since = time.monotonic()
     reported, fault_since = None, idle_since
     while True:

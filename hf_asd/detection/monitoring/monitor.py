@@ -17,6 +17,9 @@ from .pipe import PIPE, pipe_windows
 from .windows import Fault, Window
 
 
+UNKNOWN_SECONDS = 10.0  # length of a window where that of the normal clips is not known
+
+
 def monitor(
     detector: AnomalyDetector,
     source: str | Path,
@@ -31,7 +34,7 @@ def monitor(
     Input that cannot be read or decided about gives a line that says so, and the work goes on.
 
     Args:
-        detector ([`AnomalyDetector`]): fitted with clips about as long as a window.
+        detector ([`AnomalyDetector`]): of the machine.
         source (`str` or `Path`): a recording that may still grow; a folder that recordings are put into; or `"-"`, a
             pipe. Each recording of a folder is read once, when it is whole, in order of arrival, by name among those
             that arrive at once ([`~hf_asd.detection.monitoring.arrivals.Arrivals`]). A pipe holds WAV, FLAC or raw
@@ -55,17 +58,25 @@ def monitor(
     """
     config = config or MonitorConfig()
     machine = detector.known_machine(machine)
+    seconds = _window_seconds(detector, machine, config)
     if str(source) == PIPE:
-        windows = pipe_windows(pipe or sys.stdin.buffer, config)
+        windows = pipe_windows(pipe or sys.stdin.buffer, seconds, config)
     elif Path(source).is_dir():
-        windows = folder_windows(str(source), config)
+        windows = folder_windows(str(source), seconds, config)
     elif Path(source).is_file():
-        windows = file_windows(str(source), config)
+        windows = file_windows(str(source), seconds, config)
     elif Path(source).exists():
         raise ValueError(f"{source}: is not a file or folder. Send a device or a pipe with: cat {source} | ... -")
     else:
         raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
     return _decide(detector, windows, policy or AlarmPolicy(), machine, config.explain)
+
+
+def _window_seconds(detector: AnomalyDetector, machine: str, config: MonitorConfig) -> float:
+    if config.window_seconds != "auto":
+        return config.window_seconds
+    # A detector that was fitted from embeddings alone does not know the length of its clips.
+    return detector.training_summary.get(machine, {}).get("clip_seconds") or UNKNOWN_SECONDS
 
 
 def _decide(

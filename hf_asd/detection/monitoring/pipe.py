@@ -16,13 +16,14 @@ logger = logging.getLogger(__name__)
 PIPE = "-"
 
 
-def pipe_windows(pipe: BinaryIO, config: MonitorConfig) -> Iterator[Window | Fault]:
+def pipe_windows(pipe: BinaryIO, seconds: float, config: MonitorConfig) -> Iterator[Window | Fault]:
     """
     The windows of a pipe until it is closed.
 
     Args:
         pipe (`BinaryIO`): read without seeking.
-        config ([`MonitorConfig`]): windows, and the layout of samples without a header.
+        seconds (`float`): length of a window.
+        config ([`MonitorConfig`]): the layout of samples without a header.
 
     Raises:
         ValueError: an option contradicts the header in the pipe.
@@ -34,11 +35,11 @@ def pipe_windows(pipe: BinaryIO, config: MonitorConfig) -> Iterator[Window | Fau
         return
     logger.info("the pipe holds %s", stream)
     position, rate = 0, stream.sampling_rate
-    size = round(config.window_seconds * rate)
+    size = round(seconds * rate)
     fault = None
     try:
         for samples in stream.blocks(size):
-            if len(samples) == size or is_enough(len(samples) / rate, position, config.window_seconds):
+            if len(samples) == size or is_enough(len(samples) / rate, position, seconds):
                 yield Window(PIPE, position / rate, samples, rate)
             position += len(samples)
     except BadAudioError as error:

@@ -93,6 +93,7 @@ def _unfit(clips: Sequence[ClipMeasures]) -> dict[int, str]:
             "spectrum": np.stack([clip.checked.spectrum for clip in clips]),
             "clipped": np.array([clip.checked.clipped for clip in clips]),
             "gap": np.array([clip.checked.gap_seconds for clip in clips]),
+            "seconds": np.array([clip.checked.seconds for clip in clips]),
         },
         isolated_db=0.0,
     )

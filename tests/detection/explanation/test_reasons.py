@@ -31,7 +31,9 @@ def hum(seed, seconds=SECONDS):
 
 def profile_of(clips):
     summaries = [
-        summarize_features(extract_features(clip)) | {"clipped": np.zeros(1), "gap": np.zeros(1)} for clip in clips
+        summarize_features(extract_features(clip))
+        | {"clipped": np.zeros(1), "gap": np.zeros(1), "seconds": np.array([len(clip) / RATE])}
+        for clip in clips
     ]
     return NormalProfile({name: np.stack([summary[name] for summary in summaries]) for name in summaries[0]})
 
