@@ -52,7 +52,7 @@ def choose_encoder(
         statistics = (
             encoder
             if isinstance(encoder, SpectralStatistics)
-            else SpectralStatistics(config.statistics or "quantiles")
+            else SpectralStatistics(config.statistics or "band_statistics")
         )
         if config.statistics not in (None, statistics.statistics):
             raise ValueError(f"statistics is {config.statistics!r}, but the encoder gives {statistics.statistics!r}.")

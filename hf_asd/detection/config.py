@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 Fusion = Literal["mean", "min", "max"]
 BandFusion = Literal["mean", "mean_max", "max", "z_mean", "z_min", "z_max"]
 Normalization = Literal["none", "ratio", "difference", "varmin", "log_varmin", "z"]
-ThresholdMethod = Literal["conformal", "quantile", "gamma"]
+ThresholdMethod = Literal["tail", "conformal", "quantile", "gamma"]
 DtypeName = Literal["float32", "float16"]
 WindowSeconds = float | Literal["auto"] | None
 # Accepted lengths of the windows of long recordings in seconds: memory holds a few windows at a time.
 WINDOW_LENGTHS = {"at_least": 0.5, "at_most": 600.0}
 
-# Chosen by benchmarks/scoring_stack.py over several simulated factories. There the Mahalanobis distance alone scores
-# some points more than `standard` with spectral statistics; the maximum deviation stays beside it for faults of one
-# band, which no distance over all bands shows when normal clips are few.
+# Chosen by benchmarks/power.py over simulated factories and real machines. The Mahalanobis distance alone scores up to
+# half a point more on factories; conditional deviations stay beside it for faults of one band, which no distance over
+# all bands shows when normal clips are few.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"backends": ("cosine",), "fusion": "mean", "normalization": "none"},
-    "standard": {"backends": ("max_deviation", "mahalanobis"), "fusion": "max", "normalization": "none"},
-    "max": {"backends": ("max_deviation", "mahalanobis", "cosine"), "fusion": "max", "normalization": "ratio"},
+    "standard": {"backends": ("conditional", "mahalanobis"), "fusion": "mean", "normalization": "none"},
+    "max": {"backends": ("conditional", "mahalanobis", "cosine"), "fusion": "mean", "normalization": "ratio"},
 }
 
 
@@ -77,10 +77,16 @@ class ScoringConfig:
     with_statistics: bool = option(
         False, "spectral statistics beside the encoder: compared separately, z-scores of both averaged"
     )
+    event_share: float = option(
+        0.2,
+        "share of the false-alarm rate that is for short events (knocks, dropouts); with band statistics; 0: none",
+        at_least=0,
+        below=1,
+    )
     threshold_method: ThresholdMethod = option(
-        "conformal",
-        "how the threshold follows from the scores of normal clips: by rank, as their quantile, or as the quantile of "
-        "a gamma distribution fitted to them, for rates that few clips cannot promise",
+        "tail",
+        "how the threshold follows from the scores of normal clips: by an exponential tail fitted to the highest of "
+        "them (tail), by rank (conformal), as their quantile, or as the quantile of a gamma distribution",
     )
     false_alarm_rate: float = option(0.05, "accepted share of false alarms among normal clips", above=0, below=1)
 
@@ -108,6 +114,11 @@ class ScoringConfig:
         return listed * len(self.backends or ()) if len(listed) == 1 else listed
 
     @property
+    def has_statistics(self) -> bool:
+        """Whether band statistics come first in an embedding."""
+        return self.with_statistics
+
+    @property
     def minimum_clips(self) -> int:
         """The fewest normal clips that every backend can work with."""
         from .backends import backend_class
@@ -131,10 +142,15 @@ class DetectorConfig(ScoringConfig):
     clamp_outlier_channels: bool = option(False, "clamp the outlier feature channels of published EAT weights")
     statistics: StatisticsName | None = option(
         None,
-        "without an encoder: quantiles or mean over time of the log energy in each mel band, or acoustic features "
-        "(levels, tones, knocks, rhythms); none: quantiles",
+        "without an encoder: levels, flutter and events of bands (band_statistics), the mean over time of the log "
+        "energy in each mel band, or acoustic features (levels, tones, knocks, rhythms); none: band_statistics",
     )
     channel: Channel = option(0, "channel of a recording with several, from 0, or what is made of them", at_least=0)
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether band statistics come first in an embedding."""
+        return self.with_statistics or self.statistics == "band_statistics"
 
     def given_encoder_options(self) -> list[str]:
         """Options for an encoder that the user names, as far as they differ from their defaults."""

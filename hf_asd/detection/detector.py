@@ -14,8 +14,9 @@ from ..audio.reading import DecodedClip, OnBadAudio, read_sound
 from ..audio.windows import WindowRule
 from ..data.dcase.years import DEFAULT_YEAR
 from ..data.own_rows import complete_rows
+from ..embedding.band_statistics import STATISTICS_SIZE
 from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings, with_embeddings
-from ..embedding.statistics import STATISTICS_SIZE, SpectralStatistics
+from ..embedding.statistics import SpectralStatistics
 from ..hub.model_card import push_detector_folder, record_evaluation
 from ..hub.transfer import resolve_detector
 from .choosing import AUTO, bundled_encoder, choose_encoder, uses_bundled_encoder

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 # Training recordings of at least this length are cut by default: nobody means them as one clip.
 LONG_SECONDS, TRAINING_WINDOW_SECONDS = 60.0, 10.0
-# Share of the normal scores, the highest, whose excess is taken for exponential, and how many of them count at most:
-# machines in a factory have tails a little heavier than that, which hundreds of normal clips do not show. Chosen on
-# twelve simulated machines for 5 % of false alarms in an hour (the factories of seeds 0 and 1).
-TAIL_SHARE, TAIL_COUNT = 2 / 3, 12
 
 
 def training_rule(window_seconds: WindowSeconds) -> WindowRule | None:
@@ -57,52 +53,6 @@ def scoring_rule(window_seconds: WindowSeconds, clip_seconds: float | None) -> W
     check_option("window_seconds", window_seconds, WindowSeconds, WINDOW_LENGTHS)
     seconds = clip_seconds if window_seconds == "auto" else window_seconds
     return None if seconds is None else WindowRule(float(seconds), 2 * float(seconds))
-
-
-class ScoreTail:
-    """
-    How improbable a score is for a normal window, also beyond what normal clips reached.
-
-    An hour has 360 windows of 10 s. For one false alarm in twenty hours a window may exceed the limit once in 7200,
-    and thirty normal clips cannot show how high that is: an assumption is needed. In the lowest third of the normal
-    scores p-values are conformal; above it the excess is taken for exponential. The p-value of an excess `y` is then
-    `(1 + y / s) ** -k` times that of where the tail begins, with `s` the sum of the `k` excesses of normal clips: it
-    holds on average over installations, the uncertainty of the fitted scale included (an excess over their mean
-    follows an F distribution). No more than 12 excesses count (`s` is then 12 times their mean), so that more clips
-    never make the tail lighter than that. Sounds that are rarer than normal clips show can still be false alarms.
-
-    Args:
-        normal_scores (`np.ndarray` of shape `(references,)`): leave-one-out scores of the normal clips.
-        weights (`np.ndarray` of shape `(references,)`): of [`~hf_asd.detection.threshold.recording_weights`].
-    """
-
-    def __init__(self, normal_scores: np.ndarray, weights: np.ndarray):
-        order = np.argsort(normal_scores)
-        scores, weights = normal_scores[order].astype(np.float64), weights[order]
-        in_tail = max(1, min(round(TAIL_SHARE * len(scores)), len(scores) - 1))
-        self.start = float(scores[-in_tail - 1])
-        tail = scores > self.start
-        self.count = min(max(1, int(tail.sum())), TAIL_COUNT)
-        self.excess = max(self.count * _mean(scores[tail] - self.start, weights[tail]), 1e-9)
-        above = weights.sum() - np.cumsum(weights)
-        body = ~tail
-        # Of equal scores the last one has the weight above all of them.
-        last = np.append(scores[:-1] != scores[1:], True) & body
-        self.body_scores = scores[last]
-        self.body_logs = np.log((1 + above[last]) / (1 + weights.sum()))
-
-    def p_values(self, scores: np.ndarray) -> np.ndarray:
-        """p-values of scores, both of shape `(windows,)`, float64; from the lowest normal score on they fall."""
-        body = np.interp(scores, self.body_scores, self.body_logs)
-        tail = self.body_logs[-1] - self.count * np.log1p(np.maximum(scores - self.start, 0) / self.excess)
-        return np.exp(np.where(scores > self.start, tail, body))
-
-    def score(self, p_value: float) -> float:
-        """The score with a p-value; the lowest normal score for larger ones than it has."""
-        log = np.log(p_value)
-        if log >= self.body_logs[-1]:
-            return float(np.interp(-log, -self.body_logs, self.body_scores))
-        return self.start + self.excess * float(np.expm1((self.body_logs[-1] - log) / self.count))
 
 
 def recording_p_value(p_values: np.ndarray) -> float:
@@ -172,7 +122,3 @@ def _unfit_reason(decisions: Sequence["Decision"], spans: Sequence[Span | None])
         if decision.abstain_reason is not None and span is not None:
             return f"{span_text(span)}: {decision.abstain_reason}"
     return None
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> float:
-    return float(np.average(values, weights=weights)) if len(values) else 0.0

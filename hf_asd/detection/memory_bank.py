@@ -15,7 +15,7 @@ from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, Nea
 from .backends.protocol import Scorer
 from .backends.standardized import StandardizedNeighbors
 from .config import ScoringConfig
-from .long_recordings import ScoreTail
+from .score_tail import ScoreTail
 from .threshold import p_values, recording_weights, threshold_from
 
 

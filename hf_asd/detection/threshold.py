@@ -6,14 +6,17 @@ import numpy as np
 
 from ..options import check_word
 from .config import ThresholdMethod
+from .score_tail import ScoreTail
 
 
 # For cards.
 DESCRIPTIONS: dict[ThresholdMethod, str] = {
+    "tail": "where an exponential tail fitted to the highest of them reaches the stated rate",
     "conformal": "at the rank among them that a new normal recording exceeds at the stated rate on average",
     "quantile": "their quantile, which new normal recordings exceed more often where there are few",
     "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",
 }
+FEW_CLIPS_FACTOR = 3
 GAMMA_CLIPS = 50  # fewer scores determine neither a shape nor whether it fits
 FIT_LEVEL = 0.05
 LEAST_SKEWNESS = 0.2  # with less, a gamma distribution is practically a normal one
@@ -68,7 +71,7 @@ def p_values(scores: np.ndarray, normal_scores: np.ndarray, weights: np.ndarray 
 def threshold_from(
     normal_scores: np.ndarray,
     false_alarm_rate: float,
-    method: ThresholdMethod = "conformal",
+    method: ThresholdMethod = "tail",
     weights: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """
@@ -77,7 +80,12 @@ def threshold_from(
     Args:
         normal_scores (`np.ndarray` of shape `(references,)`): leave-one-out scores of the normal clips.
         false_alarm_rate (`float`): accepted share of false alarms among normal clips, between 0 and 1.
-        method (`str`, *optional*, defaults to `"conformal"`):
+        method (`str`, *optional*, defaults to `"tail"`):
+            - `"tail"`: the score with this p-value by [`~hf_asd.detection.score_tail.ScoreTail`]: new normal clips
+              exceed it at the accepted rate on average over installations, neither more nor less often, as far as the
+              highest scores fall off exponentially. One unusual normal clip does not set it alone. Where a single one
+              of the normal clips is more than the accepted share, but at most three times as much (6 to 18 clips for
+              5 %), it is no higher than the highest normal score;
             - `"conformal"`: the score of the rank that a new normal clip exceeds at most at the accepted rate, on
               average over installations, whatever the distribution of the scores;
             - `"quantile"`: the empirical quantile, interpolated; exceeded more often where clips are few;
@@ -90,9 +98,10 @@ def threshold_from(
     Returns:
         `tuple[float, float]`: the threshold (a clip is anomalous when its score exceeds it) and the false-alarm rate
         that it stands for. With `n` normal recordings no rate below `1 / (n + 1)` can be promised without an
-        assumption on the distribution; then the second value says what can be. The threshold is then the highest
-        score, or, where recordings were cut into pieces, the score that half of the accepted rate of the pieces
-        exceed: the highest of hundreds of pieces would hide most faults.
+        assumption on the distribution; then the second value says what can be, for `"tail"` as far as the threshold
+        is no higher than the highest normal score. The conformal threshold is then the highest score, or, where
+        recordings were cut into pieces, the score that half of the accepted rate of the pieces exceed: the highest of
+        hundreds of pieces would hide most faults.
 
     Raises:
         ValueError: the rate is not between 0 and 1, or an unknown method.
@@ -104,6 +113,8 @@ def threshold_from(
     check_word("threshold_method", method, ThresholdMethod)
     weights = np.ones(len(normal_scores)) if weights is None else weights
     n = weights.sum()
+    if method == "tail":
+        return _tail_threshold(np.asarray(normal_scores), false_alarm_rate, weights)
     if method == "quantile":
         return _quantile(normal_scores, 1 - false_alarm_rate, weights), max(false_alarm_rate, 1 / (n + 1))
     if method == "gamma":
@@ -117,6 +128,13 @@ def threshold_from(
     above = np.cumsum(weights[order]) - weights[order]  # of the scores in falling order
     place = int(np.searchsorted(above, allowed, side="right")) - 1
     return float(normal_scores[order[place]]), max(false_alarm_rate, float((1 + above[place]) / (n + 1)))
+
+
+def _tail_threshold(scores: np.ndarray, false_alarm_rate: float, weights: np.ndarray) -> tuple[float, float]:
+    threshold, lowest_rate = ScoreTail(scores, weights).score(false_alarm_rate), float(1 / (weights.sum() + 1))
+    if not false_alarm_rate < lowest_rate <= FEW_CLIPS_FACTOR * false_alarm_rate:
+        return threshold, false_alarm_rate
+    return min(threshold, float(scores.max())), lowest_rate
 
 
 def _quantile(scores: np.ndarray, share: float, weights: np.ndarray) -> float:

@@ -7,14 +7,13 @@ from ..audio.reading import SAMPLING_RATE
 from ..models.choices import StatisticsName
 from ..models.eat.feature_extraction_eat import EatFeatureExtractor
 from ..options import check_word
+from .band_statistics import MELS, NUM_BANDS, STATISTICS_SIZE, band_statistics
 
 
-QUANTILES = (0.1, 0.5, 0.9)
-MEL_BANDS = 128
-STATISTICS_SIZE = len(QUANTILES) * MEL_BANDS  # dimensions of "quantiles"
 DESCRIPTIONS: dict[StatisticsName, str] = {
-    "quantiles": f"spectral statistics, 10, 50 and 90 % quantiles over time of {MEL_BANDS} log-mel bands; no weights",
-    "mean": f"spectral statistics, the mean over time of {MEL_BANDS} log-mel bands; no weights",
+    "band_statistics": f"spectral statistics, levels and flutter of {NUM_BANDS} bands and their short events; no "
+    "weights",
+    "mean": f"spectral statistics, the mean over time of {MELS} log-mel bands; no weights",
     "acoustic_features": "levels, tones, swells, knocks and rhythms of the recording; no weights",
 }
 
@@ -24,12 +23,13 @@ class SpectralStatistics:
     An embedding without weights: statistics over time of the log energy in each mel band, or acoustic features.
 
     Args:
-        statistics (`"quantiles"`, `"mean"` or `"acoustic_features"`, *optional*, defaults to `"quantiles"`): the 10,
-            50 and 90 % quantiles of each of the 128 bands; their mean; or levels, tones, swells, knocks and rhythms
-            ([`~hf_asd.audio.acoustic_features.extract_features`]).
+        statistics (`"band_statistics"`, `"mean"` or `"acoustic_features"`, *optional*, defaults to
+            `"band_statistics"`): levels, flutter and short events of bands
+            ([`~hf_asd.embedding.band_statistics.band_statistics`]); the mean of 128 log-mel bands; or levels, tones,
+            swells, knocks and rhythms ([`~hf_asd.audio.acoustic_features.extract_features`]).
     """
 
-    def __init__(self, statistics: StatisticsName = "quantiles"):
+    def __init__(self, statistics: StatisticsName = "band_statistics"):
         check_word("statistics", statistics, StatisticsName)
         self.statistics: StatisticsName = statistics
         self.feature_extractor = EatFeatureExtractor(do_normalize=False)
@@ -39,7 +39,7 @@ class SpectralStatistics:
         """Length of an embedding."""
         if self.statistics == "acoustic_features":
             return self([np.zeros(SAMPLING_RATE, dtype=np.float32)]).shape[1]
-        return STATISTICS_SIZE if self.statistics == "quantiles" else MEL_BANDS
+        return STATISTICS_SIZE if self.statistics == "band_statistics" else MELS
 
     @property
     def description(self) -> str:
@@ -57,8 +57,8 @@ class SpectralStatistics:
             clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
 
         Returns:
-            `np.ndarray` of shape `(clips, 384)` (quantiles) or `(clips, 128)` (mean), float32, natural logarithms of
-            energy; or of shape `(clips, 608)` (acoustic features), float32, decibels.
+            `np.ndarray`, float32: of shape `(clips, 296)` (band statistics; natural logarithms, events in decibels),
+            `(clips, 128)` (mean; natural logarithms of energy) or `(clips, 608)` (acoustic features; decibels).
         """
         if self.statistics == "acoustic_features":
             from ..audio.acoustic_features import SOUNDS, extract_features, summarize_features
@@ -68,8 +68,5 @@ class SpectralStatistics:
         rows = []
         for clip in clips:
             log_mel = self.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0]
-            if self.statistics == "mean":
-                rows.append(log_mel.mean(0))
-            else:
-                rows.append(log_mel.quantile(torch.tensor(QUANTILES), dim=0).flatten())
+            rows.append(log_mel.mean(0) if self.statistics == "mean" else band_statistics(log_mel))
         return torch.stack(rows).numpy()

@@ -14,4 +14,4 @@ LossName = Literal["softmax", "arcface", "subcenter_arcface", "adacos", "subclus
 # The embedding that detection uses after fine-tuning.
 EmbeddingSource = Literal["encoder", "projection"]
 # Each is a class or an option in `embedding.py`.
-StatisticsName = Literal["quantiles", "mean", "acoustic_features"]
+StatisticsName = Literal["band_statistics", "mean", "acoustic_features"]

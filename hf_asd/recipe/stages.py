@@ -42,7 +42,7 @@ from .config import Recipe, StageName
 
 logger = logging.getLogger(__name__)
 BASELINES = {
-    "spectral statistics": DetectorConfig(statistics="quantiles"),
+    "spectral statistics": DetectorConfig(statistics="band_statistics"),
     "mean log-mel, nearest neighbor": DetectorConfig(statistics="mean", preset="fast"),
 }
 

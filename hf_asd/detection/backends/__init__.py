@@ -10,14 +10,23 @@ if TYPE_CHECKING:
 
 # To add a backend: its class (see `protocol.py`) in a module of this folder, its name here, and its line below.
 BackendName = Literal[
-    "cosine", "euclidean", "standardized_knn", "max_deviation", "mahalanobis", "pca_residual", "gmm", "lof"
+    "conditional",
+    "mahalanobis",
+    "cosine",
+    "euclidean",
+    "standardized_knn",
+    "max_deviation",
+    "pca_residual",
+    "gmm",
+    "lof",
 ]
 CLASSES: dict[BackendName, tuple[str, str]] = {
+    "conditional": ("gaussian", "ConditionalDeviations"),
+    "mahalanobis": ("gaussian", "Mahalanobis"),
     "cosine": ("nearest_neighbors", "CosineNeighbors"),
     "euclidean": ("nearest_neighbors", "EuclideanNeighbors"),
     "standardized_knn": ("standardized", "StandardizedNeighbors"),
     "max_deviation": ("standardized", "MaxDeviation"),
-    "mahalanobis": ("mahalanobis", "Mahalanobis"),
     "pca_residual": ("pca", "PcaResidual"),
     "gmm": ("sklearn_backends", "GaussianMixtureScorer"),
     "lof": ("sklearn_backends", "LocalOutlierFactorScorer"),

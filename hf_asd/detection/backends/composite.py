@@ -7,12 +7,14 @@ from functools import partial
 import numpy as np
 import torch
 
-from ...embedding.statistics import STATISTICS_SIZE
+from ...embedding.band_statistics import SPECTRUM_SIZE, STATISTICS_SIZE
 from ..config import BandFusion, Fusion, ScoringConfig
 from . import BackendName, backend_class
 from .cross_scores import cross_scores, fewest_kept, recording_splits
+from .events import WithEvents
 from .protocol import Scorer
 from .references import k_center, k_means, mem_mixup, smote
+from .standardized import MaxEvent
 
 
 # How the z-scores of bands become one; the other words of `band_fusion` join the bands' scores as they are.
@@ -190,9 +192,13 @@ def make_scorer(
     """
     The scorer of one machine.
 
+    Band statistics, which come first in an embedding, are compared by themselves: what an encoder gives beside them
+    has a score of its own, and both z-scores are averaged. Short events ([`WithEvents`]) have a share of the
+    false-alarm rate.
+
     Args:
         banks (`dict[str, torch.Tensor]`): by domain (`"source"` first, `"target"` where there is one), embeddings of
-            shape `(clips, dimensions)`; with `with_statistics` the statistics are the first dimensions.
+            shape `(clips, dimensions)`.
         config ([`ScoringConfig`]): the options.
         recordings (`dict[str, np.ndarray]`, *optional*): by domain, a number for each clip, the same for all pieces of
             a recording; `None` where each clip is a recording of its own.
@@ -203,8 +209,35 @@ def make_scorer(
     Raises:
         ValueError: the dimensions cannot be divided into `num_bands` equal parts.
     """
+    if not config.has_statistics:
+        return _compare(banks, config, recordings)
+    spectrum, events = slice(0, SPECTRUM_SIZE), slice(SPECTRUM_SIZE, STATISTICS_SIZE)
+    scorer = _compare_columns(banks, spectrum, replace(config, num_bands=1), recordings)
     if config.with_statistics:
-        return _beside_statistics(banks, config, recordings)
+        others = _compare_columns(banks, slice(STATISTICS_SIZE, None), config, recordings)
+        scorer = FusedScorer([scorer, others])
+    if config.event_share == 0:
+        return scorer
+    return WithEvents(scorer, ColumnScorer(_event_scorer(banks, events, recordings), events), config, recordings)
+
+
+def _compare_columns(
+    banks: dict[str, torch.Tensor], columns: slice, config: ScoringConfig, recordings: dict[str, np.ndarray] | None
+) -> Scorer:
+    own = {domain: bank[:, columns] for domain, bank in banks.items()}
+    return ColumnScorer(_compare(own, config, recordings), columns)
+
+
+def _event_scorer(banks: dict[str, torch.Tensor], columns: slice, recordings: dict[str, np.ndarray] | None) -> Scorer:
+    bank = torch.cat(list(banks.values()))[:, columns]
+    if recordings is None:
+        return MaxEvent(bank)
+    return PiecesScorer(bank, MaxEvent, np.concatenate(list(recordings.values())))
+
+
+def _compare(
+    banks: dict[str, torch.Tensor], config: ScoringConfig, recordings: dict[str, np.ndarray] | None
+) -> Scorer:
     if not config.per_domain_banks or _fewest_kept(banks, recordings) < config.minimum_clips:
         banks = {"all": torch.cat(list(banks.values()))}
         recordings = None if recordings is None else {"all": np.concatenate(list(recordings.values()))}
@@ -219,18 +252,6 @@ def _fewest_kept(banks: dict[str, torch.Tensor], recordings: dict[str, np.ndarra
     if recordings is None:
         return min(map(len, banks.values()))
     return min(map(fewest_kept, recordings.values()))
-
-
-def _beside_statistics(
-    banks: dict[str, torch.Tensor], config: ScoringConfig, recordings: dict[str, np.ndarray] | None
-) -> Scorer:
-    own = replace(config, with_statistics=False)
-    statistics, others = slice(0, STATISTICS_SIZE), slice(STATISTICS_SIZE, None)
-    parts = []
-    for columns, options in ((statistics, replace(own, num_bands=1)), (others, own)):
-        part = make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, options, recordings)
-        parts.append(ColumnScorer(part, columns))
-    return FusedScorer(parts)
 
 
 def _over_bands(

@@ -38,6 +38,12 @@ def cross_scores(
     return scores
 
 
+def single_splits(count: int) -> list[Split]:
+    """Splits that leave out one clip at a time."""
+    everything = torch.arange(count)
+    return [(everything[row : row + 1], everything[everything != row]) for row in range(count)]
+
+
 def recording_splits(recordings: np.ndarray) -> list[Split]:
     """
     Splits for clips of which some are pieces of one recording: no piece is compared with its own recording.

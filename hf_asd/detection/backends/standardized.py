@@ -1,4 +1,4 @@
-"""Standardized deviations and nearest neighbors over standardized dimensions: the backends for few normal clips."""
+"""Standardized deviations, of all dimensions or of events, and nearest neighbors over standardized dimensions."""
 
 from typing import ClassVar, Self
 
@@ -10,23 +10,27 @@ from ..config import ScoringConfig
 # Share of the mean standard deviation that is added to that of each dimension: ten clips may have a narrow range by
 # chance.
 SPREAD_FLOOR = 0.25
+EVENT_FLOOR = 3.0  # dB, added to the standard deviation of each event
 CHUNK_ROWS = 2048
 
 
-class _Standardized:
+class Standardized:
     """Mean and floored spread of every dimension, of all clips of a bank and of all but one."""
 
     minimum_clips: ClassVar[int] = 4
+    fewest: ClassVar[int] = 4  # clips that one object can be made of
 
     def __init__(self, bank: torch.Tensor):
-        if len(bank) < self.minimum_clips:
-            raise ValueError(f"{len(bank)} normal clips are too few to tell their spread by; at least 4 are needed.")
+        if len(bank) < self.fewest:
+            raise ValueError(
+                f"{len(bank)} normal clips are too few to tell their spread by; at least {self.fewest} are needed."
+            )
         wide = bank.double()
         self.mean = wide.mean(0)
         # Moved to the middle in double precision, a clip needs no more than single precision.
         self.deviations = (wide - self.mean).float()
         self.variance = self.deviations.square().sum(0) / (len(bank) - 1)
-        self.spread = _floored(self.variance.sqrt())
+        self.spread = self._floored(self.variance.sqrt())
 
     def standardize(self, clips: torch.Tensor) -> torch.Tensor:
         """Float32."""
@@ -35,10 +39,13 @@ class _Standardized:
     def _spread_without(self, rows: slice) -> torch.Tensor:
         n, squares = len(self.deviations), self.deviations[rows].square()
         variance = (self.variance * (n - 1) - squares * n / (n - 1)).clamp_min(0) / (n - 2)
-        return _floored(variance.sqrt())
+        return self._floored(variance.sqrt())
+
+    def _floored(self, spread: torch.Tensor) -> torch.Tensor:
+        return (spread + SPREAD_FLOOR * spread.mean(-1, keepdim=True)).clamp_min(1e-6)
 
 
-class MaxDeviation(_Standardized):
+class MaxDeviation(Standardized):
     """
     How far a clip leaves the range that normal clips keep to, in the dimension where it leaves it farthest.
 
@@ -60,17 +67,41 @@ class MaxDeviation(_Standardized):
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
-        return self.standardize(queries).abs().amax(1).double()
+        return self._largest(self.standardize(queries))
 
     def leave_one_out(self) -> torch.Tensor:
         """The score of each clip of the bank against mean and spread of the others, in closed form, float64."""
         n = len(self.deviations)
         # From the mean of the others a clip lies n / (n - 1) times as far as from the mean of all.
-        own = self.deviations.abs() * n / (n - 1)
-        return torch.cat([(part / self._spread_without(rows)).amax(1).double() for part, rows in _parts(own)])
+        own = self.deviations * n / (n - 1)
+        return torch.cat([self._largest(part / self._spread_without(rows)) for part, rows in _parts(own)])
+
+    def _largest(self, standardized: torch.Tensor) -> torch.Tensor:
+        return standardized.abs().amax(1).double()
 
 
-class StandardizedNeighbors(_Standardized):
+class MaxEvent(MaxDeviation):
+    """
+    How far the most unusual short event of a clip lies above those of the normal clips.
+
+    Dimensions are standardized by the normal clips' mean and spread, to which 3 dB are added: where a band hardly
+    varies among few normal clips, a small change would count as an event.
+
+    Args:
+        bank (`torch.Tensor` of shape `(references, 17)`): of [`~hf_asd.embedding.band_statistics.event_statistics`],
+            float32, in dB; at least 4.
+    """
+
+    description: ClassVar[str] = "largest short event above those of the normal recordings"
+
+    def _floored(self, spread: torch.Tensor) -> torch.Tensor:
+        return spread + EVENT_FLOOR
+
+    def _largest(self, standardized: torch.Tensor) -> torch.Tensor:
+        return standardized.amax(1).double()
+
+
+class StandardizedNeighbors(Standardized):
     """
     Euclidean distance to the nearest normal clips over dimensions standardized as for [`MaxDeviation`]: a machine
     with several states has no one mean.
@@ -130,10 +161,6 @@ class StandardizedNeighbors(_Standardized):
             distances, order = exact.sum(2).sqrt().sort(1)
             found.append((distances, nearest.gather(1, order)))
         return torch.cat([distances for distances, _ in found]), torch.cat([nearest for _, nearest in found])
-
-
-def _floored(spread: torch.Tensor) -> torch.Tensor:
-    return (spread + SPREAD_FLOOR * spread.mean(-1, keepdim=True)).clamp_min(1e-6)
 
 
 def _parts(rows: torch.Tensor):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
+from ...embedding.band_statistics import NUM_BANDS, QUANTILES, SPECTRUM_SIZE, smooth_bands
 from ...embedding.embed import Encoder
 from ...embedding.statistics import SpectralStatistics
 
@@ -47,11 +48,12 @@ def score_map(encoder: Encoder, clip: np.ndarray, bank: torch.Tensor) -> np.ndar
 
 
 def _statistics_map(encoder: SpectralStatistics, clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:
-    if encoder.statistics != "quantiles":
-        raise ValueError(f"statistics is {encoder.statistics!r}; a map over time needs statistics 'quantiles'.")
-    low, median, high = bank.float().mean(0).view(3, -1)
-    log_mel = encoder.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0]
-    return ((log_mel - median) / ((high - low) / QUANTILE_RANGE).clamp_min(1e-3)).numpy()
+    if encoder.statistics != "band_statistics":
+        raise ValueError(f"statistics is {encoder.statistics!r}; a map over time needs statistics 'band_statistics'.")
+    normal = bank[:, :SPECTRUM_SIZE].float().mean(0).view(-1, NUM_BANDS)
+    low, median, high = normal[: len(QUANTILES)]
+    bands = smooth_bands(encoder.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0])
+    return ((bands - median) / ((high - low) / QUANTILE_RANGE).clamp_min(1e-3)).numpy()
 
 
 def _patch_map(encoder: "TransformerEncoder", clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:

@@ -7,14 +7,14 @@ from reference_formulas import distance, normalized_distances, pca_residual
 
 from hf_asd.detection.backends.composite import FusedScorer, MinOverDomains, make_scorer
 from hf_asd.detection.backends.cross_scores import cross_scores
-from hf_asd.detection.backends.mahalanobis import Mahalanobis
+from hf_asd.detection.backends.gaussian import ConditionalDeviations, Mahalanobis
 from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors
 from hf_asd.detection.backends.pca import PcaResidual
 from hf_asd.detection.backends.references import k_center, k_means, mem_mixup, smote
 from hf_asd.detection.backends.sklearn_backends import GaussianMixtureScorer, LocalOutlierFactorScorer
 from hf_asd.detection.backends.standardized import MaxDeviation, StandardizedNeighbors
 from hf_asd.detection.config import ScoringConfig
-from hf_asd.embedding.statistics import STATISTICS_SIZE
+from hf_asd.embedding.band_statistics import SPECTRUM_SIZE, STATISTICS_SIZE
 
 
 METRICS = {"cosine": CosineNeighbors, "euclidean": EuclideanNeighbors}
@@ -100,24 +100,58 @@ def test_deviations_match_the_plain_formula():
         assert neighbors.leave_one_out()[i].item() == pytest.approx(np.mean(distances[:2]))
 
 
-@pytest.mark.parametrize(("rows", "dimensions"), [(30, 4), (6, 20), (3, 3)])
-def test_mahalanobis_matches_scikit_learn_and_a_refit(rows, dimensions):
+def slow_gaussian(clip, references, shrinkage=None, spread=None):
+    """Mahalanobis distance and the mean of the five largest conditional deviations, each by its own regression."""
     from sklearn.covariance import LedoitWolf
 
-    bank, queries = embeddings(rows, dimensions), embeddings(4, dimensions, seed=1)
-    backend = Mahalanobis(bank)
-    fitted = LedoitWolf().fit(bank.double().numpy())
-    np.testing.assert_allclose(
-        backend.score(queries), np.sqrt(fitted.mahalanobis(queries.double().numpy())), rtol=1e-6
-    )
-    ridge = backend.ridge * float(backend.scale) ** 2
-    for row, leave_one_out_scores in enumerate(backend.leave_one_out()):
-        others = without(bank, row).double().numpy()
-        covariance = (1 - backend.shrinkage) * np.cov(others.T, bias=True) + ridge * np.eye(dimensions)
-        deviation = bank[row].double().numpy() - others.mean(0)
-        assert leave_one_out_scores.item() == pytest.approx(
-            np.sqrt(deviation @ np.linalg.solve(covariance, deviation))
-        )
+    if spread is None:
+        spread = references.std(0, ddof=1)
+        spread = spread + 0.25 * spread.mean()
+    standardized, z = (references - references.mean(0)) / spread, (clip - references.mean(0)) / spread
+    if shrinkage is None:
+        covariance = LedoitWolf(assume_centered=True).fit(standardized).covariance_
+    else:
+        share, ridge = shrinkage
+        covariance = (1 - share) * standardized.T @ standardized / len(references) + ridge * np.eye(len(clip))
+    distance = np.sqrt(z @ np.linalg.solve(covariance, z))
+    deviations = []
+    for place in range(len(z)):
+        others = np.arange(len(z)) != place
+        weights = np.linalg.solve(covariance[np.ix_(others, others)], covariance[others, place])
+        variance = covariance[place, place] - covariance[place, others] @ weights
+        deviations.append(abs(z[place] - weights @ z[others]) / np.sqrt(variance))
+    return distance, np.mean(sorted(deviations)[-5:])
+
+
+@pytest.mark.parametrize(("rows", "dimensions"), [(30, 7), (6, 20), (4, 3)])
+def test_distance_and_conditional_deviations_match_scikit_learn_and_a_refit(rows, dimensions):
+    mixing = embeddings(dimensions, dimensions, seed=3)
+    bank, queries = embeddings(rows, dimensions) @ mixing, embeddings(3, dimensions, seed=1)
+    backends = Mahalanobis(bank), ConditionalDeviations(bank)
+    for row, query in enumerate(queries.double().numpy()):
+        for backend, expected in zip(backends, slow_gaussian(query, bank.double().numpy()), strict=True):
+            assert backend.score(queries)[row].item() == pytest.approx(expected, rel=1e-4)
+    if rows > 4:  # without a clip the smallest bank is too small
+        for row, clip in enumerate(bank.double().numpy()):
+            for backend, expected in zip(
+                backends, slow_gaussian(clip, without(bank, row).double().numpy()), strict=True
+            ):
+                assert backend.leave_one_out()[row].item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("dimensions", [20, 100])
+def test_leaving_out_one_of_many_clips_has_a_closed_form(dimensions):
+    """Exact with spread and shrinkage of all clips, and close to a whole refit."""
+    mixing = embeddings(dimensions, dimensions, seed=3)
+    bank = embeddings(80, dimensions) @ mixing
+    for place, kind in enumerate((Mahalanobis, ConditionalDeviations)):
+        backend = kind(bank)
+        found = backend.leave_one_out()
+        for row in range(0, 80, 9):
+            others, clip = without(bank, row).double().numpy(), bank[row].double().numpy()
+            kept = slow_gaussian(clip, others, (backend.shrinkage, backend.ridge), backend.spread.double().numpy())
+            assert found[row].item() == pytest.approx(kept[place], rel=1e-3)
+            assert found[row].item() == pytest.approx(slow_gaussian(clip, others)[place], rel=0.1)
 
 
 def test_estimators_are_scikit_learns():
@@ -249,10 +283,10 @@ def test_bands_have_memories_of_their_own():
 def test_statistics_beside_an_encoder_are_compared_by_themselves(options):
     banks = {"source": embeddings(20, STATISTICS_SIZE + 6), "target": embeddings(8, STATISTICS_SIZE + 6, seed=1)}
     queries = embeddings(5, STATISTICS_SIZE + 6, seed=2)
-    both = make_scorer(banks, ScoringConfig(**options, with_statistics=True))
+    both = make_scorer(banks, ScoringConfig(**options, with_statistics=True, event_share=0))
     expected, expected_left_out = 0, 0
     for columns, own in (
-        (slice(0, STATISTICS_SIZE), options | {"num_bands": 1}),
+        (slice(0, SPECTRUM_SIZE), options | {"num_bands": 1}),
         (slice(STATISTICS_SIZE, None), options),
     ):
         alone = make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, ScoringConfig(**own))
@@ -267,7 +301,7 @@ def test_statistics_beside_an_encoder_are_compared_by_themselves(options):
 EVERY_KIND = [
     *(
         {"backends": (name,)}
-        for name in ("cosine", "euclidean", "standardized_knn", "max_deviation", "mahalanobis", "gmm")
+        for name in ("conditional", "cosine", "euclidean", "standardized_knn", "max_deviation", "mahalanobis", "gmm")
     ),
     {"backends": ("lof",)},
     {"backends": ("pca_residual",)},
@@ -334,18 +368,19 @@ def test_one_clip_is_refused_or_has_a_plain_distance():
     np.testing.assert_allclose(single.score(queries), expected)
     with pytest.raises(ValueError, match="at least 2"):
         single.leave_one_out()
-    with pytest.raises(ValueError, match="at least 2"):
-        Mahalanobis(embeddings(1))
     for backend in (MaxDeviation, StandardizedNeighbors):
         with pytest.raises(ValueError, match="3 normal clips are too few"):
             backend(embeddings(3))
+    for backend in (Mahalanobis, ConditionalDeviations):
+        with pytest.raises(ValueError, match="2 normal clips are too few"):
+            backend(embeddings(2))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"preset": "best"}, "preset is 'best'; accepted are fast, standard, max"),
-        ({"backends": ("cosine", "svm")}, "backends is 'svm'; accepted are cosine"),
+        ({"backends": ("cosine", "svm")}, "backends is 'svm'; accepted are conditional"),
         ({"backends": ()}, "backends is empty"),
         ({"normalization": "log"}, "normalization is 'log'"),
         ({"backends": ("cosine",), "normalization": ("none", "z")}, "normalization has 2 words for 1 backends"),

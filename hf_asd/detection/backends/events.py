@@ -1,0 +1,51 @@
+"""A score with a second detector beside it, of short events, which has its own share of the false-alarm rate."""
+
+import numpy as np
+import torch
+
+from ..config import ScoringConfig
+from ..score_tail import ScoreTail
+from ..threshold import recording_weights
+from .protocol import Scorer
+
+
+class WithEvents:
+    """
+    A score that short events can raise.
+
+    A knock that fills a hundredth of a recording changes no statistic over time. Events have a score of their own,
+    shifted and scaled so that its threshold for a share of the accepted false-alarm rate (`event_share`) lies where
+    the threshold of the score for the rest of the rate lies; the higher of both counts.
+
+    Args:
+        scorer ([`Scorer`]): the score.
+        events ([`Scorer`]): the score of events, over the same clips in the same order.
+        config ([`ScoringConfig`]): `false_alarm_rate` and `event_share` are read from it.
+        recordings (`dict[str, np.ndarray]`, *optional*): as for [`make_scorer`].
+    """
+
+    def __init__(
+        self, scorer: Scorer, events: Scorer, config: ScoringConfig, recordings: dict[str, np.ndarray] | None = None
+    ):
+        self.scorer, self.events = scorer, events
+        self.leave_one_out_scores, left_out_events = scorer.leave_one_out(), events.leave_one_out()
+        numbers = None if recordings is None else np.concatenate(list(recordings.values()))
+        weights = recording_weights(numbers, len(left_out_events))
+        rest = ScoreTail(self.leave_one_out_scores.cpu().numpy(), weights)
+        # An unusual event among the normal clips does raise the threshold of events.
+        own = ScoreTail(left_out_events.cpu().numpy(), weights, robust=False)
+        rate, share = config.false_alarm_rate, config.event_share
+        self.scale = rest.scale / own.scale
+        self.shift = rest.score((1 - share) * rate) - self.scale * own.score(share * rate)
+        self.left_out_events = self._on_scale(left_out_events)
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        return torch.maximum(self.scorer.score(queries), self._on_scale(self.events.score(queries)))
+
+    def leave_one_out(self) -> torch.Tensor:
+        """The score of each clip of the bank by the others, of shape `(references,)`, float64."""
+        return torch.maximum(self.leave_one_out_scores, self.left_out_events)
+
+    def _on_scale(self, scores: torch.Tensor) -> torch.Tensor:
+        return self.shift + self.scale * scores

@@ -1,0 +1,150 @@
+"""Mean and shrunk covariance of the normal clips: Mahalanobis distance and conditional deviations."""
+
+from typing import ClassVar, Self
+
+import torch
+
+from ..config import ScoringConfig
+from .cross_scores import cross_scores, single_splits
+from .standardized import Standardized
+
+
+NUM_DEVIATIONS = 5
+EXACT_CLIPS = 64  # up to here leaving one clip out also changes spread and shrinkage noticeably
+
+
+class Gaussian(Standardized):
+    """
+    Mean and covariance of the normal clips, over dimensions standardized by their own mean and spread.
+
+    Dimensions that rise and fall together among normal clips (a louder background lifts all bands) are told from those
+    that leave the pattern. The covariance is shrunk towards a multiple of the identity, which makes it usable with
+    fewer clips than dimensions.
+
+    Args:
+        bank (`torch.Tensor` of shape `(references, dimensions)`): embeddings of normal clips, float32; at least 3.
+
+    Raises:
+        ValueError: the bank has fewer than 3 clips.
+
+    References:
+        O. Ledoit, M. Wolf 2004, "A Well-Conditioned Estimator for Large-Dimensional Covariance Matrices".
+    """
+
+    fewest: ClassVar[int] = 3  # of four clips three remain without one
+
+    @classmethod
+    def build(cls, bank: torch.Tensor, config: ScoringConfig) -> Self:
+        return cls(bank)
+
+    def __init__(self, bank: torch.Tensor):
+        super().__init__(bank)
+        self.bank = bank
+        self.references = (self.deviations / self.spread).double()
+        # The smaller of the two products of the clips gives both the shrinkage and the inverse.
+        self.by_clips = len(bank) < bank.shape[1]
+        self.product = self.references @ self.references.T if self.by_clips else self.references.T @ self.references
+        self.shrinkage, self.ridge = ledoit_wolf(self.references, self.product)
+        self.inverse = self._invert(len(bank))
+
+    def score(self, queries: torch.Tensor) -> torch.Tensor:
+        """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
+        standardized = self.standardize(queries).double()
+        weighted, precisions = self._times_precision(standardized, self.inverse)
+        return self._combine(standardized, weighted, precisions)
+
+    def leave_one_out(self) -> torch.Tensor:
+        """
+        The score of each clip of the bank by the others.
+
+        With more than 64 clips in closed form: leaving one out changes the covariance by a matrix of rank one
+        (J. Sherman, W. Morrison 1950); spread and shrinkage of all clips are kept.
+
+        Returns:
+            `torch.Tensor` of shape `(references,)`, float64.
+        """
+        n = len(self.references)
+        if n <= EXACT_CLIPS:
+            return cross_scores(type(self), self.bank, single_splits(n))
+        weighted, precisions = self._times_precision(self.references, self._invert(n - 1))
+        # The others' scatter lacks n / (n - 1) of this clip's square, and their mean lies that much farther away.
+        missing = (1 - self.shrinkage) / (n - 1) * n / (n - 1)
+        lengths = (self.references * weighted).sum(1)
+        factor = (1 - missing * lengths).clamp_min(1e-12).reciprocal()[:, None]
+        precisions = precisions + missing * factor * weighted.square()
+        farther = n / (n - 1)
+        return self._combine(self.references * farther, weighted * factor * farther, precisions)
+
+    def _invert(self, count: int) -> torch.Tensor:
+        """What [`_times_precision`] needs of the covariance, the scatter divided by `count`."""
+        share = max(1 - self.shrinkage, 1e-12) / count
+        # Of fewer clips than dimensions by the matrix inversion lemma (M. Woodbury 1950).
+        product = self.product.clone() if self.by_clips else share * self.product
+        product.diagonal().add_(self.ridge / share if self.by_clips else self.ridge)
+        return torch.cholesky_inverse(torch.linalg.cholesky(product))
+
+    def _times_precision(self, clips: torch.Tensor, inverse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips times the precision (the inverse of the covariance), and the precision's diagonal."""
+        if not self.by_clips:
+            return clips @ inverse, inverse.diagonal()
+        right = inverse @ self.references
+        weighted = (clips - (clips @ self.references.T) @ right) / self.ridge
+        return weighted, (1 - (self.references * right).sum(0)).clamp_min(1e-12) / self.ridge
+
+    def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+class Mahalanobis(Gaussian):
+    """
+    Distance from the mean of the normal clips, measured by their covariance.
+
+    One object a domain, of which the lower score counts, is the selective Mahalanobis distance (N. Harada et al. 2023)
+    of the challenge's baseline.
+
+    Args:
+        bank (`torch.Tensor` of shape `(references, dimensions)`): as for [`Gaussian`].
+    """
+
+    description: ClassVar[str] = "Mahalanobis distance from the mean of the normal recordings"
+
+    def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
+        return (clips * weighted).sum(1).clamp_min(0).sqrt()
+
+
+class ConditionalDeviations(Gaussian):
+    """
+    How far single dimensions lie from what all other dimensions of the same clip let expect.
+
+    The expectation is the linear regression on the other dimensions that the covariance implies, and the deviation is
+    counted in its standard deviations; the five largest are averaged. One tone more shows in one band whose neighbors
+    stay as they were, though the band itself may vary much from clip to clip.
+
+    Args:
+        bank (`torch.Tensor` of shape `(references, dimensions)`): as for [`Gaussian`].
+
+    References:
+        S. Lauritzen 1996, "Graphical Models", section 5.1: the precision matrix holds these regressions.
+    """
+
+    description: ClassVar[str] = "deviation of single values from what all others of the same recording let expect"
+
+    def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
+        deviations = weighted.abs() / precisions.sqrt()
+        return deviations.topk(min(NUM_DEVIATIONS, deviations.shape[1]), dim=1).values.mean(1)
+
+
+def ledoit_wolf(centered: torch.Tensor, product: torch.Tensor) -> tuple[float, float]:
+    """
+    Share of the identity in the covariance, as `sklearn.covariance.ledoit_wolf_shrinkage` gives it, and how much of
+    the identity that is. scikit-learn would compute the clips' product, the dearest part, twice more.
+    """
+    n, dimensions = centered.shape
+    variance = float(product.diagonal().sum()) / n / dimensions
+    squares = float(product.square().sum()) / n**2
+    noise = float(centered.square().sum(1).square().sum()) / n
+    # How far the covariance lies from a multiple of the identity, and how much of that is the clips' own scatter.
+    distance = squares / dimensions - variance**2
+    scatter = min((noise - squares) / (dimensions * n), distance)
+    shrinkage = scatter / distance if scatter > 0 else 0.0
+    return shrinkage, max(shrinkage * variance, 1e-6)

@@ -1,0 +1,71 @@
+"""What a recording's bands do over time: their levels, how they flutter, and their loudest moment."""
+
+import math
+
+import torch
+
+
+QUANTILES = (0.1, 0.5, 0.9)
+LAGS = (1, 2, 4, 8, 16, 32)  # frames of 10 ms
+MELS = 128
+MELS_PER_BAND, MELS_APART = 8, 4
+NUM_BANDS = (MELS - MELS_PER_BAND) // MELS_APART + 1
+SPECTRUM_SIZE = (len(QUANTILES) + len(LAGS)) * NUM_BANDS
+FRAMES_PER_MOMENT, MOMENTS_APART = 5, 2  # 65 ms, 20 ms apart
+EVENTS_SIZE = MELS // MELS_PER_BAND + 1
+STATISTICS_SIZE = SPECTRUM_SIZE + EVENTS_SIZE
+LARGEST_DROPOUT = 20.0  # dB: more is complete, whatever the noise of the recorder
+LEAST_FLUTTER = 1e-3
+DECIBELS = 10 / math.log(10)
+
+
+def spectrum_statistics(log_mel: torch.Tensor) -> torch.Tensor:
+    """
+    Levels and flutter of each band.
+
+    A band is the mean of eight neighboring mels; bands overlap by half. Flutter is the logarithm of the standard
+    deviation of the difference between frames 10, 20, 40, 80, 160 and 320 ms apart: how much a band changes in that
+    time, whatever its level.
+
+    Args:
+        log_mel (`torch.Tensor` of shape `(frames, 128)`): natural logarithms of energy, frames 10 ms apart; at
+            least 3.
+
+    Returns:
+        `torch.Tensor` of shape `(279,)`, float32: for each of 31 bands the 10, 50 and 90 % quantile over time, then
+        flutter, shortest time first.
+    """
+    rows = [log_mel.quantile(torch.tensor(QUANTILES, device=log_mel.device), dim=0)]
+    for lag in LAGS:
+        lag = min(lag, len(log_mel) - 2)
+        rows.append((log_mel[lag:] - log_mel[:-lag]).std(0).add(LEAST_FLUTTER).log()[None])
+    return smooth_bands(torch.cat(rows)).flatten()
+
+
+def event_statistics(log_mel: torch.Tensor) -> torch.Tensor:
+    """
+    How far the loudest moment of each band stands above the band's median, and how far the quietest moment of the
+    whole recording lies below its median, at most 20 dB. A moment is 65 ms long.
+
+    Args:
+        log_mel (`torch.Tensor` of shape `(frames, 128)`): as for [`spectrum_statistics`].
+
+    Returns:
+        `torch.Tensor` of shape `(17,)`, float32, in dB: of 16 bands of eight mels, and of the dropout.
+    """
+    bands = log_mel.exp().unflatten(1, (-1, MELS_PER_BAND)).mean(2)
+    frames = min(FRAMES_PER_MOMENT, len(bands))
+    moments = torch.nn.functional.avg_pool1d(bands.T, frames, MOMENTS_APART)  # (bands, moments)
+    level, loudness = DECIBELS * moments.log(), DECIBELS * moments.sum(0).log()
+    dropout = (loudness.median() - loudness.amin()).clamp_max(LARGEST_DROPOUT)
+    return torch.cat([level.amax(1) - level.median(1).values, dropout[None]])
+
+
+def band_statistics(log_mel: torch.Tensor) -> torch.Tensor:
+    """[`spectrum_statistics`], then [`event_statistics`], of shape `(296,)`."""
+    return torch.cat([spectrum_statistics(log_mel), event_statistics(log_mel)])
+
+
+def smooth_bands(log_mel: torch.Tensor) -> torch.Tensor:
+    """The 31 bands of rows of 128 mels, of shape `(rows, 31)`."""
+    return torch.nn.functional.avg_pool1d(log_mel, MELS_PER_BAND, MELS_APART)
