@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
@@ -156,6 +157,7 @@ class AnomalyDetector:
         if "embedding" in rows.column_names:
             train, skipped = rows, []
             everything, self.findings = rows, {}
+            self._leave_out_statistics(rows)
             has_audio = with_reasons and "audio" in rows.features
             self.profiles = fit_profiles(rows, self.config.channel) if has_audio else {}
             facts = facts_from_headers(rows)
@@ -176,6 +178,11 @@ class AnomalyDetector:
         self.machines = self._memory_banks(train)
         describe_training(self.findings, self.machines, train, everything)
         return train, skipped
+
+    def _leave_out_statistics(self, rows: Dataset) -> None:
+        """Embeddings of another length than the encoder's are from elsewhere: no band statistics are among them."""
+        if len(rows) and len(rows[0]["embedding"]) != self.encoder.dimensions:
+            self.config = replace(self.config, statistics=None, with_statistics=False)
 
     def _choose_by(self, rows: Dataset, rule: WindowRule | None) -> None:
         """With `encoder="auto"` the number of normal clips decides about the encoder."""

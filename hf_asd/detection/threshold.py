@@ -16,7 +16,7 @@ DESCRIPTIONS: dict[ThresholdMethod, str] = {
     "quantile": "their quantile, which new normal recordings exceed more often where there are few",
     "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",
 }
-FEW_CLIPS_FACTOR = 3
+FEW_CLIPS, FEW_CLIPS_FACTOR = 20, 3
 GAMMA_CLIPS = 50  # fewer scores determine neither a shape nor whether it fits
 FIT_LEVEL = 0.05
 LEAST_SKEWNESS = 0.2  # with less, a gamma distribution is practically a normal one
@@ -83,9 +83,10 @@ def threshold_from(
         method (`str`, *optional*, defaults to `"tail"`):
             - `"tail"`: the score with this p-value by [`~hf_asd.detection.score_tail.ScoreTail`]: new normal clips
               exceed it at the accepted rate on average over installations, neither more nor less often, as far as the
-              highest scores fall off exponentially. One unusual normal clip does not set it alone. Where a single one
-              of the normal clips is more than the accepted share, but at most three times as much (6 to 18 clips for
-              5 %), it is no higher than the highest normal score;
+              highest scores fall off exponentially. One unusual normal clip does not set it alone. The tail of fewer
+              than 20 clips is so uncertain that its threshold would hide most faults: where a single one of them is at
+              most three times the accepted share (6 to 18 clips for 5 %), the threshold is no higher than the highest
+              normal score;
             - `"conformal"`: the score of the rank that a new normal clip exceeds at most at the accepted rate, on
               average over installations, whatever the distribution of the scores;
             - `"quantile"`: the empirical quantile, interpolated; exceeded more often where clips are few;
@@ -132,7 +133,8 @@ def threshold_from(
 
 def _tail_threshold(scores: np.ndarray, false_alarm_rate: float, weights: np.ndarray) -> tuple[float, float]:
     threshold, lowest_rate = ScoreTail(scores, weights).score(false_alarm_rate), float(1 / (weights.sum() + 1))
-    if not false_alarm_rate < lowest_rate <= FEW_CLIPS_FACTOR * false_alarm_rate:
+    is_uncertain = weights.sum() < FEW_CLIPS and false_alarm_rate < lowest_rate <= FEW_CLIPS_FACTOR * false_alarm_rate
+    if not is_uncertain:
         return threshold, false_alarm_rate
     return min(threshold, float(scores.max())), lowest_rate
 

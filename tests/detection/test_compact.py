@@ -10,9 +10,10 @@ from hf_asd.cli import main
 from hf_asd.data.schema import write_table
 from hf_asd.detection.backends.references import k_center_rows
 from hf_asd.detection.compact import compact, compact_folder
+from hf_asd.embedding.band_statistics import STATISTICS_SIZE
 
 
-def rows(rng, count, shift=0.0, conditions=("normal",), dimensions=384):
+def rows(rng, count, shift=0.0, conditions=("normal",), dimensions=STATISTICS_SIZE):
     """Clips of one machine with two operating states, described by random embeddings."""
     state = np.arange(count) % 2
     vectors = rng.standard_normal((count, dimensions)) + 8 * state[:, None] + shift

@@ -11,7 +11,7 @@ def test_p_values_and_threshold_agree():
     normal = np.random.default_rng(0).standard_normal(99)
     scores = np.random.default_rng(1).standard_normal(1000)
     for rate in (0.01, 0.05, 0.1, 0.5):
-        threshold, promised = threshold_from(normal, rate)
+        threshold, promised = threshold_from(normal, rate, "conformal")
         assert promised == rate
         np.testing.assert_array_equal(scores > threshold, p_values(scores, normal) <= rate)
     assert p_values(np.array([np.inf]), normal) == 0.01
@@ -19,11 +19,11 @@ def test_p_values_and_threshold_agree():
 
 
 def test_a_rate_that_few_clips_cannot_promise():
-    threshold, promised = threshold_from(np.arange(10.0), 0.01)
+    threshold, promised = threshold_from(np.arange(10.0), 0.01, "conformal")
     assert threshold == 9 and promised == pytest.approx(1 / 11)
     with pytest.raises(ValueError, match="false_alarm_rate is 0"):
         threshold_from(np.arange(10.0), 0)
-    with pytest.raises(ValueError, match="threshold_method is 'best'; accepted are conformal, quantile, gamma"):
+    with pytest.raises(ValueError, match="threshold_method is 'best'; accepted are tail, conformal, quantile, gamma"):
         threshold_from(np.arange(10.0), 0.1, "best")
 
 
@@ -58,4 +58,4 @@ def test_a_gamma_threshold_is_the_distributions_quantile():
 )
 def test_a_gamma_distribution_that_does_not_fit_is_not_used(normal, message):
     with pytest.warns(UserWarning, match=message):
-        assert threshold_from(normal, 0.1, "gamma") == threshold_from(normal, 0.1)
+        assert threshold_from(normal, 0.1, "gamma") == threshold_from(normal, 0.1, "conformal")

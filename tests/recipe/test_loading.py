@@ -71,7 +71,7 @@ factory: {none}
         ("fit.pooling", "mean"),
         ("finetune.loss", "arcface"),
         ("finetune.embedding_from", "encoder"),
-        ("fit.statistics", "quantiles"),
+        ("fit.statistics", "mean"),
         ("data.channel", "mean"),
         ("data.on_bad_audio", "skip"),
     ],

@@ -207,10 +207,14 @@ def make_scorer(
         [`Scorer`]: its leave-one-out scores are in the order of the domains' clips.
 
     Raises:
-        ValueError: the dimensions cannot be divided into `num_bands` equal parts.
+        ValueError: the dimensions cannot be divided into `num_bands` equal parts, or are too few to hold the band
+            statistics that `config` says are there.
     """
     if not config.has_statistics:
         return _compare(banks, config, recordings)
+    dimensions = next(iter(banks.values())).shape[1]
+    if dimensions < STATISTICS_SIZE:
+        raise ValueError(f"an embedding has {dimensions} values, but band statistics are {STATISTICS_SIZE}.")
     spectrum, events = slice(0, SPECTRUM_SIZE), slice(SPECTRUM_SIZE, STATISTICS_SIZE)
     scorer = _compare_columns(banks, spectrum, replace(config, num_bands=1), recordings)
     if config.with_statistics:

@@ -14,6 +14,7 @@ from hf_asd.detection.decision import make_decisions
 from hf_asd.detection.explanation.normal_profile import FLOORS, NormalProfile
 from hf_asd.detection.explanation.reasons import check_and_explain, explain
 from hf_asd.detection.memory_bank import MemoryBank
+from hf_asd.embedding.band_statistics import STATISTICS_SIZE
 from hf_asd.simulation.recording import draw_clip, record_clip
 
 
@@ -113,7 +114,7 @@ def test_no_reasons_without_an_alarm(profile):
     samples = clip + 0.3 * np.sin(2 * np.pi * 700 * time)
     assert reasons(samples, profile) and reasons(samples, profile, is_anomaly=True)
     rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((8, 384)).astype(np.float32)
+    vectors = rng.standard_normal((8, STATISTICS_SIZE)).astype(np.float32)
     bank = MemoryBank(
         {"source": torch.from_numpy(vectors)}, {"source": list("abcdefgh")}, np.zeros(8), 1e9, 0.2, ScoringConfig()
     )
@@ -140,7 +141,7 @@ def test_a_detector_that_cannot_tell_says_so(profile):
             "domain": ["source"] * 8,
             "condition": ["normal"] * 8,
             "clip_id": list("abcdefgh"),
-            "embedding": np.random.default_rng(0).standard_normal((8, 384)).astype(np.float32).tolist(),
+            "embedding": np.random.default_rng(0).standard_normal((8, STATISTICS_SIZE)).astype(np.float32).tolist(),
         }
     )
     detector = AnomalyDetector().fit(rows)
