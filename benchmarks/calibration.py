@@ -102,7 +102,7 @@ def recorded(work: Path, rng: np.random.Generator, count: int) -> torch.Tensor |
         for seed in FACTORIES:
             train, _ = rows_of(work, seed)
             machines, domains = np.array(train["machine"][:]), np.array(train["domain"][:])
-            vectors = load(work, seed, "statistics", "quantiles")[0]
+            vectors = load(work, seed, "statistics", "band_statistics")[0]
             for machine in np.unique(machines):
                 _RECORDED[seed, machine] = vectors[(machines == machine) & (domains == "source")]
     enough = [clips for clips in _RECORDED.values() if len(clips) >= count]

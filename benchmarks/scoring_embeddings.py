@@ -24,6 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from hf_asd.audio.reading import SAMPLING_RATE, read_audio
 from hf_asd.data.dcase.loading import load_dcase
+from hf_asd.embedding.band_statistics import SPECTRUM_SIZE
 from hf_asd.embedding.statistics import SpectralStatistics
 from hf_asd.embedding.transformer import TransformerEncoder
 from hf_asd.models.pooling import pool
@@ -80,11 +81,12 @@ def load(work: Path, seed: int, encoder: str, pooling: str) -> tuple[torch.Tenso
 
 @torch.inference_mode()
 def statistics(audio: list) -> dict[str, np.ndarray]:
-    found = {name: [] for name in ("quantiles", "mean")}
+    found = {name: [] for name in ("band_statistics", "mean")}
     for start in tqdm(range(0, len(audio), 64), desc="statistics"):
         clips = [read_audio(item) for item in audio[start : start + 64]]
         for name, parts in found.items():
-            parts.append(SpectralStatistics(name)(clips))
+            # Of band statistics without those of events, which benchmarks/power.py measures.
+            parts.append(SpectralStatistics(name)(clips)[:, :SPECTRUM_SIZE])
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

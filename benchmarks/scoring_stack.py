@@ -60,12 +60,14 @@ SYSTEMS = {
     "+ Mahalanobis, max": {"backends": (*JOINED, "mahalanobis"), "fusion": "max"},
     "+ Mahalanobis + cosine, mean": {"backends": (*JOINED, "mahalanobis", "cosine"), "fusion": "mean"},
     "max deviation + Mahalanobis, mean": {"backends": ("max_deviation", "mahalanobis"), "fusion": "mean"},
-    "max deviation + Mahalanobis, max (standard)": {"preset": "standard"},
+    "max deviation + Mahalanobis, max": {"backends": ("max_deviation", "mahalanobis"), "fusion": "max"},
+    "conditional deviations": {"backends": ("conditional",)},
+    "conditional + Mahalanobis, mean (standard)": {"preset": "standard"},
     "standardized + Mahalanobis, max": {"backends": ("standardized_knn", "mahalanobis"), "fusion": "max"},
     "cosine + Mahalanobis, max": {"backends": ("cosine", "mahalanobis"), "fusion": "max"},
     "cosine ratio + Mahalanobis, max": {"backends": CLOSE, "fusion": "max", "normalization": "ratio"},
     "cosine ratio + Mahalanobis, mean": {"backends": CLOSE, "fusion": "mean", "normalization": "ratio"},
-    "cosine ratio + max deviation + Mahalanobis, max (max)": {"preset": "max"},
+    "cosine ratio + conditional + Mahalanobis, mean (max)": {"preset": "max"},
     "cosine ratio + max deviation + Mahalanobis, mean": {
         "backends": (*CLOSE, "max_deviation"),
         "fusion": "mean",
@@ -117,7 +119,7 @@ def score_everything(work: Path, seeds: list[int]) -> tuple[dict, dict]:
             found = dict(np.load(cache)) if cache.exists() else {}
             references, queries = load(work, seed, encoder, pooling)
             for name, options in {**SYSTEMS, **(BANDS if "bands" in pooling else {})}.items():
-                if name in SLOW and pooling not in ("mean", "quantiles"):
+                if name in SLOW and pooling not in ("mean", "band_statistics"):
                     continue
                 for size in SIZES:
                     if f"{size} {name}" not in found:
@@ -132,10 +134,10 @@ def score_everything(work: Path, seeds: list[int]) -> tuple[dict, dict]:
     clips = {size: [np.concatenate(part) for part in zip(*parts, strict=True)] for size, parts in truth.items()}
     # Poolings that only some factories have been embedded with are left out.
     joined = {key: values for key, values in joined.items() if len(values) == len(clips[key[3]][0])}
-    standard = "max deviation + Mahalanobis, max (standard)"  # its scores are z-scores, which can be averaged
+    standard = "conditional + Mahalanobis, mean (standard)"  # its scores are z-scores, which can be averaged
     for size in clips:
         names = sorted({key[0] for key in joined if key[3] == size} - {"statistics"})
-        chosen = [("statistics", "quantiles"), *((name, "mean") for name in names)]
+        chosen = [("statistics", "band_statistics"), *((name, "mean") for name in names)]
         together = [joined[*pair, standard, size] for pair in chosen if (*pair, standard, size) in joined]
         if len(together) > 1:
             joined["statistics", " + ".join(names), standard, size] = np.mean(together, axis=0)
@@ -209,9 +211,13 @@ def plot(scores: dict, truth: dict, file: Path):
     encoders = sorted({key[0] for key in scores})
     figure, axes = plt.subplots(1, len(encoders), figsize=(6 * len(encoders), 5), sharey=True, squeeze=False)
     shown = ("1-NN cosine (fast)", "1-NN cosine, ratio", "maximum deviation", "standardized 1-NN", "Mahalanobis")
-    shown += ("max deviation + standardized", "max deviation + Mahalanobis, max (standard)")
+    shown += (
+        "max deviation + standardized",
+        "max deviation + Mahalanobis, max",
+        "conditional + Mahalanobis, mean (standard)",
+    )
     for encoder, axis in zip(encoders, axes[0], strict=True):
-        pooling = "quantiles" if encoder == "statistics" else "mean"
+        pooling = "band_statistics" if encoder == "statistics" else "mean"
         for name in shown:
             values = [
                 100

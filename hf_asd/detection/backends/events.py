@@ -5,8 +5,11 @@ import torch
 
 from ..config import ScoringConfig
 from ..score_tail import ScoreTail
-from ..threshold import recording_weights
+from ..threshold import recording_weights, threshold_from
 from .protocol import Scorer
+
+
+LOUDER = 0.3  # how much the excess of an event over its threshold counts
 
 
 class WithEvents:
@@ -15,7 +18,10 @@ class WithEvents:
 
     A knock that fills a hundredth of a recording changes no statistic over time. Events have a score of their own,
     shifted and scaled so that its threshold for a share of the accepted false-alarm rate (`event_share`) lies where
-    the threshold of the score for the rest of the rate lies; the higher of both counts.
+    the threshold of the score for the rest of the rate lies; the higher of both counts. Above its threshold an event
+    counts little more the louder it is (the logarithm of its excess): the loudest knock, which may come from beside
+    the machine, ranks just above what is unusual, and one such recording among the normal ones hardly lifts the
+    threshold.
 
     Args:
         scorer ([`Scorer`]): the score.
@@ -31,12 +37,13 @@ class WithEvents:
         self.leave_one_out_scores, left_out_events = scorer.leave_one_out(), events.leave_one_out()
         numbers = None if recordings is None else np.concatenate(list(recordings.values()))
         weights = recording_weights(numbers, len(left_out_events))
-        rest = ScoreTail(self.leave_one_out_scores.cpu().numpy(), weights)
+        normal_scores = self.leave_one_out_scores.cpu().numpy()
         # An unusual event among the normal clips does raise the threshold of events.
-        own = ScoreTail(left_out_events.cpu().numpy(), weights, robust=False)
+        tail = ScoreTail(left_out_events.cpu().numpy(), weights, robust=False)
         rate, share = config.false_alarm_rate, config.event_share
-        self.scale = rest.scale / own.scale
-        self.shift = rest.score((1 - share) * rate) - self.scale * own.score(share * rate)
+        self.score_threshold, _ = threshold_from(normal_scores, (1 - share) * rate, "tail", weights)
+        self.score_scale = ScoreTail(normal_scores, weights).scale
+        self.event_threshold, self.event_scale = tail.score(share * rate), tail.scale
         self.left_out_events = self._on_scale(left_out_events)
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
@@ -48,4 +55,8 @@ class WithEvents:
         return torch.maximum(self.leave_one_out_scores, self.left_out_events)
 
     def _on_scale(self, scores: torch.Tensor) -> torch.Tensor:
-        return self.shift + self.scale * scores
+        excess = (scores - self.event_threshold) / self.event_scale
+        # Below the threshold as it is; where both meet the slope is smaller, but the order stays.
+        return self.score_threshold + self.score_scale * torch.where(
+            excess > 0, LOUDER * excess.clamp_min(0).log1p(), excess
+        )

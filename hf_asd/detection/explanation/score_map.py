@@ -30,7 +30,8 @@ def score_map(encoder: Encoder, clip: np.ndarray, bank: torch.Tensor) -> np.ndar
     Returns:
         `np.ndarray` of shape `(times, bands)`, float32, evenly spaced over the clip and over the mel scale, the lowest
         band first. With spectral statistics, alone or beside an encoder, a value is the log energy of a frame (every
-        10 ms) and mel band minus the median of the normal clips, in standard deviations of the normal clips' frames.
+        10 ms) and band (the mean of eight mels) minus the median of the normal clips, in standard deviations of single
+        mels over the normal clips' frames; a band itself varies about half as much.
         With an encoder alone it is the share of a patch in the cosine distance to the nearest normal clip: the mean of
         the map is that distance (one band for an encoder whose tokens run along time only). With pooling `"bands_std"`
         only the means are compared.
