@@ -38,7 +38,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--installations", type=int, default=200)
-    parser.add_argument("--presets", nargs="+", default=["fast", "standard", "max"])
+    parser.add_argument("--presets", nargs="+", default=["fast", "standard"])
     parser.add_argument("--methods", nargs="+", default=list(get_args(ThresholdMethod)))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     args = parser.parse_args()

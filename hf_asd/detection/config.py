@@ -30,7 +30,6 @@ WINDOW_LENGTHS = {"at_least": 0.5, "at_most": 600.0}
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"backends": ("cosine",), "fusion": "mean", "normalization": "none"},
     "standard": {"backends": ("conditional", "mahalanobis"), "fusion": "mean", "normalization": "none"},
-    "max": {"backends": ("conditional", "mahalanobis", "cosine"), "fusion": "mean", "normalization": "ratio"},
 }
 
 
@@ -38,7 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 class ScoringConfig:
     """How clips are compared with normal ones; options that are not given come from the preset."""
 
-    preset: Literal["fast", "standard", "max"] = option("standard", "a set of backends, fusion and normalization")
+    preset: Literal["fast", "standard"] = option("standard", "a set of backends, fusion and normalization")
     backends: tuple[BackendName, ...] | None = option(None, "one or more backends; none: those of the preset")
     fusion: Fusion | None = option(None, "how z-scores of several backends become one; none: that of the preset")
     num_neighbors: int = option(1, "nearest neighbors whose distances are averaged into a score", at_least=1)
@@ -144,6 +143,11 @@ class DetectorConfig(ScoringConfig):
         None,
         "without an encoder: levels, flutter and events of bands (band_statistics), the mean over time of the log "
         "energy in each mel band, or acoustic features (levels, tones, knocks, rhythms); none: band_statistics",
+    )
+    drop_outliers: bool = option(
+        False,
+        "leave out normal recordings that are unlike all others, instead of naming them; more false alarms are then "
+        "promised: new ones can be unlike the others as well",
     )
     channel: Channel = option(0, "channel of a recording with several, from 0, or what is made of them", at_least=0)
 

@@ -25,11 +25,12 @@ from .config import DetectorConfig
 from .decision import Decision
 from .explanation.normal_profile import NormalProfile, fit_profiles
 from .explanation.score_map import score_map
-from .fitting import TrainingClips, describe_training
+from .fitting import TrainingClips, describe_training, drop_outliers, rows_by_machine
 from .long_recordings import WindowSeconds, training_rule
 from .memory_bank import MemoryBank, build_memory_bank
 from .persistence import load_detector, save_detector
 from .scoring import GivenRecording, decide_recordings, score_dataset
+from .threshold import promise_without
 from .training_clips.findings import TrainingFindings
 from .training_summary import facts_from_headers, summarize_training
 
@@ -83,6 +84,7 @@ class AnomalyDetector:
         self.profiles: dict[str, NormalProfile] = {}
         self.training_summary: dict[str, dict] = {}
         self.findings: dict[str, TrainingFindings] = {}
+        self._num_dropped: dict[str, int] = {}
         self.bank_dtype = torch.float32  # of the embeddings on disk
 
     def fit(
@@ -155,12 +157,12 @@ class AnomalyDetector:
                 f"{anomalies} of {len(rows)} training clips are marked as anomalies; fit takes normal clips only."
             )
         if "embedding" in rows.column_names:
-            train, skipped = rows, []
-            everything, self.findings = rows, {}
+            self.findings, skipped = {}, []
             self._leave_out_statistics(rows)
-            has_audio = with_reasons and "audio" in rows.features
-            self.profiles = fit_profiles(rows, self.config.channel) if has_audio else {}
-            facts = facts_from_headers(rows)
+            everything, train = rows, self._without_outliers(rows)[0]
+            has_audio = with_reasons and "audio" in train.features
+            self.profiles = fit_profiles(train, self.config.channel) if has_audio else {}
+            facts = facts_from_headers(train)
         else:
             rule = training_rule(window_seconds)
             self._choose_by(rows, rule)
@@ -172,6 +174,8 @@ class AnomalyDetector:
             embedded = embedded.select(kept)
             train = self._choose_again_by(everything.select(kept) if len(kept) < len(everything) else everything)
             everything = self._as_learned(everything)
+            train, kept = self._without_outliers(train)
+            embedded = embedded.select(kept)
             self.profiles, facts = clips.profiles(train, embedded), clips.facts(embedded)
         _check_usable(train, rows, skipped)
         self.training_summary = summarize_training(train, facts)
@@ -206,12 +210,21 @@ class AnomalyDetector:
         statistics = embeddings[:, :STATISTICS_SIZE].tolist()
         return rows.remove_columns("embedding").add_column("embedding", statistics)
 
+    def _without_outliers(self, train: Dataset) -> tuple[Dataset, list[int]]:
+        """With `drop_outliers` the rows that are not unlike all others, and their numbers; else all."""
+        self._num_dropped = {}
+        if not self.config.drop_outliers:
+            return train, list(range(len(train)))
+        kept, self._num_dropped = drop_outliers(train, self.findings, self.config)
+        return train.select(kept), kept
+
     def _memory_banks(self, rows: Dataset) -> dict[str, MemoryBank]:
-        names = np.array(rows["machine"][:])
-        return {
-            machine: build_memory_bank(rows.select(np.flatnonzero(names == machine)), self.config)
-            for machine in sorted(set(names.tolist()))
-        }
+        banks = {}
+        for machine, own in rows_by_machine(rows).items():
+            banks[machine] = bank = build_memory_bank(rows.select(own), self.config)
+            if dropped := self._num_dropped.get(machine, 0):
+                bank.false_alarm_rate = promise_without(bank.false_alarm_rate, bank.num_recordings, dropped)
+        return banks
 
     def score(
         self,

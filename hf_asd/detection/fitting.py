@@ -7,10 +7,11 @@ from datasets import Dataset
 from ..audio.clock import Span
 from ..audio.windows import Window
 from ..embedding.embed import EmbeddedRows, Visit
+from .config import ScoringConfig
 from .explanation.normal_profile import NormalProfile, choose_profile_rows, make_profiles, summarize_clip
-from .memory_bank import MemoryBank
+from .memory_bank import MemoryBank, build_memory_bank
 from .training_clips.checks import check_clips
-from .training_clips.effects import describe_effects
+from .training_clips.effects import describe_effects, find_outliers
 from .training_clips.findings import TrainingFindings
 from .training_clips.measures import ClipMeasures
 from .training_summary import RecordingFacts
@@ -89,6 +90,32 @@ def clip_names(train: Dataset) -> list[str]:
         clip_id.removeprefix(f"{machine}/")
         for clip_id, machine in zip(train["clip_id"][:], train["machine"][:], strict=True)
     ]
+
+
+def drop_outliers(
+    train: Dataset, findings: dict[str, TrainingFindings], config: ScoringConfig
+) -> tuple[list[int], dict[str, int]]:
+    """
+    Leaves out normal recordings that are unlike all others of their machine.
+
+    Args:
+        train (`datasets.Dataset`): the normal clips with embeddings. Windows of long recordings are not left out: one
+            of them is no recording.
+        findings (`dict[str, TrainingFindings]`): by machine; changed.
+        config ([`ScoringConfig`]): how clips are compared.
+
+    Returns:
+        `tuple[list[int], dict[str, int]]`: the numbers of the rows that are kept, and by machine how many are not.
+    """
+    names, clip_ids, kept, dropped = clip_names(train), train["clip_id"][:], [], {}
+    for machine, rows in rows_by_machine(train).items():
+        bank = build_memory_bank(train.select(rows), config)
+        found = find_outliers(bank) if bank.recordings is None else {}
+        kept += [row for row in rows if clip_ids[row] not in found]
+        dropped[machine] = len(found)
+        left_out = findings.setdefault(machine, TrainingFindings()).left_out
+        left_out |= {names[row]: found[clip_ids[row]] for row in rows if clip_ids[row] in found}
+    return sorted(kept), dropped
 
 
 def describe_training(

@@ -6,7 +6,7 @@ import numpy as np
 # The highest scores whose excess is taken for exponential: this share, and at most so many. Fewer still count as
 # excesses: tails are a little heavier than exponential, which more clips do not show. Chosen on thirty simulated
 # machines and three real ones for 5 % and 1 % of false alarms.
-TAIL_SHARE, TAIL_CLIPS, TAIL_COUNT = 2 / 3, 25, 11
+TAIL_SHARE, TAIL_CLIPS, TAIL_COUNT = 2 / 3, 25, 8
 OUTLIER_RATE = 0.05
 
 
@@ -18,8 +18,8 @@ class ScoreTail:
     conformal; above it the excess is taken for exponential. The p-value of an excess `y` is then `(1 + y / s) ** -k`
     times that of where the tail begins, with `s` the sum of the `k` excesses of normal clips: it holds on average over
     installations, the uncertainty of the fitted scale included (an excess over their mean follows an F distribution).
-    No more than 11 excesses count (`s` is then 11 times their mean), so that more clips never make the tail lighter
-    than that.
+    No more than `most` excesses count (`s` is then so many times their mean), so that more clips never make the tail
+    lighter than that.
 
     One unusual recording among the normal ones does not set the scale alone: excesses are cut at the value that the
     largest of `k` exponential ones exceeds once in twenty times, by a scale from their median.
@@ -28,13 +28,14 @@ class ScoreTail:
         normal_scores (`np.ndarray` of shape `(references,)`): leave-one-out scores of the normal clips.
         weights (`np.ndarray` of shape `(references,)`): of [`~hf_asd.detection.threshold.recording_weights`].
         robust (`bool`, *optional*, defaults to `True`): whether excesses are cut.
+        most (`int`, *optional*, defaults to 8): excesses that count.
 
     Attributes:
         start (`float`): the score at which the tail begins.
         scale (`float`): mean excess in the tail.
     """
 
-    def __init__(self, normal_scores: np.ndarray, weights: np.ndarray, robust: bool = True):
+    def __init__(self, normal_scores: np.ndarray, weights: np.ndarray, robust: bool = True, most: int = TAIL_COUNT):
         order = np.argsort(normal_scores)
         scores, weights = normal_scores[order].astype(np.float64), weights[order]
         limit = min(TAIL_SHARE * weights.sum(), TAIL_CLIPS)
@@ -42,7 +43,7 @@ class ScoreTail:
         in_tail = max(1, min(in_tail, len(scores) - 1))
         self.start = float(scores[-in_tail - 1])
         tail = scores > self.start
-        self.count = min(max(1, int(tail.sum())), TAIL_COUNT)
+        self.count = min(max(1, int(tail.sum())), most)
         excess = scores[tail] - self.start
         if robust and len(excess):
             excess = np.minimum(excess, _largest_usual(excess))

@@ -83,10 +83,11 @@ def threshold_from(
         method (`str`, *optional*, defaults to `"tail"`):
             - `"tail"`: the score with this p-value by [`~hf_asd.detection.score_tail.ScoreTail`]: new normal clips
               exceed it at the accepted rate on average over installations, neither more nor less often, as far as the
-              highest scores fall off exponentially. One unusual normal clip does not set it alone. The tail of fewer
-              than 20 clips is so uncertain that its threshold would hide most faults: where a single one of them is at
-              most three times the accepted share (6 to 18 clips for 5 %), the threshold is no higher than the highest
-              normal score;
+              highest scores fall off exponentially. One unusual normal clip does not set it alone. Where there are so
+              many clips that ranks promise as much (from 19 on for 5 %), it is no higher than the quantile between
+              their ranks (type 6 of R. Hyndman and Y. Fan 1996). The tail of fewer clips is so uncertain that its
+              threshold would hide most faults: where a single one of them is at most three times the accepted share
+              (6 to 18 clips for 5 %), the threshold is no higher than the highest normal score;
             - `"conformal"`: the score of the rank that a new normal clip exceeds at most at the accepted rate, on
               average over installations, whatever the distribution of the scores;
             - `"quantile"`: the empirical quantile, interpolated; exceeded more often where clips are few;
@@ -99,8 +100,8 @@ def threshold_from(
     Returns:
         `tuple[float, float]`: the threshold (a clip is anomalous when its score exceeds it) and the false-alarm rate
         that it stands for. With `n` normal recordings no rate below `1 / (n + 1)` can be promised without an
-        assumption on the distribution; then the second value says what can be, for `"tail"` as far as the threshold
-        is no higher than the highest normal score. The conformal threshold is then the highest score, or, where
+        assumption on the distribution; then the second value says what can be. `"tail"` makes this assumption, and
+        promises the accepted rate from 20 recordings on. The conformal threshold is then the highest score, or, where
         recordings were cut into pieces, the score that half of the accepted rate of the pieces exceed: the highest of
         hundreds of pieces would hide most faults.
 
@@ -122,6 +123,24 @@ def threshold_from(
         threshold = _gamma_threshold(np.asarray(normal_scores, dtype=float), false_alarm_rate)
         if threshold is not None:
             return threshold, false_alarm_rate
+    return _conformal(np.asarray(normal_scores), false_alarm_rate, weights)
+
+
+def promise_without(false_alarm_rate: float, kept: int, dropped: int) -> float:
+    """
+    The share of false alarms after normal recordings that stood out were left out.
+
+    As many of the new recordings can stand out as of the old ones, and each of these raises the alarm.
+
+    Args:
+        false_alarm_rate (`float`): that the threshold stands for by the recordings that were kept.
+        kept, dropped (`int`): numbers of recordings.
+    """
+    return (false_alarm_rate * (kept + 1) + dropped) / (kept + dropped + 1)
+
+
+def _conformal(normal_scores: np.ndarray, false_alarm_rate: float, weights: np.ndarray) -> tuple[float, float]:
+    n = weights.sum()
     # On average a share of (1 + a) / (n + 1) of new recordings lies above a score that `a` of n normal recordings
     # exceed. The tiny term keeps a sum such as 20 times 0.05 from being rounded below 1.
     allowed = max(false_alarm_rate * (n + 1) - 1, false_alarm_rate * n / 2) + 1e-9
@@ -131,12 +150,23 @@ def threshold_from(
     return float(normal_scores[order[place]]), max(false_alarm_rate, float((1 + above[place]) / (n + 1)))
 
 
+def _interpolated(scores: np.ndarray, false_alarm_rate: float, weights: np.ndarray) -> float:
+    """The quantile of type 6 of R. Hyndman and Y. Fan 1996, which new normal recordings exceed at the rate."""
+    order = np.argsort(scores)[::-1]
+    above = np.cumsum(weights[order]) - weights[order]
+    return float(np.interp(false_alarm_rate, (1 + above) / (weights.sum() + 1), scores[order]))
+
+
 def _tail_threshold(scores: np.ndarray, false_alarm_rate: float, weights: np.ndarray) -> tuple[float, float]:
-    threshold, lowest_rate = ScoreTail(scores, weights).score(false_alarm_rate), float(1 / (weights.sum() + 1))
-    is_uncertain = weights.sum() < FEW_CLIPS and false_alarm_rate < lowest_rate <= FEW_CLIPS_FACTOR * false_alarm_rate
-    if not is_uncertain:
+    threshold, n = ScoreTail(scores, weights).score(false_alarm_rate), weights.sum()
+    if false_alarm_rate * (n + 1) >= 1 - 1e-9:
+        return min(threshold, _interpolated(scores, false_alarm_rate, weights)), false_alarm_rate
+    if n >= FEW_CLIPS:
         return threshold, false_alarm_rate
-    return min(threshold, float(scores.max())), lowest_rate
+    lowest_rate = float(1 / (n + 1))
+    if lowest_rate <= FEW_CLIPS_FACTOR * false_alarm_rate:
+        threshold = min(threshold, float(scores.max()))
+    return threshold, lowest_rate
 
 
 def _quantile(scores: np.ndarray, share: float, weights: np.ndarray) -> float:

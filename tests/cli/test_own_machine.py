@@ -231,11 +231,11 @@ def test_an_option_that_the_encoder_does_not_use_is_an_error(own_machine, option
 
 @pytest.mark.slow
 def test_options_of_the_config_are_flags(own_machine):
-    options = ["--encoder", "none", "--statistics", "mean", "--backends", "cosine", "gmm", "--fusion", "mean"]
+    options = ["--encoder", "none", "--statistics", "mean", "--backends", "cosine", "euclidean", "--fusion", "mean"]
     options += ["--num-neighbors", "2", "--threshold-method", "gamma", "--false-alarm-rate", "0.01"]
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(own_machine / "det"), *options]) == 0
     config = json.loads((own_machine / "det" / "detector.json").read_text())["config"]
-    assert config["statistics"] == "mean" and config["backends"] == ["cosine", "gmm"]
+    assert config["statistics"] == "mean" and config["backends"] == ["cosine", "euclidean"]
     assert config["num_neighbors"] == 2 and config["threshold_method"] == "gamma"
 
 

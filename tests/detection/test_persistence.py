@@ -30,8 +30,8 @@ def clips(tmp_path_factory):
     "options",
     [
         {},
-        {"preset": "max", "threshold_method": "quantile"},
-        {"backends": ("euclidean", "lof"), "fusion": "min", "normalization": "ratio", "num_neighbors": 2},
+        {"preset": "fast", "threshold_method": "quantile"},
+        {"backends": ("euclidean", "max_deviation"), "fusion": "min", "normalization": "ratio", "num_neighbors": 2},
         {"statistics": "acoustic_features"},
         {"statistics": "mean", "preset": "fast", "reduction": "k_center", "num_references": 5, "num_bands": 2},
     ],

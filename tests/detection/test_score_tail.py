@@ -27,9 +27,9 @@ def test_scores_and_p_values_are_inverse_and_fall(count):
         (20, 0.05, 0.85, 1.25),
         (30, 0.05, 0.85, 1.2),
         # Beyond what the clips show, the tail is taken for a little heavier than this one.
-        (30, 0.01, 0.6, 1.0),
-        (100, 0.05, 0.85, 1.15),
-        (100, 0.01, 0.65, 1.0),
+        (30, 0.01, 0.45, 1.0),
+        (100, 0.05, 0.9, 1.15),
+        (100, 0.01, 0.85, 1.2),
         (990, 0.05, 0.95, 1.05),
         (990, 0.01, 0.9, 1.15),
     ],
@@ -47,18 +47,26 @@ def test_one_unusual_recording_does_not_set_the_threshold_alone():
     plain, promised = threshold_from(scores, 0.05)
     unusual = np.append(scores[1:], 40.0)
     assert promised == 0.05
-    assert threshold_from(unusual, 0.05)[0] < plain + 1.5
+    assert threshold_from(unusual, 0.05)[0] < plain + 2
     assert threshold_from(unusual, 0.05, "conformal")[0] > plain  # the second highest; of 20 clips it is the highest
     assert threshold_from(unusual[-20:], 0.05)[0] < 6 < threshold_from(unusual[-20:], 0.05, "conformal")[0]
     # Where its scale is not robust, it does.
     assert tail_of(unusual, robust=False).score(0.05) > tail_of(unusual).score(0.05) + 1
 
 
+def test_with_many_clips_the_threshold_is_no_higher_than_the_quantile_of_type_6():
+    for count, rate in ((19, 0.05), (30, 0.05), (200, 0.01)):
+        scores = np.random.default_rng(count).standard_t(2, count)
+        sixth = np.quantile(scores, 1 - rate, method="weibull")
+        by_tail = tail_of(scores).score(rate)
+        assert threshold_from(scores, rate) == (pytest.approx(min(sixth, by_tail)), rate)
+
+
 def test_what_few_clips_can_promise_is_said():
     scores = np.arange(10.0)
     assert threshold_from(scores, 0.05)[1] == pytest.approx(1 / 11) and threshold_from(scores, 0.05)[0] <= 9
     threshold, promised = threshold_from(scores, 0.01)  # far below what ten clips show: by the tail alone
-    assert promised == 0.01 and threshold > 9
+    assert promised == pytest.approx(1 / 11) and threshold > 9
     assert threshold_from(np.arange(30.0), 0.01)[1] == 0.01
 
 

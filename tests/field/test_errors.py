@@ -402,7 +402,7 @@ ODD = {
     "no clips": (machine(clip_ids={}), "one without normal recordings"),
     "odd clips": (machine(clip_ids={"source": [1]}), "machines.fan.clip_ids.source.0 is '1'"),
     "other domain": (machine(clip_ids={"target": ["a"]}), "memory_bank.safetensors: is damaged, or does not belong"),
-    "other count": (machine(clip_ids={"source": ["a"]}), "has the shape (10, 384)"),
+    "other count": (machine(clip_ids={"source": ["a"]}), "has the shape (10, 296)"),
     "option missing": (lambda content: content["config"].pop("fusion") and None, "differs from the options of this"),
     "option unknown": (config(shine=1), "differs from the options of this version in shine"),
     "option of another type": (config(num_neighbors="many"), "config: num_neighbors is 'many'; accepted are whole"),

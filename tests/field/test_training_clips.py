@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import soxr
 
-from hf_asd import AnomalyDetector, load_folder
+from hf_asd import AnomalyDetector, DetectorConfig, load_folder
 from hf_asd.audio.stored_sound import stored_sound
 from hf_asd.cli import main
 from hf_asd.detection.training_clips.checks import natural_key
@@ -150,7 +150,9 @@ def test_a_clip_that_would_not_be_judged_is_not_learned(tmp_path, kind, words):
     detector = fitted(write(tmp_path / "fan", spoiled(kind), subtype="PCM_24"))
     (name, why), *others = detector.findings["fan"].left_out.items()
     assert name == "05.wav" and not others and learned(detector) == {f"{k:02}.wav" for k in range(20) if k != 5}
-    assert re.match(words, why) and re.search(r"With it the threshold (would be \S+ instead of|is the same)", why)
+    assert re.match(words, why) and re.search(
+        r"With it the threshold (would lie \S+ times as far|is about the same)", why
+    )
     clean = {name: clip for name, clip in spoiled(kind).items() if name != "05"}
     without = fitted(write(tmp_path / "clean" / "fan", clean, subtype="PCM_24")).machines["fan"]
     assert detector.machines["fan"].threshold == without.threshold
@@ -196,9 +198,33 @@ def test_a_fault_among_the_normal_clips_is_named_and_kept(tmp_path):
     clips["05"] = clips["05"] + 0.05 * np.sin(2 * np.pi * 900 * np.arange(int(RATE * SECONDS)) / RATE)
     found = fitted(write(tmp_path / "fan", clips)).findings["fan"]
     assert set(found.unusual) == {"05.wav"} and not found.left_out
-    words = r"it scores (\S+) against the others, half .*\. Without it the threshold would be (\S+) instead of (\S+)\."
+    words = r"it scores (\S+) against the others, which score at most (\S+), half of them at most (\S+)\.$"
     match = re.match(words, found.unusual["05.wav"])
-    assert match and float(match[2]) < float(match[3])
+    assert match and float(match[1]) > float(match[2]) > float(match[3])
+
+
+def test_a_knock_among_the_normal_clips_is_named(tmp_path):
+    clips = normal_clips(20)
+    clips["05"][RATE : RATE + 500] += 0.2 * np.random.default_rng(0).standard_normal(500)
+    found = fitted(write(tmp_path / "fan", clips)).findings["fan"]
+    assert set(found.unusual) == {"05.wav"} and not found.left_out
+    assert found.unusual["05.wav"] == "it holds a knock or dropout far above what the others hold."
+
+
+def test_outliers_are_left_out_on_demand_and_more_false_alarms_are_promised(tmp_path, capsys):
+    clips = normal_clips(30)
+    clips["05"] = clips["05"] + 0.05 * np.sin(2 * np.pi * 900 * np.arange(int(RATE * SECONDS)) / RATE)
+    write(tmp_path / "fan", clips)
+    assert not main(["fit", str(tmp_path / "fan"), "--output", str(tmp_path / "det"), "--drop-outliers"])
+    assert "LEFT OUT: 05.wav: it scores" in capsys.readouterr().out
+    bank = AnomalyDetector.from_pretrained(tmp_path / "det").machines["fan"]
+    assert len(bank.normal_scores) == 29 and "fan/05.wav" not in bank.leave_one_out_scores()
+    # Of 31 recordings, 29 and a new one are judged at 5 %, and one raises the alarm.
+    assert bank.false_alarm_rate == pytest.approx((0.05 * 30 + 1) / 31)
+    kept = AnomalyDetector(None, DetectorConfig(drop_outliers=True)).fit(
+        load_folder(write(tmp_path / "b", normal_clips(30)))
+    )
+    assert len(kept.machines["b"].normal_scores) == 30 and kept.machines["b"].false_alarm_rate == 0.05
 
 
 def test_healthy_clips_get_no_remark(tmp_path):
@@ -220,8 +246,8 @@ def test_fit_prints_what_it_found(tmp_path, capsys):
 def test_outliers_are_far_above_all_others():
     scores = {str(number): float(score) for number, score in enumerate(np.linspace(-1, 1, 30))}
     assert outliers(scores) == []
-    assert outliers(scores | {"a": 5.0}) == ["a"]
-    assert outliers(scores | {"a": 5.0, "b": 6.0}) == ["b", "a"]
+    assert outliers(scores | {"a": 7.0}) == ["a"]
+    assert outliers(scores | {"a": 7.0, "b": 8.0}) == ["b", "a"]
     assert outliers(scores | {"a": 1.5}) == []
 
 

@@ -174,7 +174,7 @@ def test_every_word_that_is_accepted_is_read(tmp_path, section, name, words):
         "normalization": "backends: [cosine]",
         "target": "per_domain_banks: true",
         "band_fusion": "num_bands: 2",
-        "fusion": "backends: [cosine, gmm]",
+        "fusion": "backends: [cosine, mahalanobis]",
         "embedding_from": "projection_size: 8",
     }
     for word in words:

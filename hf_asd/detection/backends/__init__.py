@@ -17,8 +17,6 @@ BackendName = Literal[
     "standardized_knn",
     "max_deviation",
     "pca_residual",
-    "gmm",
-    "lof",
 ]
 CLASSES: dict[BackendName, tuple[str, str]] = {
     "conditional": ("gaussian", "ConditionalDeviations"),
@@ -28,8 +26,6 @@ CLASSES: dict[BackendName, tuple[str, str]] = {
     "standardized_knn": ("standardized", "StandardizedNeighbors"),
     "max_deviation": ("standardized", "MaxDeviation"),
     "pca_residual": ("pca", "PcaResidual"),
-    "gmm": ("sklearn_backends", "GaussianMixtureScorer"),
-    "lof": ("sklearn_backends", "LocalOutlierFactorScorer"),
 }
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 

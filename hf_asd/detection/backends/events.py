@@ -9,7 +9,7 @@ from ..threshold import recording_weights, threshold_from
 from .protocol import Scorer
 
 
-LOUDER = 0.3  # how much the excess of an event over its threshold counts
+MOST_EXCESSES = 12  # that count for the tail of events
 
 
 class WithEvents:
@@ -18,10 +18,9 @@ class WithEvents:
 
     A knock that fills a hundredth of a recording changes no statistic over time. Events have a score of their own,
     shifted and scaled so that its threshold for a share of the accepted false-alarm rate (`event_share`) lies where
-    the threshold of the score for the rest of the rate lies; the higher of both counts. Above its threshold an event
-    counts little more the louder it is (the logarithm of its excess): the loudest knock, which may come from beside
-    the machine, ranks just above what is unusual, and one such recording among the normal ones hardly lifts the
-    threshold.
+    the threshold of the score for the rest of the rate lies; the higher of both counts. Above its threshold the
+    logarithm of an event's excess counts: a single loud knock, which may come from beside the machine, is unusual, but
+    does not outrank every fault, and one among the normal recordings lifts the threshold little.
 
     Args:
         scorer ([`Scorer`]): the score.
@@ -39,7 +38,7 @@ class WithEvents:
         weights = recording_weights(numbers, len(left_out_events))
         normal_scores = self.leave_one_out_scores.cpu().numpy()
         # An unusual event among the normal clips does raise the threshold of events.
-        tail = ScoreTail(left_out_events.cpu().numpy(), weights, robust=False)
+        tail = ScoreTail(left_out_events.cpu().numpy(), weights, robust=False, most=MOST_EXCESSES)
         rate, share = config.false_alarm_rate, config.event_share
         self.score_threshold, _ = threshold_from(normal_scores, (1 - share) * rate, "tail", weights)
         self.score_scale = ScoreTail(normal_scores, weights).scale
@@ -56,7 +55,4 @@ class WithEvents:
 
     def _on_scale(self, scores: torch.Tensor) -> torch.Tensor:
         excess = (scores - self.event_threshold) / self.event_scale
-        # Below the threshold as it is; where both meet the slope is smaller, but the order stays.
-        return self.score_threshold + self.score_scale * torch.where(
-            excess > 0, LOUDER * excess.clamp_min(0).log1p(), excess
-        )
+        return self.score_threshold + self.score_scale * torch.where(excess > 0, excess.clamp_min(0).log1p(), excess)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # The distance between the 10 and 90 % quantiles of a normal distribution in standard deviations.
 QUANTILE_RANGE = 2.563
+# Of noise: how much the mean of eight mels, of which neighbors share their energy, varies, as a share of one mel.
+BAND_SPREAD = 0.54
 
 
 def score_map(encoder: Encoder, clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:
@@ -30,8 +32,7 @@ def score_map(encoder: Encoder, clip: np.ndarray, bank: torch.Tensor) -> np.ndar
     Returns:
         `np.ndarray` of shape `(times, bands)`, float32, evenly spaced over the clip and over the mel scale, the lowest
         band first. With spectral statistics, alone or beside an encoder, a value is the log energy of a frame (every
-        10 ms) and band (the mean of eight mels) minus the median of the normal clips, in standard deviations of single
-        mels over the normal clips' frames; a band itself varies about half as much.
+        10 ms) and band minus the median of the normal clips, in standard deviations of the normal clips' frames.
         With an encoder alone it is the share of a patch in the cosine distance to the nearest normal clip: the mean of
         the map is that distance (one band for an encoder whose tokens run along time only). With pooling `"bands_std"`
         only the means are compared.
@@ -54,7 +55,7 @@ def _statistics_map(encoder: SpectralStatistics, clip: np.ndarray, bank: torch.T
     normal = bank[:, :SPECTRUM_SIZE].float().mean(0).view(-1, NUM_BANDS)
     low, median, high = normal[: len(QUANTILES)]
     bands = smooth_bands(encoder.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0])
-    return ((bands - median) / ((high - low) / QUANTILE_RANGE).clamp_min(1e-3)).numpy()
+    return ((bands - median) / ((high - low) * BAND_SPREAD / QUANTILE_RANGE).clamp_min(1e-3)).numpy()
 
 
 def _patch_map(encoder: "TransformerEncoder", clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:

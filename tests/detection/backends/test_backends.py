@@ -11,7 +11,6 @@ from hf_asd.detection.backends.gaussian import ConditionalDeviations, Mahalanobi
 from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors
 from hf_asd.detection.backends.pca import PcaResidual
 from hf_asd.detection.backends.references import k_center, k_means, mem_mixup, smote
-from hf_asd.detection.backends.sklearn_backends import GaussianMixtureScorer, LocalOutlierFactorScorer
 from hf_asd.detection.backends.standardized import MaxDeviation, StandardizedNeighbors
 from hf_asd.detection.config import ScoringConfig
 from hf_asd.embedding.band_statistics import SPECTRUM_SIZE, STATISTICS_SIZE
@@ -154,23 +153,6 @@ def test_leaving_out_one_of_many_clips_has_a_closed_form(dimensions):
             assert found[row].item() == pytest.approx(slow_gaussian(clip, others)[place], rel=0.1)
 
 
-def test_estimators_are_scikit_learns():
-    from sklearn.mixture import GaussianMixture
-    from sklearn.neighbors import LocalOutlierFactor
-
-    bank, queries = embeddings(30), embeddings(4, seed=1)
-    clips, new = bank.double().numpy(), queries.double().numpy()
-    mean, scale = clips.mean(0), clips.std()
-    factor = LocalOutlierFactor(20, novelty=True).fit((clips - mean) / scale)
-    np.testing.assert_allclose(
-        LocalOutlierFactorScorer(bank).score(queries), -factor.score_samples((new - mean) / scale)
-    )
-    mixture = GaussianMixture(3, covariance_type="diag", reg_covar=1e-3, random_state=0).fit((clips - mean) / scale)
-    np.testing.assert_allclose(
-        GaussianMixtureScorer(bank).score(queries), -mixture.score_samples((new - mean) / scale)
-    )
-
-
 def test_the_residual_of_principal_components_is_scikit_learns():
     from sklearn.decomposition import PCA
 
@@ -301,9 +283,8 @@ def test_statistics_beside_an_encoder_are_compared_by_themselves(options):
 EVERY_KIND = [
     *(
         {"backends": (name,)}
-        for name in ("conditional", "cosine", "euclidean", "standardized_knn", "max_deviation", "mahalanobis", "gmm")
+        for name in ("conditional", "cosine", "euclidean", "standardized_knn", "max_deviation", "mahalanobis")
     ),
-    {"backends": ("lof",)},
     {"backends": ("pca_residual",)},
     {"backends": ("cosine", "cosine", "pca_residual"), "normalization": ("none", "ratio", "none"), "fusion": "min"},
     *({"preset": "fast", "normalization": name} for name in ("ratio", "difference", "varmin", "log_varmin", "z")),
@@ -315,8 +296,8 @@ EVERY_KIND = [
     {"num_bands": 2, "band_fusion": "z_max"},
     {"preset": "fast"},
     {"preset": "standard"},
-    {"preset": "max"},
-    {"preset": "max", "per_domain_banks": True, "fusion": "min"},
+    {"backends": ("mahalanobis", "cosine"), "fusion": "max"},
+    {"preset": "standard", "per_domain_banks": True, "fusion": "min"},
 ]
 
 
@@ -379,7 +360,7 @@ def test_one_clip_is_refused_or_has_a_plain_distance():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "best"}, "preset is 'best'; accepted are fast, standard, max"),
+        ({"preset": "best"}, "preset is 'best'; accepted are fast, standard"),
         ({"backends": ("cosine", "svm")}, "backends is 'svm'; accepted are conditional"),
         ({"backends": ()}, "backends is empty"),
         ({"normalization": "log"}, "normalization is 'log'"),
@@ -398,4 +379,4 @@ def test_options_that_are_not_accepted_are_named(options, message):
 def test_an_option_wins_over_its_preset():
     assert ScoringConfig(preset="fast").backends == ("cosine",)
     assert ScoringConfig(preset="fast", normalization="ratio").normalization == "ratio"
-    assert ScoringConfig(preset="max", backends=["max_deviation"]).backends == ("max_deviation",)
+    assert ScoringConfig(preset="standard", backends=["max_deviation"]).backends == ("max_deviation",)

@@ -45,9 +45,12 @@ def test_events_have_their_share_of_the_rate():
     torch.testing.assert_close(scorer.leave_one_out_scores, rest.leave_one_out())
     events = MaxEvent(bank[:, SPECTRUM_SIZE:])
     ones = np.ones(40)
-    own = ScoreTail(events.leave_one_out().numpy(), ones, robust=False).score(0.2 * 0.05)
-    expected = ScoreTail(rest.leave_one_out().numpy(), ones).score(0.8 * 0.05)
+    own = ScoreTail(events.leave_one_out().numpy(), ones, robust=False, most=12).score(0.2 * 0.05)
+    expected, _ = threshold_from(rest.leave_one_out().numpy(), 0.8 * 0.05)
     assert float(scorer._on_scale(torch.tensor(own))) == pytest.approx(expected)
+    # Above the threshold the logarithm counts, in the scale of the score's tail.
+    louder = own + 6 * scorer.event_scale
+    assert float(scorer._on_scale(torch.tensor(louder))) == pytest.approx(expected + scorer.score_scale * np.log(7))
 
 
 def test_a_knock_raises_the_alarm_and_events_add_no_false_alarms():
