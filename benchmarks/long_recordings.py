@@ -23,13 +23,13 @@ import torch
 from tqdm.auto import tqdm
 
 from hf_asd.data.schema import dataset_from_rows
-from hf_asd.detection.choosing import bundled_encoder
-from hf_asd.detection.config import DetectorConfig, ScoringConfig
+from hf_asd.detection.choosing import BUNDLED, choose_encoder
+from hf_asd.detection.config import DetectorConfig
 from hf_asd.detection.decision import make_decisions
 from hf_asd.detection.long_recordings import decide_recording
 from hf_asd.detection.memory_bank import MemoryBank, build_memory_bank
+from hf_asd.embedding.band_statistics import STATISTICS_SIZE
 from hf_asd.embedding.embed import EmbeddedRows, with_embeddings
-from hf_asd.embedding.statistics import STATISTICS_SIZE
 from hf_asd.simulation.config import MACHINE_NAMES
 from hf_asd.simulation.machines import MACHINES
 from hf_asd.simulation.recording import draw_clip, record_clip
@@ -63,7 +63,7 @@ def embedded(args: argparse.Namespace, machine: str, seed: int) -> dict[str, np.
     """Embeddings of clips, of the windows of recordings, and of windows with a fault or knocks."""
     file = args.work / f"{machine}-{seed}-{args.recordings}x{args.minutes}.npz"
     if not file.is_file():
-        encoder, _ = bundled_encoder(DetectorConfig())
+        encoder = choose_encoder(BUNDLED, DetectorConfig())[0]
 
         def vectors(sounds):
             return np.concatenate([encoder([sound]) for sound in tqdm(sounds, leave=False)])
@@ -105,7 +105,8 @@ def bank_of(vectors: np.ndarray, recordings: list[str]) -> MemoryBank:
     names = [f"{number}" for number in range(len(vectors))]
     rows = dataset_from_rows([{"path": n, "machine": "m", "clip_id": n, "split": "train"} for n in names])
     rows = with_embeddings(rows, EmbeddedRows(vectors, np.arange(len(vectors)), [None] * len(vectors), []))
-    config = ScoringConfig(with_statistics=vectors.shape[1] > STATISTICS_SIZE)
+    is_beside = vectors.shape[1] > STATISTICS_SIZE
+    config = DetectorConfig(with_statistics=True) if is_beside else DetectorConfig(statistics="band_statistics")
     return build_memory_bank(rows.add_column("recording_id", recordings), config)
 
 

@@ -18,7 +18,8 @@ import torch
 
 from hf_asd import DetectorConfig, TransformerEncoder, embed
 from hf_asd.data.dcase.loading import load_dcase
-from hf_asd.detection.backends.composite import STATISTICS_SIZE, make_scorer
+from hf_asd.detection.backends.composite import make_scorer
+from hf_asd.embedding.band_statistics import STATISTICS_SIZE
 from hf_asd.embedding.embed import get_embeddings
 from hf_asd.metrics.bootstrap import confidence_interval
 from hf_asd.metrics.official_score import score_table
@@ -36,7 +37,7 @@ args = parser.parse_args()
 COUNTS = (10, 30, 100, 1000)
 # By name which dimensions are compared, and how.
 SYSTEMS = {
-    "spectral statistics": (slice(0, STATISTICS_SIZE), DetectorConfig()),
+    "spectral statistics": (slice(0, STATISTICS_SIZE), DetectorConfig(statistics="band_statistics")),
     "encoder": (slice(STATISTICS_SIZE, None), DetectorConfig()),
     "both": (slice(0, None), DetectorConfig(with_statistics=True)),
 }

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from real_machines import add_knock
 from scipy.fft import dct
-from sklearn.covariance import LedoitWolf
+from sklearn.covariance import ledoit_wolf_shrinkage
 from tqdm.auto import tqdm
 
 from hf_asd import DetectorConfig, SpectralStatistics, TransformerEncoder
@@ -115,21 +115,32 @@ def embed(clip: np.ndarray, encoder: TransformerEncoder | None) -> dict[str, np.
 
 
 class LedoitWolfDistance:
-    """Mahalanobis distance by scikit-learn; with more than 100 clips left out in 50 folds."""
+    """Mahalanobis distance by scikit-learn's shrinkage; with more than 100 clips left out in 50 folds."""
 
     def __init__(self, bank: torch.Tensor):
-        self.bank, self.fitted = bank.double().numpy(), LedoitWolf().fit(bank.double().numpy())
+        self.bank = bank.double().numpy()
+        self.mean = self.bank.mean(0)
+        centered = self.bank - self.mean
+        self.scale = centered.std()
+        self.clips = centered / self.scale
+        shrinkage = ledoit_wolf_shrinkage(self.clips, assume_centered=True)
+        # The inverse of fewer clips than dimensions, by the matrix inversion lemma.
+        self.ridge = max(shrinkage * np.square(self.clips).mean(), 1e-6)
+        share = max(1 - shrinkage, 1e-12) / len(self.clips)
+        self.inverse = np.linalg.inv(self.clips @ self.clips.T + self.ridge / share * np.eye(len(self.clips)))
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(np.sqrt(self.fitted.mahalanobis(queries.double().numpy())))
+        deviations = (queries.double().numpy() - self.mean) / self.scale
+        products = deviations @ self.clips.T
+        explained = np.einsum("ij,jk,ik->i", products, self.inverse, products)
+        return torch.from_numpy(np.sqrt(np.maximum(np.square(deviations).sum(1) - explained, 0) / self.ridge))
 
     def leave_one_out(self) -> torch.Tensor:
         count = len(self.bank)
-        order = np.random.default_rng(0).permutation(count)
         scores = np.empty(count)
-        for held in np.array_split(order, count if count <= 100 else MOST_FOLDS):
-            fitted = LedoitWolf().fit(np.delete(self.bank, held, axis=0))
-            scores[held] = np.sqrt(fitted.mahalanobis(self.bank[held]))
+        for held in np.array_split(np.random.default_rng(0).permutation(count), count if count <= 100 else MOST_FOLDS):
+            others = LedoitWolfDistance(torch.from_numpy(np.delete(self.bank, held, axis=0)))
+            scores[held] = others.score(torch.from_numpy(self.bank[held])).numpy()
         return torch.from_numpy(scores)
 
 

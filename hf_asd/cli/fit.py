@@ -41,10 +41,9 @@ def add_commands(commands) -> None:
         command,
         "--encoder",
         str | None,
-        "Hub id or folder of a pretrained encoder; auto: with 30 normal recordings (or windows of long ones) or more "
-        "the encoder of the package, beside spectral statistics, else spectral statistics alone; none: spectral "
-        "statistics alone",
-        "auto",
+        "Hub id or folder of a pretrained encoder; bundled: the small encoder of the package, beside spectral "
+        "statistics; none: spectral statistics alone",
+        None,
     )
     add_flag(
         command,
@@ -247,7 +246,7 @@ def _write_report(
 ) -> Path:
     from ..reporting.report import ReportContent, write_report
 
-    is_named = args.encoder not in (None, "auto")
+    is_named = args.encoder not in (None, "bundled")
     facts = {"Embedding": args.encoder if is_named else detector.embedding_description}
     for machine, bank in detector.machines.items():
         facts[f"Threshold of {machine}"] = f"{bank.threshold:.4g}, {bank.promise}"

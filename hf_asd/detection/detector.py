@@ -12,15 +12,12 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from ..audio.reading import DecodedClip, OnBadAudio, read_sound
-from ..audio.windows import WindowRule
 from ..data.dcase.years import DEFAULT_YEAR
 from ..data.own_rows import complete_rows
-from ..embedding.band_statistics import STATISTICS_SIZE
-from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, get_embeddings, with_embeddings
-from ..embedding.statistics import SpectralStatistics
+from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, with_embeddings
 from ..hub.model_card import push_detector_folder, record_evaluation
 from ..hub.transfer import resolve_detector
-from .choosing import AUTO, bundled_encoder, choose_encoder, uses_bundled_encoder
+from .choosing import choose_encoder
 from .config import DetectorConfig
 from .decision import Decision
 from .explanation.normal_profile import NormalProfile, fit_profiles
@@ -45,11 +42,9 @@ class AnomalyDetector:
     Decides whether a machine sounds different from its normal recordings.
 
     Args:
-        encoder (`str`, `Path`, [`SpectralStatistics`], [`TransformerEncoder`] or `None`, *optional*, defaults to
-            `"auto"`): how clips become embeddings: an encoder's folder or its id on the Hub; a loaded encoder; `None`
-            for spectral statistics, which need no weights. `"auto"` uses the bundled encoder beside spectral
-            statistics where every machine has 30 normal clips or more, and spectral statistics alone where one has
-            fewer.
+        encoder (`str`, `Path`, [`SpectralStatistics`] or [`TransformerEncoder`], *optional*): how clips become
+            embeddings: an encoder's folder or its id on the Hub; a loaded encoder; `"bundled"` for the small encoder
+            of the package, beside spectral statistics; by default spectral statistics alone, which need no weights.
         config ([`DetectorConfig`], *optional*): how embeddings are made and compared.
 
     Raises:
@@ -75,11 +70,9 @@ class AnomalyDetector:
     ```
     """
 
-    def __init__(self, encoder: Encoder | str | Path | None = AUTO, config: DetectorConfig | None = None):
-        self._auto = encoder == AUTO
+    def __init__(self, encoder: Encoder | str | Path | None = None, config: DetectorConfig | None = None):
         self.encoder: Encoder
         self.encoder, self.config, self.base_model = choose_encoder(encoder, config or DetectorConfig())
-        self._given_config = self.config
         self.machines: dict[str, MemoryBank] = {}
         self.profiles: dict[str, NormalProfile] = {}
         self.training_summary: dict[str, dict] = {}
@@ -165,16 +158,15 @@ class AnomalyDetector:
             facts = facts_from_headers(train)
         else:
             rule = training_rule(window_seconds)
-            self._choose_by(rows, rule)
             clips = TrainingClips(rows, with_reasons, visit)
             embedded = self._embed(rows, output_dir, on_bad_audio=on_bad_audio, visit=clips, rules=[rule] * len(rows))
             everything, skipped = with_embeddings(rows, embedded), embedded.skipped
             _check_usable(everything, rows, skipped)
             self.findings, kept = clips.check(everything, embedded)
             embedded = embedded.select(kept)
-            train = self._choose_again_by(everything.select(kept) if len(kept) < len(everything) else everything)
-            everything = self._as_learned(everything)
-            train, kept = self._without_outliers(train)
+            train, kept = self._without_outliers(
+                everything.select(kept) if len(kept) < len(everything) else everything
+            )
             embedded = embedded.select(kept)
             self.profiles, facts = clips.profiles(train, embedded), clips.facts(embedded)
         _check_usable(train, rows, skipped)
@@ -187,28 +179,6 @@ class AnomalyDetector:
         """Embeddings of another length than the encoder's are from elsewhere: no band statistics are among them."""
         if len(rows) and len(rows[0]["embedding"]) != self.encoder.dimensions:
             self.config = replace(self.config, statistics=None, with_statistics=False)
-
-    def _choose_by(self, rows: Dataset, rule: WindowRule | None) -> None:
-        """With `encoder="auto"` the number of normal clips decides about the encoder."""
-        if self._auto and uses_bundled_encoder(rows, rule):
-            self.encoder, self.config = bundled_encoder(self._given_config)
-        elif self._auto:
-            self.encoder, self.config = SpectralStatistics(), self._given_config
-
-    def _choose_again_by(self, train: Dataset) -> Dataset:
-        """Where recordings were left out, the clips that remain may be too few for the bundled encoder."""
-        if not self._auto or not self.config.with_statistics or not len(train) or uses_bundled_encoder(train):
-            return train
-        self.encoder, self.config = SpectralStatistics(), self._given_config
-        return self._as_learned(train)
-
-    def _as_learned(self, rows: Dataset) -> Dataset:
-        """Rows that were embedded by the bundled encoder beside statistics, where statistics alone are used now."""
-        embeddings = get_embeddings(rows)
-        if embeddings.shape[1] == self.encoder.dimensions:
-            return rows
-        statistics = embeddings[:, :STATISTICS_SIZE].tolist()
-        return rows.remove_columns("embedding").add_column("embedding", statistics)
 
     def _without_outliers(self, train: Dataset) -> tuple[Dataset, list[int]]:
         """With `drop_outliers` the rows that are not unlike all others, and their numbers; else all."""

@@ -11,7 +11,8 @@ from .score_tail import ScoreTail
 
 # For cards.
 DESCRIPTIONS: dict[ThresholdMethod, str] = {
-    "tail": "where an exponential tail fitted to the highest of them reaches the stated rate",
+    "tail": "where an exponential tail fitted to the highest of them reaches the stated rate, and no higher than "
+    "their quantile where they are enough for it",
     "conformal": "at the rank among them that a new normal recording exceeds at the stated rate on average",
     "quantile": "their quantile, which new normal recordings exceed more often where there are few",
     "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",

@@ -319,11 +319,12 @@ def test_long_recordings_in_memory_are_not_copied_for_each_piece(days):
 
 
 @pytest.mark.slow
-def test_many_windows_of_one_recording_get_the_bundled_encoder(days):
-    detector = AnomalyDetector().fit(load_folder(days), window_seconds=2)
-    assert detector.config.with_statistics
-    few = AnomalyDetector().fit(load_folder(days), window_seconds=5)
-    assert not few.config.with_statistics and few.encoder.dimensions == 296
+def test_the_bundled_encoder_learns_from_windows_beside_statistics(days):
+    detector = AnomalyDetector("bundled").fit(load_folder(days), window_seconds=5)
+    assert detector.config.with_statistics and detector.config.pooling == "bands_std"
+    assert detector.encoder.dimensions == 296 + 2048
+    alone = AnomalyDetector().fit(load_folder(days), window_seconds=5)
+    assert not alone.config.with_statistics and alone.encoder.dimensions == 296
 
 
 # ---------------------------------------------------------------------------- scores without the own recording

@@ -10,6 +10,7 @@ import soxr
 from hf_asd import AnomalyDetector, DetectorConfig, load_folder
 from hf_asd.audio.stored_sound import stored_sound
 from hf_asd.cli import main
+from hf_asd.detection.compact import compact
 from hf_asd.detection.training_clips.checks import natural_key
 from hf_asd.detection.training_clips.copies import digest, find_copies, fingerprint
 from hf_asd.detection.training_clips.effects import outliers
@@ -217,10 +218,12 @@ def test_outliers_are_left_out_on_demand_and_more_false_alarms_are_promised(tmp_
     write(tmp_path / "fan", clips)
     assert not main(["fit", str(tmp_path / "fan"), "--output", str(tmp_path / "det"), "--drop-outliers"])
     assert "LEFT OUT: 05.wav: it scores" in capsys.readouterr().out
-    bank = AnomalyDetector.from_pretrained(tmp_path / "det").machines["fan"]
+    detector = AnomalyDetector.from_pretrained(tmp_path / "det")
+    bank = detector.machines["fan"]
     assert len(bank.normal_scores) == 29 and "fan/05.wav" not in bank.leave_one_out_scores()
     # Of 31 recordings, 29 and a new one are judged at 5 %, and one raises the alarm.
     assert bank.false_alarm_rate == pytest.approx((0.05 * 30 + 1) / 31)
+    assert compact(detector, dtype="float16").machines["fan"].false_alarm_rate == bank.false_alarm_rate
     kept = AnomalyDetector(None, DetectorConfig(drop_outliers=True)).fit(
         load_folder(write(tmp_path / "b", normal_clips(30)))
     )

@@ -4,5 +4,3 @@ from pathlib import Path
 
 
 BUNDLED_ENCODER = Path(__file__).parent
-# With fewer normal clips, a memory bank of both embeddings is unstable and misses more faults at the threshold.
-BUNDLED_MIN_CLIPS = 30
