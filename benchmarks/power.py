@@ -335,6 +335,9 @@ def plot(path: Path, found: dict) -> None:
     axes[1].loglog(asked, asked, color="black", linewidth=0.5)
     for panel, text in zip(axes, ("faults found in %", "false alarms in % (source domain)"), strict=True):
         panel.set(xlabel="false alarms asked for in %", ylabel=text)
+        panel.set_xticks(asked, [f"{rate:g}" for rate in asked])
+        panel.minorticks_off()
+    axes[1].set_yticks(asked, [f"{rate:g}" for rate in asked])
     axes[0].legend()
     figure.savefig(path, dpi=110)
 

@@ -9,7 +9,7 @@ microphone and hall, each clip its own speed and load, all random. Half of the c
 have one of the type's faults. A small EAT learns to classify type and fault from mean and standard deviation over
 time of each band. Its patch embedding keeps its random weights (Chen, Xie and He 2021, "An Empirical Study of Training
 Self-Supervised Vision Transformers", section 4.1), so that it does not lose what no fault of the four types needs.
-Fans and valves are not in the training data: the encoder is evaluated on them (benchmarks/offline_encoder.py). A
+Fans and valves are not in the training data: the encoder is evaluated on them (benchmarks/power.py). A
 second call resumes where the first stopped.
 """
 
