@@ -17,7 +17,7 @@ import torch
 
 from hf_asd import AttributeClassifierConfig, BeatsConfig, EatConfig
 from hf_asd.detection.backends.composite import make_scorer
-from hf_asd.detection.backends.mahalanobis import Mahalanobis
+from hf_asd.detection.backends.gaussian import Mahalanobis
 from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors
 from hf_asd.detection.backends.pca import PcaResidual
 from hf_asd.detection.config import ScoringConfig
