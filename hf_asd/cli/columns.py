@@ -33,6 +33,7 @@ PRINTED = (
     Column("p-value", "p_value", 7, ".3f"),
 )
 FILE = "file"
+UNUSUAL = "unusual, not enough for an alarm"
 DECISION_WORDS = {True: "ANOMALY", False: "normal"}
 
 
@@ -60,7 +61,7 @@ def _decision_text(row: dict) -> str:
     """The decision in words; of a recording in windows with the worst of an anomaly, and what was not looked at."""
     if row["abstain_reason"] is not None:
         return f"no decision, {row['abstain_reason']}"
-    text = DECISION_WORDS[row["is_anomaly"]]
+    text = DECISION_WORDS[row["is_anomaly"]] + (" (unusual)" if row["is_unusual"] else "")
     if row["worst_window_start_s"] is None:
         return text
     if row["is_anomaly"]:
@@ -76,7 +77,14 @@ def _reason_lines(row: dict) -> list[str]:
     lines = [reason["text"] + (in_window if reason["start_s"] is not None else "") for reason in row["reasons"]]
     if row["is_anomaly"]:
         return [*lines, f"nearest normal recording: {row['nearest_clip_id']}"]
-    return [*lines, "nothing unusual: normal recordings reach such a score as well"]
+    return [f"{UNUSUAL if row['is_unusual'] else 'nothing unusual'}: {as_high(row)}", *lines]
+
+
+def as_high(row: dict) -> str:
+    """How many normal recordings score as high as a recording without an alarm, in words."""
+    count, whole = row["num_normal_as_high"], row["num_normal_clips"]
+    what = "recordings" if row["worst_window_start_s"] is None else "windows"
+    return f"{count or 'none'} of {whole} normal {what} {'scores' if count == 1 else 'score'} as high"
 
 
 def rows_as_json(rows: list[dict]) -> str:

@@ -56,6 +56,9 @@ def score(args: argparse.Namespace) -> int:
     if hint := channel_hint(row["abstain_reason"] for row in rows):
         print(hint, file=table)
     without = f", {counts[None]} without a decision" if counts[None] else ""
+    unusual = sum(row["is_unusual"] is True for row in rows)
+    if unusual:
+        without = f", {unusual} unusual but not enough for an alarm{without}"
     print(f"{counts[True]} of {len(rows)} recordings are anomalous{without}, {len(skipped)} skipped", file=table)
     if problems:
         raise OSError("\n".join(problems))

@@ -22,11 +22,15 @@ class Decision:
         threshold (`float`): the recording is an anomaly when its score exceeds it.
         p_value (`float`): the share of normal clips that score as high.
         is_anomaly (`bool`, *optional*): the decision; `None` where the recording is unfit for one.
+        is_unusual (`bool`, *optional*): no anomaly, but above the threshold for twice the rate of false alarms, or
+            above 95 % of the normal clips; `None` where there is no decision.
+        num_normal_as_high (`int`): how many of the normal clips, each compared with the others, score as high.
+        num_normal_clips (`int`): how many normal clips there are.
         abstain_reason (`str`, *optional*): why it is unfit; `None` for a usable recording.
         nearest_clip_id (`str`): the most similar normal clip.
         nearest_clip_ids (`list[str]`): the three most similar ones, or as many as there are.
-        reasons (`list[Reason]`, *optional*): what is unusual about an anomaly; empty where nothing is, `None` where
-            reasons were not asked for.
+        reasons (`list[Reason]`, *optional*): what is unusual about an anomaly or an unusual recording; empty where
+            nothing is, `None` where reasons were not asked for.
         num_windows (`int`): how many windows a long recording was judged in; 1 for a whole one. The most similar clips
             and the reasons, with their times, are then those of its worst window; how its score follows from theirs:
             [`~hf_asd.detection.long_recordings.decide_recording`].
@@ -43,6 +47,9 @@ class Decision:
     threshold: float
     p_value: float
     is_anomaly: bool | None
+    is_unusual: bool | None
+    num_normal_as_high: int
+    num_normal_clips: int
     abstain_reason: str | None
     nearest_clip_id: str
     nearest_clip_ids: list[str]
@@ -67,6 +74,9 @@ DECISION_FEATURES = Features(
         "threshold": Value("float64"),
         "p_value": Value("float64"),
         "is_anomaly": Value("bool"),
+        "is_unusual": Value("bool"),
+        "num_normal_as_high": Value("int64"),
+        "num_normal_clips": Value("int64"),
         "abstain_reason": Value("string"),
         "nearest_clip_id": Value("string"),
         "nearest_clip_ids": List(Value("string")),
@@ -105,19 +115,21 @@ def make_decisions(
         scores = {name: values[row] for name, values in columns.items()}
         abstain_reason = None if found is None else found.abstain_reason
         reasons = None if found is None else found.reasons
-        is_anomaly = scores.pop("is_anomaly")
+        is_anomaly, is_unusual = scores.pop("is_anomaly"), scores.pop("is_unusual")
         if is_anomaly and abstain_reason is None and found is not None and found.doubt is not None:
             abstain_reason = found.doubt
             reasons = None if reasons is None else [Reason("unfit", found.doubt)]
         if abstain_reason is not None:
-            is_anomaly = None
-        if reasons is not None and is_anomaly is False:
+            is_anomaly = is_unusual = None
+        if reasons is not None and is_anomaly is False and not is_unusual:
             reasons = []  # nothing to give reasons for
         decisions.append(
             Decision(
                 machine=machine,
                 threshold=bank.threshold,
                 is_anomaly=is_anomaly,
+                is_unusual=is_unusual,
+                num_normal_clips=len(bank.normal_scores),
                 abstain_reason=abstain_reason,
                 reasons=reasons,
                 **scores,

@@ -103,6 +103,8 @@ def decide_recording(
         z_score=float(bank.z_scores(np.array(score))),
         p_value=p_value,
         is_anomaly=is_anomaly,
+        is_unusual=bool(bank.is_unusual(np.array(score))) if usable else None,
+        num_normal_as_high=int(bank.num_as_high(np.array(score))),
         abstain_reason=None if usable else unfit,
         num_windows=len(decisions),
         num_unfit_windows=len(decisions) - len(usable),
@@ -111,7 +113,7 @@ def decide_recording(
         worst_window_end_s=round(end, 3),
         worst_window_score=float(scores[worst]),
     )
-    if is_anomaly is False and decision.reasons is not None:
+    if is_anomaly is False and not decision.is_unusual and decision.reasons is not None:
         decision = replace(decision, reasons=[])
     return decision, worst
 

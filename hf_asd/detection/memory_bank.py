@@ -16,7 +16,7 @@ from .backends.protocol import Scorer
 from .backends.standardized import StandardizedNeighbors
 from .config import ScoringConfig
 from .score_tail import ScoreTail
-from .threshold import p_values, recording_weights, threshold_from
+from .threshold import p_values, recording_weights, threshold_from, unusual_threshold
 
 
 NEAREST_CLIPS = 3
@@ -61,6 +61,21 @@ class MemoryBank:
         """How improbable scores are that no normal clip reached."""
         return ScoreTail(self.normal_scores, self.weights)
 
+    @cached_property
+    def unusual_threshold(self) -> float:
+        """Of [`~hf_asd.detection.threshold.unusual_threshold`], at most the threshold."""
+        rate, method = self.false_alarm_rate, self.config.threshold_method
+        return min(self.threshold, unusual_threshold(self.normal_scores, rate, method, self.weights))
+
+    def is_unusual(self, scores: np.ndarray) -> np.ndarray:
+        """Which scores are not enough for an alarm, but above those of nearly all normal clips."""
+        return (scores > self.unusual_threshold) & (scores <= self.threshold)
+
+    def num_as_high(self, scores: np.ndarray) -> np.ndarray:
+        """How many of the normal clips score at least as high, int64."""
+        ordered = np.sort(self.normal_scores)
+        return len(ordered) - np.searchsorted(ordered, scores, side="left")
+
     @property
     def num_recordings(self) -> int:
         """How many recordings the normal clips come from."""
@@ -101,8 +116,8 @@ class MemoryBank:
         Returns:
             `dict[str, np.ndarray]`, each of shape `(clips,)`: `anomaly_score` (float64), `z_score` (float64, the score
             in standard deviations of the normal clips' leave-one-out scores above their mean), `p_value` (float64),
-            `is_anomaly` (bool), `nearest_clip_id` (object) and `nearest_clip_ids` (object, lists of the three most
-            similar normal clips, or of as many as there are).
+            `is_anomaly` and `is_unusual` (bool), `num_normal_as_high` (int64), `nearest_clip_id` (object) and
+            `nearest_clip_ids` (object, lists of the three most similar normal clips, or of as many as there are).
         """
         scores = self.scorer.score(embeddings).cpu().numpy()
         names = np.concatenate([np.array(clip_ids, dtype=object) for clip_ids in self.clip_ids.values()])
@@ -114,6 +129,8 @@ class MemoryBank:
             "z_score": self.z_scores(scores),
             "p_value": p_values(scores, self.normal_scores, self.weights),
             "is_anomaly": scores > self.threshold,
+            "is_unusual": self.is_unusual(scores),
+            "num_normal_as_high": self.num_as_high(scores),
             "nearest_clip_id": nearest[:, 0],
             "nearest_clip_ids": lists,
         }

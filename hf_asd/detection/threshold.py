@@ -1,6 +1,7 @@
 """p-values and a threshold from the leave-one-out scores of normal clips."""
 
 import warnings
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ DESCRIPTIONS: dict[ThresholdMethod, str] = {
     "gamma": "the quantile of a gamma distribution fitted to them (of their rank where none fits)",
 }
 FEW_CLIPS, FEW_CLIPS_FACTOR = 20, 3
+UNUSUAL_FACTOR, UNUSUAL_SHARE = 2, 0.95
 GAMMA_CLIPS = 50  # fewer scores determine neither a shape nor whether it fits
 FIT_LEVEL = 0.05
 LEAST_SKEWNESS = 0.2  # with less, a gamma distribution is practically a normal one
@@ -158,6 +160,24 @@ def _interpolated(scores: np.ndarray, false_alarm_rate: float, weights: np.ndarr
     return float(np.interp(false_alarm_rate, (1 + above) / (weights.sum() + 1), scores[order]))
 
 
+def unusual_threshold(
+    normal_scores: np.ndarray, false_alarm_rate: float, method: ThresholdMethod, weights: np.ndarray
+) -> float:
+    """
+    The score above which a clip is called unusual: the threshold for twice the rate of false alarms, or what 95 % of
+    the normal clips do not exceed, whichever is lower.
+
+    Args:
+        normal_scores, false_alarm_rate, method, weights: as for [`threshold_from`].
+    """
+    usual = _quantile(np.asarray(normal_scores), UNUSUAL_SHARE, weights, method="inverted_cdf")
+    rate = UNUSUAL_FACTOR * false_alarm_rate
+    if rate >= 1:
+        return usual
+    # Whether a gamma distribution fits takes long to find out, for a word that needs no such precision.
+    return min(usual, threshold_from(normal_scores, rate, "tail" if method == "gamma" else method, weights)[0])
+
+
 def _tail_threshold(scores: np.ndarray, false_alarm_rate: float, weights: np.ndarray) -> tuple[float, float]:
     threshold, n = ScoreTail(scores, weights).score(false_alarm_rate), weights.sum()
     if false_alarm_rate * (n + 1) >= 1 - 1e-9:
@@ -170,9 +190,11 @@ def _tail_threshold(scores: np.ndarray, false_alarm_rate: float, weights: np.nda
     return threshold, lowest_rate
 
 
-def _quantile(scores: np.ndarray, share: float, weights: np.ndarray) -> float:
+def _quantile(
+    scores: np.ndarray, share: float, weights: np.ndarray, method: Literal["linear", "inverted_cdf"] = "linear"
+) -> float:
     if (weights == 1).all():
-        return float(np.quantile(scores, share))
+        return float(np.quantile(scores, share, method=method))
     return float(np.quantile(scores, share, weights=weights, method="inverted_cdf"))
 
 

@@ -72,10 +72,10 @@ class ClipReader:
 
 
 def _reasons(row: dict, samples: np.ndarray, profile: NormalProfile | None) -> list[str]:
-    """Why there is no decision, or what is unusual about an anomaly."""
+    """Why there is no decision, or what is unusual about an anomaly or an unusual recording."""
     if row.get("abstain_reason") is not None:
         return [row["abstain_reason"]]
-    if not row.get("is_anomaly"):
+    if not (row.get("is_anomaly") or row.get("is_unusual")):
         return []
     if row.get("reasons") is not None:
         return [reason["text"] for reason in row["reasons"]]
@@ -174,6 +174,9 @@ def decision_texts(row: dict) -> dict:
         "score": row.get("anomaly_score"),
         "p_value": row.get("p_value"),
         "alarm": row.get("is_anomaly"),
+        "unusual": row.get("is_unusual"),
+        "as_high": row.get("num_normal_as_high"),
+        "normal_clips": row.get("num_normal_clips"),
         "abstain_reason": row.get("abstain_reason"),
         "nearest": row.get("nearest_clip_id"),
     }
