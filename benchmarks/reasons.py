@@ -161,7 +161,8 @@ def count_normal(detector: AnomalyDetector, samples: np.ndarray, counts: dict):
 
 def all_reasons(detector: AnomalyDetector, samples: np.ndarray) -> list[Reason]:
     """What is unusual about a clip, for every decision of the detector."""
-    return explain(extract_features(samples), next(iter(detector.profiles.values())))
+    machine, features = next(iter(detector.machines)), extract_features(samples)
+    return explain(features, detector.profiles[machine], bands=detector.machines[machine].deviations.compare(samples))
 
 
 def count_injected(detector, kind, db, samples, band, span, counts):
@@ -223,9 +224,8 @@ def octaves(a, b):
 
 def time_reasons(detector, samples, counts):
     """Processor time, which other processes on the machine do not change."""
-    profile = next(iter(detector.profiles.values()))
     for name, work in (
-        ("ms a clip: acoustic features and reasons", lambda: explain(extract_features(samples), profile, True)),
+        ("ms a clip: acoustic features and reasons", lambda: all_reasons(detector, samples)),
         ("ms a clip: spectral statistics", lambda: detector.encoder([samples])),
     ):
         work()

@@ -265,6 +265,7 @@ def _write_report(
             leave_one_out={machine: bank.leave_one_out_scores() for machine, bank in detector.machines.items()},
             facts=facts,
             profiles=detector.profiles,
+            deviations={machine: bank.deviations for machine, bank in detector.machines.items()},
             channel=detector.config.channel,
             read_clip=_clip_reader(store, detector.config.channel),
         ),

@@ -15,6 +15,8 @@ from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, Nea
 from .backends.protocol import Scorer
 from .backends.standardized import StandardizedNeighbors
 from .config import ScoringConfig
+from .explanation.band_deviations import BandDeviations
+from .explanation.normal_profile import MINIMUM_CLIPS
 from .score_tail import ScoreTail
 from .threshold import p_values, recording_weights, threshold_from, unusual_threshold
 
@@ -50,6 +52,12 @@ class MemoryBank:
     def scorer(self) -> Scorer:
         """Of [`make_scorer`]; made from the embeddings when it is first needed."""
         return make_scorer(self.embeddings, self.config, by_domain(self.embeddings, self.recordings))
+
+    @cached_property
+    def deviations(self) -> BandDeviations | None:
+        """For reasons; `None` where embeddings hold no band statistics or are too few to tell their spread by."""
+        bank = torch.cat(list(self.embeddings.values()))
+        return BandDeviations(bank) if self.config.has_statistics and len(bank) >= MINIMUM_CLIPS else None
 
     @cached_property
     def weights(self) -> np.ndarray:

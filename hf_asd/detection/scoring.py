@@ -57,7 +57,8 @@ def score_dataset(
     def look_at(row: int, window: Window) -> None:
         if window.clip is not None and (check_input or explain):
             profile = detector.profiles.get(machines[row])
-            found = check_and_explain(window.clip, profile, check=check_input, explained=explain)
+            deviations = detector.machines[machines[row]].deviations if explain else None
+            found = check_and_explain(window.clip, profile, deviations, check=check_input, explained=explain)
             findings[row, window.span] = found
         if visit is not None:
             visit(row, window)
@@ -113,7 +114,8 @@ def _decide_together(
         # One by one: a matrix product of another shape rounds differently.
         for (number, window), clip, embedding in zip(waiting, clips, embeddings, strict=True):
             name = machines[number]
-            found = check_and_explain(clip, detector.profiles.get(name), explained=explain)
+            deviations = detector.machines[name].deviations if explain else None
+            found = check_and_explain(clip, detector.profiles.get(name), deviations, explained=explain)
             (decision,) = make_decisions(name, detector.machines[name], embedding[None], [found])
             decided[number].append((decision, window.span))
         waiting.clear()

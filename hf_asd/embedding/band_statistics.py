@@ -53,12 +53,26 @@ def event_statistics(log_mel: torch.Tensor) -> torch.Tensor:
     Returns:
         `torch.Tensor` of shape `(17,)`, float32, in dB: of 16 bands of eight mels, and of the dropout.
     """
+    moments = event_moments(log_mel)
+    level, loudness = moments[:, :-1], moments[:, -1]
+    dropout = (loudness.median() - loudness.amin()).clamp_max(LARGEST_DROPOUT)
+    return torch.cat([level.amax(0) - level.median(0).values, dropout[None]])
+
+
+def event_moments(log_mel: torch.Tensor) -> torch.Tensor:
+    """
+    The levels that [`event_statistics`] is computed from, evenly spaced over the recording.
+
+    Args:
+        log_mel (`torch.Tensor` of shape `(frames, 128)`): as for [`spectrum_statistics`].
+
+    Returns:
+        `torch.Tensor` of shape `(moments, 17)`, float32, in dB: of 16 bands, and of all of them together.
+    """
     bands = log_mel.exp().unflatten(1, (-1, MELS_PER_BAND)).mean(2)
     frames = min(FRAMES_PER_MOMENT, len(bands))
     moments = torch.nn.functional.avg_pool1d(bands.T, frames, MOMENTS_APART)  # (bands, moments)
-    level, loudness = DECIBELS * moments.log(), DECIBELS * moments.sum(0).log()
-    dropout = (loudness.median() - loudness.amin()).clamp_max(LARGEST_DROPOUT)
-    return torch.cat([level.amax(1) - level.median(1).values, dropout[None]])
+    return DECIBELS * torch.cat([moments, moments.sum(0, keepdim=True)]).log().T
 
 
 def band_statistics(log_mel: torch.Tensor) -> torch.Tensor:

@@ -268,6 +268,7 @@ def write_results(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> Non
             baselines=baselines,
             clusters=cluster_report(read_table(folders["cluster"] / "train.parquet"), recipe.cluster),
             profiles=detector.profiles,
+            deviations={machine: bank.deviations for machine, bank in detector.machines.items()},
             channel=recipe.data.channel,
         ),
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..audio.acoustic_features import extract_features
 from ..audio.reading import SAMPLING_RATE
+from ..detection.explanation.band_deviations import BandDeviations
 from ..detection.explanation.normal_profile import NormalProfile
 from ..detection.explanation.reasons import explain
 from . import sound_plots
@@ -50,13 +51,16 @@ class ClipReader:
         self.read_clip = read_clip
         self._clips: dict[tuple, ShownClip] = {}
 
-    def __call__(self, row: dict, profile: NormalProfile | None = None) -> ShownClip:
+    def __call__(
+        self, row: dict, profile: NormalProfile | None = None, deviations: BandDeviations | None = None
+    ) -> ShownClip:
         """
         What the report needs of a row's clip.
 
         Args:
             row (`dict`): a row of the schema.
-            profile ([`NormalProfile`], *optional*): gives the reasons of an anomaly, if the row has none.
+            profile ([`NormalProfile`], *optional*), deviations ([`BandDeviations`], *optional*): give the reasons of
+                an anomaly, if the row has none.
         """
         key = row["clip_id"], row["audio"]["path"]
         if key not in self._clips:
@@ -66,12 +70,14 @@ class ClipReader:
                 beginning=samples[: sound_plots.LISTEN_SECONDS * SAMPLING_RATE].copy(),
                 seconds=min(len(samples) / SAMPLING_RATE, sound_plots.SPECTROGRAM_SECONDS),
                 peak=max(float(np.abs(samples).max()), 1e-5),
-                reasons=_reasons(row, samples, profile),
+                reasons=_reasons(row, samples, profile, deviations),
             )
         return self._clips[key]
 
 
-def _reasons(row: dict, samples: np.ndarray, profile: NormalProfile | None) -> list[str]:
+def _reasons(
+    row: dict, samples: np.ndarray, profile: NormalProfile | None, deviations: BandDeviations | None
+) -> list[str]:
     """Why there is no decision, or what is unusual about an anomaly or an unusual recording."""
     if row.get("abstain_reason") is not None:
         return [row["abstain_reason"]]
@@ -81,7 +87,8 @@ def _reasons(row: dict, samples: np.ndarray, profile: NormalProfile | None) -> l
         return [reason["text"] for reason in row["reasons"]]
     if profile is None:
         return []
-    return [reason.text for reason in explain(extract_features(samples), profile, is_anomaly=True)]
+    bands = () if deviations is None else deviations.compare(samples)
+    return [reason.text for reason in explain(extract_features(samples), profile, is_anomaly=True, bands=bands)]
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def make_cards(machine: MachineRows, reader: ClipReader, num_cards: int) -> list
     pairs = _choose_pairs(machine, num_cards)
     if not pairs:
         return []
-    clips = [reader(row, machine.profile) for row, _ in pairs]
+    clips = [reader(row, machine.profile, machine.deviations) for row, _ in pairs]
     style = _card_style(machine.train, clips, reader)
     cards = []
     for (row, reference), clip in zip(pairs, clips, strict=True):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ..detection.explanation.band_deviations import BandDeviations
 from ..detection.explanation.normal_profile import NormalProfile
 
 
@@ -13,7 +14,7 @@ class MachineRows:
     Args:
         name (`str`): the machine.
         train, test (`list[dict]`): plain rows; those of `test` are sorted by score, the highest first.
-        threshold, leave_one_out, profile, clusters: as for the report, of this machine.
+        threshold, leave_one_out, profile, deviations, clusters: as for the report, of this machine.
     """
 
     name: str
@@ -22,4 +23,5 @@ class MachineRows:
     threshold: float | None = None
     leave_one_out: dict[str, float] = field(default_factory=dict)
     profile: NormalProfile | None = None
+    deviations: BandDeviations | None = None
     clusters: dict | None = None

@@ -1,6 +1,6 @@
 """Writes a report: one HTML file with everything in it, which can be read, printed and sent by e-mail."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from datasets import Dataset
 from ..audio.channels import Channel
 from ..audio.reading import read_audio
 from ..data.dcase.years import year_rules
+from ..detection.explanation.band_deviations import BandDeviations
 from ..detection.explanation.normal_profile import NormalProfile
 from ..files import write_text
 from . import sound_plots
@@ -52,6 +53,7 @@ class ReportContent:
         baselines (`dict[str, dict]`, *optional*): name -> evaluation of another system on the same clips.
         clusters (`dict[str, dict]`, *optional*): the result of [`~hf_asd.reporting.clusters.cluster_report`].
         profiles (`dict[str, NormalProfile]`, *optional*): machine -> profile of its normal clips, for the reasons.
+        deviations (`dict[str, BandDeviations]`, *optional*): machine -> what scores are made of, for the reasons.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         read_clip (`Callable[[dict], np.ndarray]`, *optional*): from a row to its samples of shape `(samples,)`,
             float32, 16 kHz; defaults to reading the file in `audio` with [`~hf_asd.audio.reading.read_audio`].
@@ -68,6 +70,7 @@ class ReportContent:
     baselines: dict[str, dict] = field(default_factory=dict)
     clusters: dict[str, dict] = field(default_factory=dict)
     profiles: dict[str, NormalProfile] = field(default_factory=dict)
+    deviations: Mapping[str, BandDeviations | None] = field(default_factory=dict)
     channel: Channel = 0
     read_clip: Callable[[dict], np.ndarray] | None = None
 
@@ -82,6 +85,7 @@ class ReportContent:
                 threshold=self.thresholds.get(name),
                 leave_one_out=self.leave_one_out.get(name, {}),
                 profile=self.profiles.get(name),
+                deviations=self.deviations.get(name),
                 clusters=self.clusters.get(name),
             )
             for name in sorted(set(train) | set(test))

@@ -68,6 +68,7 @@ def test_report_of_labeled_recordings(folder, tmp_path):
         skipped=["broken.wav: is empty, it holds no samples."],
         thresholds={"fan": detector.machines["fan"].threshold},
         profiles=detector.profiles,
+        deviations={"fan": detector.machines["fan"].deviations},
         read_clip=read_clip,
     )
     path = write_report(tmp_path / "report.html", content)

@@ -129,6 +129,11 @@ class ConditionalDeviations(Gaussian):
 
     description: ClassVar[str] = "deviation of single values from what all others of the same recording let expect"
 
+    def deviations_of(self, queries: torch.Tensor) -> torch.Tensor:
+        """The deviation of each dimension with its sign, of clips that are not in the bank, float64."""
+        weighted, precisions = self._times_precision(self.standardize(queries).double(), self.inverse)
+        return weighted / precisions.sqrt()
+
     def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
         deviations = weighted.abs() / precisions.sqrt()
         return deviations.topk(min(NUM_DEVIATIONS, deviations.shape[1]), dim=1).values.mean(1)

@@ -17,6 +17,7 @@ MAXIMUM_CLIPS = 150  # clips of a domain: more would only widen the limits
 WIDTHS = (3, 9)  # sixths of an octave over which levels are averaged: half an octave and one and a half
 MOST_SIMILAR = 4  # normal clips whose mean a clip's levels are compared with
 MARGIN = 1.5  # how far beyond the most unusual normal clip a finding has to be
+LEAST_LIMIT = 3.0  # a dozen clips do not show all that is normal: three standard deviations are not a finding
 RARE_SHARE = 0.05  # share of the normal clips that may show as much as the reason of last resort
 # Smallest standard deviation in dB: a dozen clips may agree by chance.
 FLOORS = {
@@ -60,8 +61,7 @@ class NormalProfile:
         self.rare: dict[str, float] = {}
         for kind, values in self._findings(self.summaries, leave_one_out=True).items():
             self.mean[kind], self.spread[kind], standardized = _standardize(values, FLOORS[kind])
-            # A dozen clips do not show all that is normal: three standard deviations are not a finding.
-            self.limit[kind] = max(3.0, MARGIN * float(standardized.max()))
+            self.limit[kind] = max(LEAST_LIMIT, MARGIN * float(standardized.max()))
             self.rare[kind] = float(np.quantile(standardized.max(1), 1 - RARE_SHARE)) / self.limit[kind]
 
     def compare(self, summary: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,11 +1,14 @@
-"""Reasons: what a clip shows that no normal clip of the machine does, independent of the encoder that scored it."""
+"""Reasons: what made the score of a clip high, and what it shows that no normal clip of the machine does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...audio.acoustic_features import EVENT_EDGES, LEVEL_EDGES, extract_features, summarize_features
 from ...audio.reading import DecodedClip
+from .band_deviations import BandDeviations, BandFinding
+from .band_words import band_reason
 from .input_checks import check_input, doubt_about
 from .normal_profile import NormalProfile
 from .words import Comparison, Reason
@@ -38,14 +41,20 @@ class InputFindings:
 
 
 def check_and_explain(
-    clip: DecodedClip, profile: NormalProfile | None, *, check: bool = True, explained: bool = False
+    clip: DecodedClip,
+    profile: NormalProfile | None,
+    deviations: BandDeviations | None = None,
+    *,
+    check: bool = True,
+    explained: bool = False,
 ) -> InputFindings:
     """
-    Everything about a decision that comes from the recording itself and not from its embedding.
+    Everything about a decision that comes from the recording itself.
 
     Args:
         clip ([`~hf_asd.audio.reading.DecodedClip`]): the recording.
         profile ([`NormalProfile`], *optional*): of the machine's normal clips.
+        deviations ([`BandDeviations`], *optional*): of the machine's memory bank, if it holds band statistics.
         check (`bool`, *optional*, defaults to `True`): whether unfit recordings are looked for ([`check_input`]).
         explained (`bool`, *optional*, defaults to `False`): whether reasons are wanted ([`explain`]).
 
@@ -60,7 +69,8 @@ def check_and_explain(
         return InputFindings(abstain_reason, None, doubt)
     if abstain_reason is not None:
         return InputFindings(abstain_reason, [Reason("unfit", abstain_reason)])
-    return InputFindings(None, explain(features, profile, is_anomaly=True, summary=summary), doubt)
+    bands = deviations.compare(clip.samples) if deviations is not None and profile is not None else []
+    return InputFindings(None, explain(features, profile, is_anomaly=True, summary=summary, bands=bands), doubt)
 
 
 def explain(
@@ -68,19 +78,26 @@ def explain(
     profile: NormalProfile | None,
     is_anomaly: bool = False,
     summary: dict[str, np.ndarray] | None = None,
+    bands: Sequence[BandFinding] = (),
 ) -> list[Reason]:
     """
     What is unusual about a clip, the most unusual first, the level of the whole clip last. Of that level only the part
     counts that does not come from bands that stand out.
 
+    After an anomaly the bands and events that made its score high are reasons if nine of ten normal clips do not reach
+    as much; where none does, the one that deviates most is named.
+
     Args:
         features (`dict[str, np.ndarray]`): of [`~hf_asd.audio.acoustic_features.extract_features`].
         profile ([`NormalProfile`], *optional*): of the machine's normal clips.
         is_anomaly (`bool`, *optional*, defaults to `False`): whether the detector decided so. About an anomaly that
-            shows nothing beyond every normal clip, the one finding is given that the fewest normal clips (5 % or less)
-            show as much, after a "perhaps"; where there is none, the reason is `"cannot_tell"`.
+            shows nothing beyond every normal clip, and whose score has no parts, the one finding is given that the
+            fewest normal clips (5 % or less) show as much, after a "perhaps"; where there is none, the reason is
+            `"cannot_tell"`.
         summary (`dict[str, np.ndarray]`, *optional*): of [`~hf_asd.audio.acoustic_features.summarize_features`], where
             it is known already.
+        bands (`Sequence[BandFinding]`, *optional*): of [`BandDeviations.compare`], where the score is made of band
+            statistics.
 
     Returns:
         `list[Reason]`, at most four; empty where nothing is unusual.
@@ -88,15 +105,32 @@ def explain(
     if profile is None:
         return [NO_PROFILE]
     clip = Comparison.of(features, summarize_features(features) if summary is None else summary, profile)
-    found = _without_repetition([clip.reason(kind) for kind in _unusual_kinds(clip, profile)])[:MAXIMUM_REASONS]
+    found = [clip.reason(kind) for kind in _unusual_kinds(clip, profile)]
+    deciding = [band_reason(clip, one, profile) for one in bands if (one.is_rare if is_anomaly else one.strength > 1)]
+    found = _without_repetition(_merged(found, deciding))[:MAXIMUM_REASONS]
     if found or not is_anomaly:
         return found
+    if bands:
+        largest = band_reason(clip, max(bands, key=lambda one: one.deviations), profile)
+        return [replace(largest, text=f"small differences in many bands, the largest: {largest.text}")]
     rarity = {kind: float(clip.strength[kind].max() / max(profile.rare[kind], 0.1)) for kind in FAULT_KINDS}
     rarest = max(rarity, key=lambda kind: rarity[kind])
     if rarity[rarest] < 1:
         return [NOTHING_FOUND]
     reason = clip.reason(rarest)
     return [replace(reason, text=f"perhaps {reason.text} (few normal clips do this as much)")]
+
+
+def _merged(found: list[Reason], deciding: list[Reason]) -> list[Reason]:
+    """What decided, in the words of a finding about the same band where there is one: it knows moment or edges."""
+    merged = list(found)
+    for reason in deciding:
+        same = next((other for other in found if other in merged and _overlap(other, reason)), None)
+        if same is None or (reason.kind == "tone" and same.kind == "louder" and same.start_s is None):
+            merged.append(reason)
+        else:
+            merged[merged.index(same)] = replace(same, strength=max(same.strength, reason.strength))
+    return merged
 
 
 def _unusual_kinds(clip: Comparison, profile: NormalProfile) -> list[str]:

@@ -20,8 +20,9 @@ from .normal_profile import WIDTHS, NormalProfile
 class Reason:
     """
     Args:
-        kind (`str`): `"tone"`, `"louder"`, `"quieter"`, `"knock"`, `"rhythm"`, `"dropout"`, `"level_rise"`,
-            `"level_drop"`, `"unfit"` (the recording itself) or `"cannot_tell"`.
+        kind (`str`): `"tone"`, `"louder"`, `"quieter"`, `"flutter"` (other changes from moment to moment),
+            `"knock"`, `"rhythm"`, `"dropout"`, `"level_rise"`, `"level_drop"`, `"unfit"` (the recording itself) or
+            `"cannot_tell"`.
         text (`str`): the reason in words.
         strength (`float`): above 1 is beyond every normal clip.
         low_hz, high_hz (`float`, *optional*): the band in Hz.
@@ -85,15 +86,15 @@ def _tone(clip: Comparison, values: np.ndarray) -> dict:
     # A line that normal clips have too is not new, only louder.
     is_new = tones[cell] - db < 6
     text = f"{'new tone' if is_new else 'louder tone'} near {_hertz(hertz)}, {db:.0f} dB above normal"
-    return {"text": text, **_band(hertz / 2 ** (1 / 48), hertz * 2 ** (1 / 48)), "db": _round(db)}
+    return {"text": text, **band_entries(hertz / 2 ** (1 / 48), hertz * 2 ** (1 / 48)), "db": _round(db)}
 
 
 def _louder(clip: Comparison, values: np.ndarray, word: str = "louder", sign: int = 1) -> dict:
     width, middle = divmod(int(values.argmax()), len(clip.residual))
     first, last = _around_peak(middle, sign * clip.residual, WIDTHS[width] // 2)
     low, high, db = LEVEL_EDGES[first], LEVEL_EDGES[last + 1], float(clip.residual[first : last + 1].mean())
-    text = f"{word} {_range(low, high)}, {abs(db):.0f} dB {'above' if sign > 0 else 'below'} normal"
-    return {"text": text, **_band(low, high), "db": _round(db)}
+    text = f"{word} {frequency_range(low, high)}, {abs(db):.0f} dB {'above' if sign > 0 else 'below'} normal"
+    return {"text": text, **band_entries(low, high), "db": _round(db)}
 
 
 def _quieter(clip: Comparison, values: np.ndarray) -> dict:
@@ -109,10 +110,10 @@ def _burst(clip: Comparison, values: np.ndarray) -> dict:
     db = float(course.max() - rest)
     start, end = _run(course > rest + db / 2, int(course.argmax()))
     start_s, end_s = start * FRAME_SECONDS, (end + 2) * FRAME_SECONDS
-    text = (
-        f"louder {_range(low, high)} between {start_s:.1f} and {end_s:.1f} s, {db:.0f} dB above the rest of the clip"
-    )
-    return {"kind": "louder", "text": text, **_band(low, high), **_span(start_s, end_s), "db": _round(db)}
+    when = f"between {start_s:.1f} and {end_s:.1f} s"
+    text = f"louder {frequency_range(low, high)} {when}, {db:.0f} dB above the rest of the clip"
+    place = band_entries(low, high) | span_entries(start_s, end_s)
+    return {"kind": "louder", "text": text, **place, "db": _round(db)}
 
 
 def _knock(clip: Comparison, values: np.ndarray) -> dict:
@@ -125,8 +126,8 @@ def _knock(clip: Comparison, values: np.ndarray) -> dict:
     count = int(np.sum(np.diff(loud.astype(int), prepend=0) == 1))
     seconds, db = (frame + 1) * FRAME_SECONDS, float(sharp[values.argmax(), frame])
     what = "a knock" if count == 1 else f"{count} knocks, the loudest"
-    text = f"{what} at {seconds:.1f} s, {_range(low, high)}, {db:.0f} dB above the moments around"
-    return {"text": text, **_band(low, high), **_span(seconds, seconds), "db": _round(db)}
+    text = f"{what} at {seconds:.1f} s, {frequency_range(low, high)}, {db:.0f} dB above the moments around"
+    return {"text": text, **band_entries(low, high), **span_entries(seconds, seconds), "db": _round(db)}
 
 
 def _rhythm(clip: Comparison, values: np.ndarray) -> dict:
@@ -145,15 +146,15 @@ def _rhythm(clip: Comparison, values: np.ndarray) -> dict:
         if slower.any():
             cell = int(np.flatnonzero(slower)[0])
             break
-    text = f"sidebands {_number(rates[cell])} Hz apart {_range(low, high)}, {db:.0f} dB above normal"
-    return {"text": text, **_band(low, high), "spacing_hz": _round(rates[cell]), "db": _round(db)}
+    text = f"sidebands {_number(rates[cell])} Hz apart {frequency_range(low, high)}, {db:.0f} dB above normal"
+    return {"text": text, **band_entries(low, high), "spacing_hz": _round(rates[cell]), "db": _round(db)}
 
 
 def _dropout(clip: Comparison, values: np.ndarray) -> dict:
     frame, db = int(clip.features["loudness"].argmin()), float(clip.above["dropout"][0])
     seconds = (frame + 1) * FRAME_SECONDS
     text = f"a dropout at {seconds:.1f} s, {db:.0f} dB below the rest of the clip"
-    return {"text": text, **_span(seconds, seconds), "db": _round(-db)}
+    return {"text": text, **span_entries(seconds, seconds), "db": _round(-db)}
 
 
 def _level(clip: Comparison, values: np.ndarray) -> dict:
@@ -192,11 +193,13 @@ def _run(chosen: np.ndarray, inside: int) -> tuple[int, int]:
     return first, last
 
 
-def _band(low: float, high: float) -> dict:
+def band_entries(low: float, high: float) -> dict:
+    """The band of a [`Reason`]."""
     return {"low_hz": _round(low), "high_hz": _round(high)}
 
 
-def _span(start_s: float, end_s: float) -> dict:
+def span_entries(start_s: float, end_s: float) -> dict:
+    """The time of a [`Reason`]."""
     return {"start_s": round(start_s, 2), "end_s": round(end_s, 2)}
 
 
@@ -213,7 +216,8 @@ def _hertz(hertz: float) -> str:
     return f"{_number(hertz)} Hz" if hertz < 995 else f"{_number(hertz / 1000)} kHz"
 
 
-def _range(low: float, high: float) -> str:
+def frequency_range(low: float, high: float) -> str:
+    """A band in words."""
     if high < 995:
         return f"from {_number(low)} to {_number(high)} Hz"
     return f"from {_number(low / 1000)} to {_number(high / 1000)} kHz"
