@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..audio.windows import Window
     from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
+    from ..detection.probing.probe import MachineProbe
     from ..detection.training_clips.copies import KnownClips
     from ..embedding.embed import Visit
 
@@ -59,6 +60,14 @@ def add_commands(commands) -> None:
         "recording together; auto: recordings of 60 s or more are cut into windows of 10 s; none: none is cut",
     )
     add_on_bad_audio(command)
+    add_flag(
+        command,
+        "--probe",
+        bool,
+        "put synthetic faults into 30 of the normal recordings and tell which would be heard; false: do not, which "
+        "saves some seconds a machine",
+        True,
+    )
     add_options(command, DetectorConfig)
     command.epilog = (
         "Test recordings in test/normal and test/anomaly are scored, and the official score goes into the report and "
@@ -79,6 +88,7 @@ def fit(args: argparse.Namespace) -> None:
     """Fits a detector to a folder of normal recordings, and writes it with its report and its card."""
     from ..audio.clip_store import ClipStore
     from ..detection.persistence import detector_folder
+    from ..detection.probing.words import probe_sentences
     from ..detection.training_clips.copies import KnownClips
 
     config = build_config(args, DetectorConfig)
@@ -95,13 +105,16 @@ def fit(args: argparse.Namespace) -> None:
         # recordings may be unusable.
         with detector_folder(args.output) as folder:
             _save(args, folder, detector, started)
+            probes = _probe(args, folder, detector, train, store)
             scored, more_skipped = _score_test(args, detector, dataset, store, known)
             scored.evaluation = _record(folder, scored.rows)
             skipped += more_skipped
-            report = _write_report(args, folder, detector, train, scored, skipped, store)
+            report = _write_report(args, folder, detector, train, scored, skipped, store, probes)
             _write_card(args, folder)
     print_skipped(skipped)
     _print_fit(args, config, detector, scored)
+    for machine, found in probes.items():
+        print(f"{machine}: {probe_sentences(found)}")
     print(f"detector: {args.output}\nreport:   {args.output / report.name}")
 
 
@@ -218,6 +231,20 @@ def _save(args: argparse.Namespace, folder: Path, detector: "AnomalyDetector", s
     _write_card(args, folder)
 
 
+def _probe(
+    args: argparse.Namespace, folder: Path, detector: "AnomalyDetector", train: "Dataset", store: "ClipStore"
+) -> "dict[str, MachineProbe]":
+    """Which faults the detector would hear, written beside it."""
+    from ..detection.probing.probe import probe
+    from ..detection.probing.record import write_probe
+
+    if not args.probe:
+        return {}
+    probes = probe(detector, train, _clip_reader(store, detector.config.channel))
+    write_probe(folder, probes)
+    return probes
+
+
 def _write_card(args: argparse.Namespace, folder: Path) -> None:
     from ..hub.model_card import render_model_card
 
@@ -243,6 +270,7 @@ def _write_report(
     scored: _Scored,
     skipped: list[str],
     store: "ClipStore",
+    probes: "dict[str, MachineProbe]",
 ) -> Path:
     from ..reporting.report import ReportContent, write_report
 
@@ -265,6 +293,7 @@ def _write_report(
             leave_one_out={machine: bank.leave_one_out_scores() for machine, bank in detector.machines.items()},
             facts=facts,
             profiles=detector.profiles,
+            probes=probes,
             deviations={machine: bank.deviations for machine, bank in detector.machines.items()},
             channel=detector.config.channel,
             read_clip=_clip_reader(store, detector.config.channel),

@@ -15,7 +15,8 @@ MANIFEST, ENCODER_FOLDER = "detector.json", "encoder"
 BANK_FILE, PROFILE_FILE = "memory_bank.safetensors", "normal_profiles.safetensors"
 LOADED_FILES = (MANIFEST, "config.json", "*.safetensors", f"{ENCODER_FOLDER}/*")
 # Results of measurements on a detector and how it was made; they lie beside it and are not needed to load it.
-DETECTOR_RECORDS = ("evaluation.json", "scores.parquet", "recipe.yaml", "compute.json", "compact.json")
+PROBE_FILE = "probe.json"
+DETECTOR_RECORDS = ("evaluation.json", "scores.parquet", "recipe.yaml", "compute.json", "compact.json", PROBE_FILE)
 # For people: also written beside a detector.
 CARD, REPORT = "README.md", "report.html"
 # No file type that can execute code when it is loaded. Reports are not published: they contain sound.

@@ -16,7 +16,7 @@ from ..evaluation.scores import evaluate_scores
 from ..files import read_json, write_json, write_text
 from ..folders import current_folder
 from ..hub_errors import hub_errors
-from .manifest import CARD, DETECTOR_FOLDER, MANIFEST, Manifest, checked_manifest, detector_files
+from .manifest import CARD, DETECTOR_FOLDER, MANIFEST, PROBE_FILE, Manifest, checked_manifest, detector_files
 from .transfer import DETECTOR, hub_id, push_files
 
 
@@ -31,7 +31,8 @@ class DetectorFacts:
 
     Args:
         manifest (`Manifest`): `detector.json`.
-        evaluation, compute, compact (`dict`, *optional*): the JSON files of these names; `None` where there is none.
+        evaluation, compute, compact, probe (`dict`, *optional*): the JSON files of these names; `None` where there is
+            none.
         recipe (`dict`, *optional*): `recipe.yaml`.
     """
 
@@ -40,6 +41,7 @@ class DetectorFacts:
     compute: dict | None
     compact: dict | None
     recipe: dict | None
+    probe: dict | None
 
     @classmethod
     def read(cls, folder: str | Path) -> "DetectorFacts":
@@ -51,6 +53,7 @@ class DetectorFacts:
             evaluation=_read_if_present(folder / "evaluation.json"),
             compute=_read_if_present(folder / "compute.json"),
             compact=_read_if_present(folder / "compact.json"),
+            probe=_read_if_present(folder / PROBE_FILE),
             recipe=yaml.safe_load(recipe.read_text(encoding="utf-8")) if recipe.is_file() else None,
         )
 
@@ -281,6 +284,7 @@ def model_card(
         recipe=facts.recipe,
         compute=facts.compute,
         compact=facts.compact,
+        probe=facts.probe,
     )
 
 

@@ -9,7 +9,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, sn
 
 from ..folders import current_folder
 from ..hub_errors import HubError, hub_errors
-from .manifest import DETECTOR_FOLDER, LOADED_FILES, MANIFEST
+from .manifest import DETECTOR_FOLDER, LOADED_FILES, MANIFEST, PROBE_FILE
 
 
 DEFAULT_REPO_FILES = {".gitattributes", "README.md"}  # the Hub puts them into every new repository
@@ -66,7 +66,7 @@ def resolve_detector(detector: str | Path, revision: str | None = None, token: s
         raise FileNotFoundError(f"{detector}: there is no such folder, and it is not an id on the Hub (ORG/NAME).")
     with hub_errors(str(detector)):
         folder = snapshot_download(
-            str(detector), revision=revision, token=token, allow_patterns=list(LOADED_FILES), **download
+            str(detector), revision=revision, token=token, allow_patterns=[*LOADED_FILES, PROBE_FILE], **download
         )
     if not (Path(folder) / MANIFEST).is_file():
         raise HubError(f"{detector}: holds no {MANIFEST}, so it is not a detector of hf_asd. Is it an encoder?")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from ..detection.explanation.band_deviations import BandDeviations
 from ..detection.explanation.normal_profile import NormalProfile
+from ..detection.probing.probe import MachineProbe
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class MachineRows:
     Args:
         name (`str`): the machine.
         train, test (`list[dict]`): plain rows; those of `test` are sorted by score, the highest first.
-        threshold, leave_one_out, profile, deviations, clusters: as for the report, of this machine.
+        threshold, leave_one_out, profile, deviations, clusters, probe: as for the report, of this machine.
     """
 
     name: str
@@ -25,3 +26,4 @@ class MachineRows:
     profile: NormalProfile | None = None
     deviations: BandDeviations | None = None
     clusters: dict | None = None
+    probe: MachineProbe | None = None

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 
+from ..detection.probing.words import probe_basis, probe_rows, probe_sentences
 from .clip_cards import ClipReader, decision_texts, make_cards
 from .embedding_plots import MapClips, embedding_maps
 from .machine_rows import MachineRows
@@ -37,6 +38,9 @@ def machine_section(machine: MachineRows, reader: ClipReader, num_machines: int)
         content["above"] = None if machine.threshold is None else int(np.sum(scores > machine.threshold))
     content["maps"] = _maps(machine.train, machine.test)
     content["clips"] = make_cards(machine, reader, num_cards=min(max(MAXIMUM_CARDS // num_machines, 2), 8))
+    if machine.probe is not None:
+        texts = {"sentences": probe_sentences(machine.probe), "basis": probe_basis(machine.probe)}
+        content["probe"] = texts | {"rows": probe_rows(machine.probe)}
     content["clusters"] = _clusters(machine.clusters, machine.train, reader)
     return content
 

@@ -14,6 +14,7 @@ from ..audio.reading import read_audio
 from ..data.dcase.years import year_rules
 from ..detection.explanation.band_deviations import BandDeviations
 from ..detection.explanation.normal_profile import NormalProfile
+from ..detection.probing.probe import MachineProbe
 from ..files import write_text
 from . import sound_plots
 from .clip_cards import ClipReader
@@ -54,6 +55,7 @@ class ReportContent:
         clusters (`dict[str, dict]`, *optional*): the result of [`~hf_asd.reporting.clusters.cluster_report`].
         profiles (`dict[str, NormalProfile]`, *optional*): machine -> profile of its normal clips, for the reasons.
         deviations (`dict[str, BandDeviations]`, *optional*): machine -> what scores are made of, for the reasons.
+        probes (`dict[str, MachineProbe]`, *optional*): machine -> which synthetic faults would be heard.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         read_clip (`Callable[[dict], np.ndarray]`, *optional*): from a row to its samples of shape `(samples,)`,
             float32, 16 kHz; defaults to reading the file in `audio` with [`~hf_asd.audio.reading.read_audio`].
@@ -71,6 +73,7 @@ class ReportContent:
     clusters: dict[str, dict] = field(default_factory=dict)
     profiles: dict[str, NormalProfile] = field(default_factory=dict)
     deviations: Mapping[str, BandDeviations | None] = field(default_factory=dict)
+    probes: Mapping[str, MachineProbe] = field(default_factory=dict)
     channel: Channel = 0
     read_clip: Callable[[dict], np.ndarray] | None = None
 
@@ -87,6 +90,7 @@ class ReportContent:
                 profile=self.profiles.get(name),
                 deviations=self.deviations.get(name),
                 clusters=self.clusters.get(name),
+                probe=self.probes.get(name),
             )
             for name in sorted(set(train) | set(test))
         ]

@@ -33,7 +33,7 @@ def cross_scores(
         `torch.Tensor` of shape `(references,)`, float64.
     """
     scores = torch.empty(len(bank), dtype=torch.float64, device=bank.device)
-    for scored, kept in random_splits(len(bank)) if splits is None else splits:
+    for scored, kept in cross_splits(len(bank)) if splits is None else splits:
         scores[scored] = build(bank[kept]).score(bank[scored])
     return scores
 
@@ -78,7 +78,7 @@ def fewest_kept(recordings: np.ndarray) -> int:
     return min(len(kept) for _, kept in recording_splits(recordings))
 
 
-def random_splits(count: int) -> list[Split]:
+def cross_splits(count: int) -> list[Split]:
     """Splits that leave out a tenth of the clips at a time, or one clip where there are at most twenty."""
     folds = _parts(np.random.default_rng(0).permutation(count))
     everything = np.arange(count)

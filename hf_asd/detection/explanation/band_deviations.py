@@ -22,7 +22,7 @@ from ...embedding.band_statistics import (
     event_moments,
 )
 from ...embedding.statistics import SpectralStatistics
-from ..backends.cross_scores import random_splits, single_splits
+from ..backends.cross_scores import cross_splits, single_splits
 from ..backends.gaussian import NUM_DEVIATIONS, ConditionalDeviations
 from ..backends.standardized import MaxEvent
 from .normal_profile import LEAST_LIMIT, MARGIN
@@ -90,7 +90,7 @@ class BandDeviations:
     def usual(self) -> tuple[np.ndarray, np.ndarray]:
         """The largest deviation and the largest event of each normal clip when it is compared with the others."""
         n = len(self.bank)
-        splits = single_splits(n) if n <= MOST_EXACT else random_splits(n)
+        splits = single_splits(n) if n <= MOST_EXACT else cross_splits(n)
         spectrum = self.bank[:, :SPECTRUM_SIZE]
         deviations = [ConditionalDeviations(spectrum[kept]).deviations_of(spectrum[own]) for own, kept in splits]
         return torch.cat(deviations).abs().amax(1).numpy(), self.events.leave_one_out().numpy()
