@@ -37,6 +37,7 @@ def test_fit_and_score_a_folder(own_machine, capsys):
         "detector.json",
         "memory_bank.safetensors",
         "normal_profiles.safetensors",
+        "probe.json",
         "report.html",
     }
     assert re.search(r"\| fit \| \d+ s \| .*logical cores", (detector / "README.md").read_text())
