@@ -77,6 +77,7 @@ def compare(args: argparse.Namespace, machine: str, detector: AnomalyDetector, s
     """For each fault and strength that was tried, the share that the probe found, and that in new clips."""
     bank = detector.machines[machine]
     clips = [record(args.seed, machine, "test", number) for number in range(args.fresh)]
+    clips = [(np.round(clip * 2**15) / 2**15).astype(np.float32) for clip in clips]  # as files are
 
     def share(changed: list[np.ndarray]) -> float:
         scores = bank.scorer.score(torch.from_numpy(detector.encoder(changed)))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...audio.acoustic_features import EVENT_EDGES, LEVEL_EDGES, tone_hertz
+from ...audio.acoustic_features import EVENT_EDGES, LEVEL_EDGES, TONE_EDGES, tone_hertz
 from .band_deviations import BandFinding
 from .normal_profile import NormalProfile
 from .words import WORDS, Comparison, Reason, band_entries, frequency_range, span_entries
@@ -13,6 +13,13 @@ from .words import WORDS, Comparison, Reason, band_entries, frequency_range, spa
 LEAST_RISE_DB, LEAST_DEVIATIONS = 3.0, 4.0  # above the normal clips: a line or swell that explains a band
 LEAST_DB, LEAST_CHANGE = 1.0, 0.05
 STEADIER, MORE_FLUTTER = 0.9, 1.1
+# By kind of finding the frequencies in Hz that its values stand for.
+PLACES = {
+    "tone": np.array([tone_hertz(cell) for cell in range(len(TONE_EDGES) - 1)]),
+    "louder": np.sqrt(LEVEL_EDGES[:-1] * LEVEL_EDGES[1:]),
+    "knock": np.sqrt(EVENT_EDGES[:-1] * EVENT_EDGES[1:]),
+    "burst": np.sqrt(EVENT_EDGES[:-1] * EVENT_EDGES[1:]),
+}
 
 
 def band_reason(clip: Comparison, finding: BandFinding, profile: NormalProfile) -> Reason:
@@ -25,8 +32,10 @@ def band_reason(clip: Comparison, finding: BandFinding, profile: NormalProfile) 
     Returns:
         [`Reason`]: of kind `"tone"`, `"louder"`, `"quieter"`, `"flutter"`, `"knock"` or `"dropout"`.
     """
-    if finding.kind in ("event", "dropout"):
-        return _event(finding)
+    if finding.kind == "dropout":
+        return _dropout(finding)
+    if finding.kind == "event":
+        return _event(clip, finding)
     reason = _line_or_swell(clip, finding, profile) or _level(clip, finding)
     factor = 1.0 if finding.flutter is None or reason.kind == "flutter" else finding.flutter
     steadiness = ", steady" if factor < STEADIER else ", fluttering" if factor > MORE_FLUTTER else ""
@@ -39,12 +48,10 @@ def _line_or_swell(clip: Comparison, finding: BandFinding, profile: NormalProfil
     The line or the swell in these bands that rose most above the normal clips, whichever is the more unusual, if one
     is: what raises the level of a band most is its cause.
     """
-    lines = np.array([tone_hertz(cell) for cell in range(len(clip.above["tone"]))])
-    swells = np.sqrt(EVENT_EDGES[:-1] * EVENT_EDGES[1:])
     found = []
-    for kind, hertz in (("tone", lines), ("burst", swells)):
+    for kind in ("tone", "burst"):
         deviations = clip.strength[kind] * profile.limit[kind]
-        inside = (hertz >= finding.low_hz) & (hertz <= finding.high_hz) & (deviations >= LEAST_DEVIATIONS)
+        inside = _inside(PLACES[kind], finding) & (deviations >= LEAST_DEVIATIONS)
         above = np.where(inside, clip.above[kind], -np.inf)
         if above.max() >= LEAST_RISE_DB:
             found.append((float(deviations[above.argmax()]), kind, above))
@@ -56,8 +63,7 @@ def _line_or_swell(clip: Comparison, finding: BandFinding, profile: NormalProfil
 
 def _level(clip: Comparison, finding: BandFinding) -> Reason:
     """The part of these bands that differs most."""
-    middles = np.sqrt(LEVEL_EDGES[:-1] * LEVEL_EDGES[1:])
-    inside = (middles >= finding.low_hz) & (middles <= finding.high_hz)
+    inside = _inside(PLACES["louder"], finding)
     kind, sign = ("louder", 1) if finding.db > 0 else ("quieter", -1)
     values = np.where(inside, sign * clip.residual, -np.inf)
     if values.max() >= LEAST_DB:
@@ -75,14 +81,31 @@ def _level(clip: Comparison, finding: BandFinding) -> Reason:
     return Reason(kind, text, **entries, db=round(finding.db, 1))
 
 
-def _event(finding: BandFinding) -> Reason:
-    seconds, db = finding.seconds or 0.0, finding.db
-    entries = {"strength": round(finding.strength, 2), **span_entries(seconds, seconds)}
-    if finding.kind == "dropout":
-        return Reason("dropout", f"a dropout at {seconds:.1f} s, {db:.0f} dB deeper than normal", **entries, db=-db)
-    where = frequency_range(finding.low_hz, finding.high_hz)
+def _event(clip: Comparison, finding: BandFinding) -> Reason:
+    """The knock or the swell in these bands, whichever is the louder above the normal clips."""
+    above = {kind: np.where(_inside(PLACES[kind], finding), clip.above[kind], -np.inf) for kind in ("knock", "burst")}
+    kind = max(above, key=lambda kind: float(above[kind].max()))
+    if above[kind].max() >= LEAST_RISE_DB:
+        reason = Reason(**{"kind": kind, **WORDS[kind](clip, above[kind])})
+        text = f"{reason.text} ({finding.deviations:.2g} standard deviations)"
+        return replace(reason, text=text, strength=round(finding.strength, 2))
+    seconds, where = finding.seconds or 0.0, frequency_range(finding.low_hz, finding.high_hz)
     text = (
-        f"a loud moment at {seconds:.1f} s, {where}, {db:.0f} dB above those of normal recordings "
+        f"a loud moment at {seconds:.1f} s, {where}, {finding.db:.0f} dB above those of normal recordings "
         f"({finding.deviations:.2g} standard deviations)"
     )
-    return Reason("knock", text, **entries, **band_entries(finding.low_hz, finding.high_hz), db=round(db, 1))
+    place = band_entries(finding.low_hz, finding.high_hz) | span_entries(seconds, seconds)
+    return Reason("knock", text, round(finding.strength, 2), **place, db=round(finding.db, 1))
+
+
+def _dropout(finding: BandFinding) -> Reason:
+    seconds, db = finding.seconds or 0.0, finding.db
+    text = f"a dropout at {seconds:.1f} s, {db:.0f} dB deeper than normal"
+    return Reason("dropout", text, round(finding.strength, 2), **span_entries(seconds, seconds), db=-round(db, 1))
+
+
+def _inside(hertz: np.ndarray, finding: BandFinding) -> np.ndarray:
+    inside = (hertz >= finding.low_hz) & (hertz <= finding.high_hz)
+    # A band may be narrower than the features are.
+    nearest = np.abs(np.log(hertz / np.sqrt(finding.low_hz * finding.high_hz))).argmin()
+    return inside | (np.arange(len(hertz)) == nearest)
