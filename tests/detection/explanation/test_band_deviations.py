@@ -42,9 +42,8 @@ def bank():
 
 
 def profile_of(clips):
-    summaries = [
-        summarize_features(extract_features(clip)) | {"clipped": np.zeros(1), "gap": np.zeros(1)} for clip in clips
-    ]
+    facts = {"clipped": np.zeros(1), "gap": np.zeros(1), "seconds": np.array([SECONDS])}
+    summaries = [summarize_features(extract_features(clip)) | facts for clip in clips]
     return NormalProfile({name: np.stack([summary[name] for summary in summaries]) for name in summaries[0]})
 
 
