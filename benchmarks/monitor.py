@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--machine", default="bearing", choices=list(MACHINES))
     parser.add_argument("--seed", type=int, default=300)
-    parser.add_argument("--statistics", default="acoustic_features", help="what the detector compares clips by")
+    parser.add_argument("--statistics", default="band_statistics", help="what the detector compares clips by")
     args = parser.parse_args()
     windows = round(args.hours * 3600 / SECONDS)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from ...files import read_json, write_json
 from ...hub.manifest import PROBE_FILE
@@ -30,11 +31,11 @@ def read_probe(folder: str | Path) -> dict[str, MachineProbe]:
         return {}
     names = [field.name for field in fields(MachineProbe)]
     try:
-        return {
-            machine: MachineProbe(
-                **{name: saved[name] for name in names} | {"faults": [FaultFound(**one) for one in saved["faults"]]}
-            )
-            for machine, saved in read_json(file).items()
-        }
+        probes = {}
+        for machine, saved in read_json(file).items():
+            values: dict[str, Any] = {name: saved[name] for name in names}
+            values["faults"] = [FaultFound(**one) for one in saved["faults"]]
+            probes[machine] = MachineProbe(**values)
+        return probes
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: is not what a probe writes ({error!r}). Probe the detector again.") from error
