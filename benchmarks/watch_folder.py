@@ -339,6 +339,8 @@ class People:
         is_new = self.outages % 2 == 0
         if is_new:
             self.wait_for_writers()
+            # One more look: with another number, a recording renamed since the last one looks like a removed one.
+            time.sleep(2)
         self.nas.unmount()
         if is_new:
             self.nas.replace()
