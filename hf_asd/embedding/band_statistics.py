@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 
@@ -35,10 +36,14 @@ def spectrum_statistics(log_mel: torch.Tensor) -> torch.Tensor:
         `torch.Tensor` of shape `(279,)`, float32: for each of 31 bands the 10, 50 and 90 % quantile over time, then
         flutter, shortest time first.
     """
-    rows = [log_mel.quantile(torch.tensor(QUANTILES, device=log_mel.device), dim=0)]
+    # numpy's quantiles and a deviation in two steps: torch's own take three times as long.
+    rows = [torch.from_numpy(np.quantile(log_mel.cpu().numpy(), QUANTILES, axis=0).astype(np.float32)).to(log_mel)]
     for lag in LAGS:
         lag = min(lag, len(log_mel) - 2)
-        rows.append((log_mel[lag:] - log_mel[:-lag]).std(0).add(LEAST_FLUTTER).log()[None])
+        difference = log_mel[lag:] - log_mel[:-lag]
+        difference -= difference.mean(0)
+        deviation = (difference.square().sum(0) / (len(difference) - 1)).sqrt()
+        rows.append(deviation.add(LEAST_FLUTTER).log()[None])
     return smooth_bands(torch.cat(rows)).flatten()
 
 
