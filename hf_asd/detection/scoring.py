@@ -21,6 +21,7 @@ from ..embedding.embed import BATCH_CLIPS, EmbeddedRows, Visit, embed_recordings
 from .decision import DECISION_FEATURES, Decision, make_decisions
 from .explanation.reasons import InputFindings, check_and_explain
 from .long_recordings import WindowSeconds, decide_recording, scoring_rule
+from .training_summary import usual_seconds
 
 
 if TYPE_CHECKING:
@@ -147,9 +148,7 @@ def _windows(
 
 
 def _rule(detector: "AnomalyDetector", machine: str, window_seconds: WindowSeconds) -> WindowRule | None:
-    # A detector that was fitted from embeddings alone does not know the length of its clips.
-    summary = detector.training_summary.get(machine, {})
-    return scoring_rule(window_seconds, summary.get("clip_seconds"))
+    return scoring_rule(window_seconds, usual_seconds(detector.training_summary, machine))
 
 
 def _decide(

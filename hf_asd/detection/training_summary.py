@@ -65,6 +65,11 @@ def summarize_training(rows: Dataset, facts: Mapping[int, RecordingFacts]) -> di
     return summary
 
 
+def usual_seconds(summary: Mapping[str, dict], machine: str) -> float | None:
+    """The median length of a machine's normal clips; `None` where a detector was fitted from embeddings alone."""
+    return summary.get(machine, {}).get("clip_seconds")
+
+
 def facts_from_headers(rows: Dataset) -> dict[int, RecordingFacts]:
     """By row number the facts about recordings that are still there, decoded only where their length is uncertain."""
     if "audio" not in rows.column_names:

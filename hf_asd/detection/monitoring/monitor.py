@@ -11,6 +11,7 @@ from ...audio.channels import select_channel
 from ..alarm import AlarmPolicy
 from ..config import MonitorConfig
 from ..detector import AnomalyDetector
+from ..training_summary import usual_seconds
 from .folder import folder_windows
 from .growing import file_windows
 from .pipe import PIPE, pipe_windows
@@ -75,8 +76,7 @@ def monitor(
 def _window_seconds(detector: AnomalyDetector, machine: str, config: MonitorConfig) -> float:
     if config.window_seconds != "auto":
         return config.window_seconds
-    # A detector that was fitted from embeddings alone does not know the length of its clips.
-    return detector.training_summary.get(machine, {}).get("clip_seconds") or UNKNOWN_SECONDS
+    return usual_seconds(detector.training_summary, machine) or UNKNOWN_SECONDS
 
 
 def _decide(

@@ -18,6 +18,7 @@ from ..backends.cross_scores import cross_splits, recording_splits
 from ..backends.protocol import Scorer
 from ..long_recordings import scoring_rule
 from ..memory_bank import MemoryBank, by_domain
+from ..training_summary import usual_seconds
 from .faults import PROBE_FAULTS, ProbeFault
 
 
@@ -122,8 +123,8 @@ def windows_to_probe(
     Returns:
         `tuple[Dataset, list[str]]`: a row for each recording or window, and messages about what was left out.
     """
-    seconds = {name: detector.training_summary.get(name, {}).get("clip_seconds") for name in detector.machines}
-    rules = [scoring_rule("auto", seconds[detector.known_machine(name)]) for name in rows["machine"]]
+    machines = [detector.known_machine(name) for name in rows["machine"]]
+    rules = [scoring_rule("auto", usual_seconds(detector.training_summary, machine)) for machine in machines]
     options = {"channel": detector.config.channel, "on_bad_audio": on_bad_audio}
     embedded = embed_recordings(rows, detector.encoder, rules=rules, **options)
     return with_embeddings(rows, embedded), embedded.skipped
@@ -149,15 +150,17 @@ def _probe_machine(detector: "AnomalyDetector", machine: str, rows: Dataset, rea
         return None
     own_clips = sum(len(places) for scorer, places in judges if scorer is not bank.scorer)
 
-    def share_found(changed: list[np.ndarray]) -> float:
-        vectors = _embed(detector, changed)
+    def share_of_alarms(vectors: torch.Tensor) -> float:
         alarms = [scorer.score(vectors[places]) > bank.threshold for scorer, places in judges]
         return float(torch.cat(alarms).double().mean())
+
+    def share_found(changed: list[np.ndarray]) -> float:
+        return share_of_alarms(_embed(detector, changed))
 
     results = []
     for fault in tqdm(PROBE_FAULTS, desc=f"probing {machine}", unit="fault", delay=2, leave=False):
         results.append(_search(fault, clips, share_found))
-    return MachineProbe(len(clips), own_clips, share_found(clips), results)
+    return MachineProbe(len(clips), own_clips, share_of_alarms(embeddings), results)
 
 
 def _search(

@@ -138,7 +138,7 @@ def _unusual(clips: Sequence[ClipMeasures]) -> dict[int, str]:
     """By place, in what a clip that is kept differs from nearly all others."""
     if len(clips) < FEWEST_CLIPS:
         return {}
-    lengths = np.array([clip.seconds for clip in clips])
+    lengths = np.array([clip.checked.seconds for clip in clips])
     ratio = lengths / np.median(lengths)
     rates = [clip.sampling_rate for clip in clips]
     usual_rate = max(set(rates), key=rates.count)

@@ -15,7 +15,7 @@ from .pieces import Ends
 class ClipMeasures:
     """
     Args:
-        seconds (`float`), sampling_rate (`int`, in Hz), channels (`int`): of the clip as it was stored.
+        sampling_rate (`int`, in Hz), channels (`int`): of the clip as it was stored.
         silent_channels (`tuple[int, ...]`): of the channels that are used, where these are several, those without
             sound.
         decibels (`float`): root mean square, in dB of full scale; a constant under the sound does not count.
@@ -24,7 +24,6 @@ class ClipMeasures:
         ends ([`~hf_asd.detection.training_clips.pieces.Ends`], *optional*): how it begins and ends.
     """
 
-    seconds: float
     sampling_rate: int
     channels: int
     silent_channels: tuple[int, ...]
@@ -41,7 +40,6 @@ class ClipMeasures:
         if clip.stored is not None and not isinstance(clip.stored.channel, int):
             silent = set(range(clip.channels)) - set(clip.stored.channels_with_sound)
         return cls(
-            seconds=clip.seconds,
             sampling_rate=clip.sampling_rate,
             channels=clip.channels,
             silent_channels=tuple(sorted(silent)),
