@@ -72,6 +72,7 @@ FINETUNED = {
     "+ Ward, no synthetic faults (the paper)": "ward plain",
 }
 WITH_STATISTICS = " with spectral statistics"
+WEIGHTS = (0, 0.1, 0.25, 0.5, 1)  # of an encoder beside spectral statistics
 SYSTEMS = (
     *STATISTICS,
     "auto-encoder",
@@ -317,7 +318,7 @@ def write_results(
             f"| {system} | {' | '.join(f'{100 * figure[term]:.2f}' for term in terms)} | {100 * figure['std']:.2f} | "
             f"{cell} |"
         )
-    lines += ["", *clustering_lines(places)]
+    lines += ["", *weight_lines(systems, tables, recipe), "", *clustering_lines(places)]
     write_text(output / "ablation.md", "\n".join(lines) + "\n")
     write_json(output / "ablation.json", figures)
     plot(figures, output / "ablation.png")
@@ -334,6 +335,26 @@ def resampled(by_seed: list[list[Dataset]], recipe: Recipe, resamples: int, numb
     year = recipe.data.year
     samples = bootstrap_official_scores(labels, scores, *where, year, resamples=resamples, seed=number)
     return samples.reshape(len(by_seed), -1, resamples)
+
+
+def weight_lines(systems: list[str], tables: list[list[list[Dataset]]], recipe: Recipe) -> list[str]:
+    """The official score of z-scores of spectral statistics and, by each weight, of Ward's encoder, added."""
+    if not {"spectral statistics", WARD} <= set(systems):
+        return []
+    means = []
+    for weight in WEIGHTS:
+        scores = []
+        for rows in (rows for by_seed in tables for rows in by_seed):
+            first, second = (rows[systems.index(name)] for name in ("spectral statistics", WARD))
+            added = np.array(first["z_score"][:]) + weight * np.array(second["z_score"][:])
+            joined = first.remove_columns("anomaly_score").add_column("anomaly_score", added.tolist())
+            scores.append(evaluate_scores(joined, recipe.data.year)["official_score"])
+        means.append(f"{100 * np.mean(scores):.2f}")
+    return [
+        f"| weight of its encoder beside spectral statistics | {' | '.join(f'{weight:g}' for weight in WEIGHTS)} |",
+        "|---|" + "---|" * len(WEIGHTS),
+        f"| official score | {' | '.join(means)} |",
+    ]
 
 
 def clustering_lines(places: list[Path]) -> list[str]:

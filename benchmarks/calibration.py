@@ -2,11 +2,10 @@
 Whether the share of false alarms stays below `--false-alarm-rate`: 200 simulated installations each with 10, 30, 100
 and 990 normal clips, tested with new normal clips of the same machine, for every threshold method.
 
-    python benchmarks/calibration.py [WORK]
+    python benchmarks/calibration.py
 
 Embeddings are drawn: a machine of three operating states of unequal share, heavy-tailed (Student t, 5 degrees of
-freedom), 64 correlated dimensions; with WORK of `benchmarks/scoring_embeddings.py` they are the normal clips of the
-simulated factories (spectral statistics), from which every installation draws its own.
+freedom), 64 correlated dimensions. power.py has the same for recordings of simulated machines.
 
 One new clip of each installation raises an alarm or not: 200 draws, whose share lies in the printed binomial interval
 in 95 of 100 such experiments. The mean over more new clips of each installation is a more exact estimate of the rate.
@@ -16,7 +15,6 @@ distribution of the scores.
 
 import argparse
 import warnings
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -36,7 +34,6 @@ FRESH = 25
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, nargs="?")
     parser.add_argument("--installations", type=int, default=200)
     parser.add_argument("--presets", nargs="+", default=["fast", "standard"])
     parser.add_argument("--methods", nargs="+", default=list(get_args(ThresholdMethod)))
@@ -46,22 +43,19 @@ def main():
         "ignore"
     )  # about gamma distributions that do not fit; the table shows what follows from them
     print(
-        f"{'clips from':<12}{'preset':<9}{'n':>4}{'threshold':>11}{'asked':>7}{'promised':>10}"
+        f"{'preset':<9}{'n':>4}{'threshold':>11}{'asked':>7}{'promised':>10}"
         f"{'first clip':>12}{'interval':>16}{'all clips':>11}  kept"
     )
-    for source in ["drawn"] if args.work is None else ["factory"]:
-        for preset in args.presets:
-            for size in args.sizes:
-                measure(args, source, preset, size)
+    for preset in args.presets:
+        for size in args.sizes:
+            measure(args, preset, size)
 
 
-def measure(args: argparse.Namespace, source: str, preset: str, size: int):
+def measure(args: argparse.Namespace, preset: str, size: int):
     alarms, promised = {}, {}
     for installation in tqdm(range(args.installations), leave=False):
         rng = np.random.default_rng([installation, size])
-        clips = drawn(rng, size + FRESH) if source == "drawn" else recorded(args.work, rng, size + FRESH)
-        if clips is None:
-            return
+        clips = drawn(rng, size + FRESH)
         scorer = make_scorer({"source": clips[:size]}, ScoringConfig(preset=preset))
         leave_one_out_scores, fresh = scorer.leave_one_out().numpy(), scorer.score(clips[size:]).numpy()
         for method in args.methods:
@@ -76,7 +70,7 @@ def measure(args: argparse.Namespace, source: str, preset: str, size: int):
         low, high = low / args.installations, high / args.installations
         kept = "yes" if first <= high else "NO"
         print(
-            f"{source:<12}{preset:<9}{size:>4}{method:>11}{rate:>7.2f}{mean_promised:>10.3f}{first:>12.3f}"
+            f"{preset:<9}{size:>4}{method:>11}{rate:>7.2f}{mean_promised:>10.3f}{first:>12.3f}"
             f"{f'{low:.3f} to {high:.3f}':>16}{everything:>11.3f}  {kept}",
             flush=True,
         )
@@ -89,27 +83,6 @@ def drawn(rng: np.random.Generator, count: int) -> torch.Tensor:
     chosen = rng.choice(3, size=count, p=(0.6, 0.3, 0.1))
     tails = np.sqrt(5 / rng.chisquare(5, size=(count, 1)))
     return torch.from_numpy(10 + states[chosen] + rng.standard_normal((count, 64)) @ mixing * tails).float()
-
-
-_RECORDED = {}
-
-
-def recorded(work: Path, rng: np.random.Generator, count: int) -> torch.Tensor | None:
-    """Source clips of one machine of a factory, of those that have enough."""
-    if not _RECORDED:
-        from scoring_embeddings import FACTORIES, load, rows_of
-
-        for seed in FACTORIES:
-            train, _ = rows_of(work, seed)
-            machines, domains = np.array(train["machine"][:]), np.array(train["domain"][:])
-            vectors = load(work, seed, "statistics", "band_statistics")[0]
-            for machine in np.unique(machines):
-                _RECORDED[seed, machine] = vectors[(machines == machine) & (domains == "source")]
-    enough = [clips for clips in _RECORDED.values() if len(clips) >= count]
-    if not enough:
-        return None
-    clips = enough[rng.integers(len(enough))]
-    return clips[rng.permutation(len(clips))[:count]]
 
 
 if __name__ == "__main__":

@@ -60,12 +60,14 @@ def choose_encoder(
 
 def _completed(config: DetectorConfig, encoder: Encoder) -> DetectorConfig:
     """The config with the values of a loaded transformer encoder, which must not contradict it."""
+    has_statistics = getattr(encoder, "statistics", None) is not None
     own = {
         "pooling": getattr(encoder, "pooling", None),
         "pooling_parameter": getattr(encoder, "pooling_parameter", None),
         "layer": getattr(encoder, "layer", None),
         "clamp_outlier_channels": getattr(encoder, "clamp_outlier_channels", False),
-        "with_statistics": getattr(encoder, "statistics", None) is not None,
+        "with_statistics": has_statistics,
+        "encoder_weight": config.encoder_weight if has_statistics else 1.0,
     }
     for option in config.given_encoder_options():
         given = getattr(config, option)

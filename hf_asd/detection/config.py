@@ -76,6 +76,9 @@ class ScoringConfig:
     with_statistics: bool = option(
         False, "spectral statistics beside the encoder: compared separately, z-scores of both averaged"
     )
+    encoder_weight: float = option(
+        1.0, "weight of the encoder's z-score in that average, where statistics have 1; needs with_statistics", above=0
+    )
     event_share: float = option(
         0.2,
         "share of the false-alarm rate that is for short events (knocks, dropouts); with band statistics; 0: none",
@@ -159,6 +162,7 @@ class DetectorConfig(ScoringConfig):
     def given_encoder_options(self) -> list[str]:
         """Options for an encoder that the user names, as far as they differ from their defaults."""
         names = ("pooling", "pooling_parameter", "layer", "clamp_outlier_channels", "with_statistics")
+        names += ("encoder_weight",)
         defaults = {field.name: field.default for field in fields(self)}
         return [name for name in names if getattr(self, name) != defaults[name]]
 

@@ -51,6 +51,7 @@ RULES: dict[type, tuple[UsedWith, ...]] = {
         ),
         UsedWith("reduction k_means or k_center", ("num_references",), lambda c: c.reduction != "none"),
         UsedWith("num_bands above 1", ("band_fusion",), lambda c: c.num_bands > 1),
+        UsedWith("with_statistics: true", ("encoder_weight",), lambda c: c.with_statistics),
         UsedWith("backend pca_residual", ("pca_variance",), _has_backend("pca_residual")),
     ),
     NoiseOptions: (UsedWith("noise_probability above 0", ("snr_db",), lambda c: c.noise_probability > 0),),

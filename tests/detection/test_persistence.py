@@ -61,6 +61,10 @@ def test_statistics_beside_an_encoder_survive_the_disk(clips, tmp_path):
     np.testing.assert_array_equal(loaded.score_map(samples, RATE), alone.score_map(samples, RATE))
     with pytest.raises(ValueError, match="with_statistics is True, which is for an encoder that you name"):
         AnomalyDetector(None, DetectorConfig(with_statistics=True))
+    with pytest.raises(ValueError, match="encoder_weight is 0.5, which is for an encoder that you name"):
+        AnomalyDetector(None, DetectorConfig(encoder_weight=0.5))
+    with pytest.raises(ValueError, match="encoder_weight is 0.5, but the encoder was loaded with 1.0"):
+        AnomalyDetector(TransformerEncoder.from_pretrained(tmp_path / "eat"), DetectorConfig(encoder_weight=0.5))
 
 
 def test_every_file_is_vouched_for_and_none_of_another_detector_stays(clips, tmp_path):

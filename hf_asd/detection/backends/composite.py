@@ -21,7 +21,12 @@ from .standardized import MaxEvent
 Z_FUSIONS: dict[BandFusion, Fusion] = {"z_mean": "mean", "z_min": "min", "z_max": "max"}
 
 
-def fuse(scores: torch.Tensor, normal_scores: torch.Tensor, how: Fusion = "mean") -> torch.Tensor:
+def fuse(
+    scores: torch.Tensor,
+    normal_scores: torch.Tensor,
+    how: Fusion = "mean",
+    weights: tuple[float, ...] | None = None,
+) -> torch.Tensor:
     """
     Several scores of the same clips as one: of backends, or of detectors with other encoders, layers or poolings. Each
     is standardized by mean and standard deviation of its own normal scores (z-score).
@@ -31,6 +36,7 @@ def fuse(scores: torch.Tensor, normal_scores: torch.Tensor, how: Fusion = "mean"
         normal_scores (`torch.Tensor` of shape `(systems, references)`): leave-one-out scores of the normal clips.
         how (`"mean"`, `"min"` or `"max"`): with `"min"` an anomaly has to be one for all of them, with `"max"` for
             one.
+        weights (`tuple[float, ...]`, *optional*): of the systems in the mean; `None` for equal ones.
 
     Returns:
         `torch.Tensor` of shape `(clips,)`, float64.
@@ -43,6 +49,8 @@ def fuse(scores: torch.Tensor, normal_scores: torch.Tensor, how: Fusion = "mean"
     # The scores of identical clips do not vary.
     scale = normal_scores.std(1, correction=0, keepdim=True).clamp_min(1e-6)
     standardized = (scores - location) / scale
+    if weights is not None:
+        return torch.tensor(weights, dtype=standardized.dtype) @ standardized / sum(weights)
     return standardized.mean(0) if how == "mean" else getattr(standardized, f"a{how}")(0)
 
 
@@ -52,21 +60,23 @@ class FusedScorer:
 
     Args:
         parts (`list[Scorer]`): backends over the same clips in the same order.
-        how (`"mean"`, `"min"` or `"max"`): see [`fuse`].
+        how (`"mean"`, `"min"` or `"max"`), weights (`tuple[float, ...]`, *optional*): see [`fuse`].
     """
 
-    def __init__(self, parts: list[Scorer], how: Fusion = "mean"):
+    def __init__(self, parts: list[Scorer], how: Fusion = "mean", weights: tuple[float, ...] | None = None):
         self.parts = parts
         self.how: Fusion = how
+        self.weights = weights
         self.leave_one_out_scores = torch.stack([part.leave_one_out() for part in parts])
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
-        return fuse(torch.stack([part.score(queries) for part in self.parts]), self.leave_one_out_scores, self.how)
+        scores = torch.stack([part.score(queries) for part in self.parts])
+        return fuse(scores, self.leave_one_out_scores, self.how, self.weights)
 
     def leave_one_out(self) -> torch.Tensor:
         """The score of every clip of the bank by the others, of shape `(references,)`, float64."""
-        return fuse(self.leave_one_out_scores, self.leave_one_out_scores, self.how)
+        return fuse(self.leave_one_out_scores, self.leave_one_out_scores, self.how, self.weights)
 
 
 class BandScorer:
@@ -193,7 +203,7 @@ def make_scorer(
     The scorer of one machine.
 
     Band statistics, which come first in an embedding, are compared by themselves: what an encoder gives beside them
-    has a score of its own, and both z-scores are averaged. Short events ([`WithEvents`]) have a share of the
+    has a score of its own, and both z-scores are averaged by `encoder_weight`. Short events ([`WithEvents`]) have a share of the
     false-alarm rate.
 
     Args:
@@ -219,7 +229,7 @@ def make_scorer(
     scorer = _compare_columns(banks, spectrum, replace(config, num_bands=1), recordings)
     if config.with_statistics:
         others = _compare_columns(banks, slice(STATISTICS_SIZE, None), config, recordings)
-        scorer = FusedScorer([scorer, others])
+        scorer = FusedScorer([scorer, others], weights=(1.0, config.encoder_weight))
     if config.event_share == 0:
         return scorer
     return WithEvents(scorer, ColumnScorer(_event_scorer(banks, events, recordings), events), config, recordings)

@@ -261,21 +261,24 @@ def test_bands_have_memories_of_their_own():
         make_scorer({"source": bank}, ScoringConfig(num_bands=3))
 
 
-@pytest.mark.parametrize("options", [{}, {"per_domain_banks": True}, {"preset": "fast", "num_bands": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"per_domain_banks": True}, {"preset": "fast", "num_bands": 2}, {"encoder_weight": 0.25}]
+)
 def test_statistics_beside_an_encoder_are_compared_by_themselves(options):
     banks = {"source": embeddings(20, STATISTICS_SIZE + 6), "target": embeddings(8, STATISTICS_SIZE + 6, seed=1)}
     queries = embeddings(5, STATISTICS_SIZE + 6, seed=2)
     both = make_scorer(banks, ScoringConfig(**options, with_statistics=True, event_share=0))
+    weight = options.get("encoder_weight", 1.0)
     expected, expected_left_out = 0, 0
-    for columns, own in (
-        (slice(0, SPECTRUM_SIZE), options | {"num_bands": 1}),
-        (slice(STATISTICS_SIZE, None), options),
+    for columns, own, share in (
+        (slice(0, SPECTRUM_SIZE), options | {"num_bands": 1}, 1 / (1 + weight)),
+        (slice(STATISTICS_SIZE, None), options, weight / (1 + weight)),
     ):
         alone = make_scorer({domain: bank[:, columns] for domain, bank in banks.items()}, ScoringConfig(**own))
         leave_one_out_scores = alone.leave_one_out()
         mean, spread = leave_one_out_scores.mean(), leave_one_out_scores.std(correction=0)
-        expected += (alone.score(queries[:, columns]) - mean) / spread / 2
-        expected_left_out += (leave_one_out_scores - mean) / spread / 2
+        expected += (alone.score(queries[:, columns]) - mean) / spread * share
+        expected_left_out += (leave_one_out_scores - mean) / spread * share
     torch.testing.assert_close(both.score(queries), expected)
     torch.testing.assert_close(both.leave_one_out(), expected_left_out)
 
