@@ -203,8 +203,8 @@ def make_scorer(
     The scorer of one machine.
 
     Band statistics, which come first in an embedding, are compared by themselves: what an encoder gives beside them
-    has a score of its own, and both z-scores are averaged by `encoder_weight`. Short events ([`WithEvents`]) have a share of the
-    false-alarm rate.
+    has a score of its own, and both z-scores are averaged by `encoder_weight`. Short events ([`WithEvents`]) have a
+    share of the false-alarm rate.
 
     Args:
         banks (`dict[str, torch.Tensor]`): by domain (`"source"` first, `"target"` where there is one), embeddings of
