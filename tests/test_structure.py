@@ -22,6 +22,7 @@ LAYERS = [
     ("recipe",),
     ("reporting",),
     ("detection",),
+    ("plotting",),
     ("training",),
     ("clustering",),
     ("hub",),

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 
 from ..audio.clock import span_text
+from ..detection.decision_words import UNUSUAL, as_high
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,6 @@ PRINTED = (
     Column("p-value", "p_value", 7, ".3f"),
 )
 FILE = "file"
-UNUSUAL = "unusual, not enough for an alarm"
 DECISION_WORDS = {True: "ANOMALY", False: "normal"}
 
 
@@ -78,13 +78,6 @@ def _reason_lines(row: dict) -> list[str]:
     if row["is_anomaly"]:
         return [*lines, f"nearest normal recording: {row['nearest_clip_id']}"]
     return [f"{UNUSUAL if row['is_unusual'] else 'nothing unusual'}: {as_high(row)}", *lines]
-
-
-def as_high(row: dict) -> str:
-    """How many normal recordings score as high as a recording without an alarm, in words."""
-    count, whole = row["num_normal_as_high"], row["num_normal_clips"]
-    what = "recordings" if row["worst_window_start_s"] is None else "windows"
-    return f"{count or 'none'} of {whole} normal {what} {'scores' if count == 1 else 'score'} as high"
 
 
 def rows_as_json(rows: list[dict]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import torch
@@ -31,6 +31,11 @@ from .threshold import promise_without
 from .training_clips.findings import TrainingFindings
 from .training_summary import facts_from_headers, summarize_training
 
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..plotting.style import ThemeName
 
 logger = logging.getLogger(__name__)
 
@@ -352,6 +357,52 @@ class AnomalyDetector:
         """
         bank = torch.cat(list(self.machines[self.known_machine(machine)].embeddings.values()))
         return score_map(self.encoder, self.read(audio, sampling_rate).samples, bank)
+
+    def plot(
+        self,
+        audio: AnyAudio,
+        sampling_rate: int | None = None,
+        machine: str | None = None,
+        *,
+        window_seconds: WindowSeconds = "auto",
+        theme: "ThemeName" = "light",
+    ) -> "Figure":
+        """
+        Draws a recording: what was decided, its spectrogram with the score map over it and unusual bands marked, and
+        its score beside those of the normal clips with the threshold. Of a long recording the worst window.
+
+        Args:
+            audio, sampling_rate, machine, window_seconds: as for calling the detector.
+            theme (`"light"` or `"dark"`, *optional*, defaults to `"light"`): colors for light or dark pages.
+
+        Returns:
+            `matplotlib.figure.Figure`: a notebook shows it; `figure.savefig("clip.png")` writes it.
+
+        Raises:
+            BadAudioError, TypeError, ValueError: as for calling the detector.
+        """
+        from .plots import plot_clip
+
+        return plot_clip(self, audio, sampling_rate, machine, window_seconds, theme)
+
+    def plot_scores(self, scored: Dataset | Sequence[Decision], *, theme: "ThemeName" = "light") -> "Figure":
+        """
+        Draws scores of recordings beside those of the normal clips with the threshold, a panel a machine.
+
+        Args:
+            scored (`datasets.Dataset` or `Sequence[Decision]`): of [`~AnomalyDetector.score`] or of calls. Where
+                labels are known (`condition`), normal and anomalous recordings have a row each.
+            theme (`"light"` or `"dark"`, *optional*, defaults to `"light"`): as for [`~AnomalyDetector.plot`].
+
+        Returns:
+            `matplotlib.figure.Figure`.
+
+        Raises:
+            ValueError: the dataset was not scored, or a machine that the detector does not know.
+        """
+        from .plots import plot_scores
+
+        return plot_scores(self, scored, theme)
 
     @property
     def embedding_description(self) -> str:

@@ -320,5 +320,5 @@ STAGES: dict[StageName, Stage] = {
     "fit": Stage(fit_detector, _DETECTOR, ("pretrain", "cluster", "finetune"), is_distributed=True),
     "score": Stage(score_clips, (*_DETECTOR, "evaluation", "metrics"), ("data", "fit"), is_distributed=True),
     "evaluate": Stage(evaluate_scored, _MEASURED, ("data", "cluster", "score")),
-    "report": Stage(write_results, (*_DETECTOR, *_MEASURED, "hub", "reporting"), ("cluster", "fit", "evaluate")),
+    "report": Stage(write_results, (*_DETECTOR, *_MEASURED, "hub", "plotting", "reporting"), ("cluster", "fit", "evaluate")),
 }

@@ -11,6 +11,7 @@ from ..audio.reading import SAMPLING_RATE
 from ..detection.explanation.band_deviations import BandDeviations
 from ..detection.explanation.normal_profile import NormalProfile
 from ..detection.explanation.reasons import explain
+from ..plotting.spectrogram import log_mel
 from . import sound_plots
 from .machine_rows import MachineRows
 
@@ -25,7 +26,7 @@ class ShownClip:
     What a report needs of one clip; the samples themselves are not kept.
 
     Args:
-        spectrogram (`np.ndarray` of shape `(64, columns)`): see [`~hf_asd.reporting.sound_plots.log_mel`].
+        spectrogram (`np.ndarray` of shape `(64, columns)`): see [`~hf_asd.plotting.spectrogram.log_mel`].
         beginning (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz, the part that can be played.
         seconds (`float`): duration of the spectrogram.
         peak (`float`): largest absolute sample.
@@ -66,7 +67,7 @@ class ClipReader:
         if key not in self._clips:
             samples = self.read_clip(row)
             self._clips[key] = ShownClip(
-                spectrogram=sound_plots.log_mel(samples),
+                spectrogram=log_mel(samples[: sound_plots.SPECTROGRAM_SECONDS * SAMPLING_RATE]),
                 beginning=samples[: sound_plots.LISTEN_SECONDS * SAMPLING_RATE].copy(),
                 seconds=min(len(samples) / SAMPLING_RATE, sound_plots.SPECTROGRAM_SECONDS),
                 peak=max(float(np.abs(samples).max()), 1e-5),

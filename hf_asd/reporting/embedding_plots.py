@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from scipy.cluster import hierarchy
 from sklearn.decomposition import PCA
 
-from .style import (
+from ..plotting.style import (
     ANOMALY_COLOR,
     CATEGORY_COLORS,
     INK,
     NORMAL_COLOR,
     OTHER_COLOR,
-    STYLE,
     UNKNOWN_COLOR,
+    styled,
     svg,
 )
 
@@ -105,7 +105,7 @@ def _map(
     share: np.ndarray,
     background: np.ndarray | None = None,
 ) -> str:
-    with rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(5.2, 3.5), layout="constrained")
         axes = figure.subplots()
         if background is not None:
@@ -152,7 +152,7 @@ def dendrogram(merges: np.ndarray, num_clusters: int, max_branches: int = 40) ->
     above = heights[num_clusters - 2] if num_clusters > 1 else heights[0] * 1.1
     below = heights[num_clusters - 1] if num_clusters <= len(heights) else 0.0
     cut = (above + below) / 2
-    with rc_context({**STYLE, "lines.linewidth": 1.0}):
+    with styled(), rc_context({"lines.linewidth": 1.0}):
         figure = Figure(figsize=(5.2, 3.5), layout="constrained")
         axes = figure.subplots()
         hierarchy.set_link_color_palette(list(CATEGORY_COLORS))

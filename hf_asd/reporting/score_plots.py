@@ -1,13 +1,12 @@
 """Figures of anomaly scores: histogram and receiver operating characteristic (ROC)."""
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from .style import ANOMALY_COLOR, GRID_COLOR, INK, NORMAL_COLOR, STYLE, UNKNOWN_COLOR, svg
+from ..plotting.style import ANOMALY_COLOR, GRID_COLOR, INK, NORMAL_COLOR, UNKNOWN_COLOR, styled, svg
 
 
 CONDITION_COLORS = {"normal": NORMAL_COLOR, "anomaly": ANOMALY_COLOR, "unknown": UNKNOWN_COLOR}
@@ -27,7 +26,7 @@ def histogram(scores: dict[str, dict[str, np.ndarray]], threshold: float | None)
     all_scores = np.concatenate([values for domain in scores.values() for values in domain.values()])
     low, high, cut = _score_range(all_scores, threshold)
     edges = np.linspace(low, high, 37)
-    with rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(5.2, 3.5), layout="constrained")
         panels = figure.subplots(len(scores), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
         for panel, (domain, by_condition) in zip(panels, scores.items(), strict=True):
@@ -87,7 +86,7 @@ def roc(
         `str`: an SVG as a data URI.
     """
     anomalous = condition == "anomaly"
-    with rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(5.2, 3.5), layout="constrained")
         axes = figure.subplots()
         domains = sorted(set(domain[~anomalous]))

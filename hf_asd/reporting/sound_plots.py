@@ -1,54 +1,20 @@
 """Sound and pictures of single clips: log-mel spectrogram, level profile, MP3."""
 
 import io
-from functools import cache
 
 import numpy as np
 import soundfile
-import torch
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from transformers.audio_utils import mel_filter_bank
 
 from ..audio.reading import SAMPLING_RATE
-from .style import ANOMALY_COLOR, GRID_COLOR, NORMAL_COLOR, STYLE, data_uri, svg
+from ..plotting.spectrogram import FREQUENCY_TICKS, NUM_BANDS, NUM_SHADES, mel_position
+from ..plotting.style import ANOMALY_COLOR, GRID_COLOR, NORMAL_COLOR, data_uri, styled, svg
 
 
-NUM_BANDS, MAX_COLUMNS, WINDOW, HOP = 64, 250, 1024, 256
-NUM_SHADES = 40  # more could not be distinguished and would only make the file larger
 LEVEL_COLORS = colormaps["magma_r"].resampled(NUM_SHADES)  # dark is loud, so that a printed page stays mostly white
 SPECTROGRAM_SECONDS, LISTEN_SECONDS = 60, 12
-FREQUENCY_TICKS = {100: "0.1", 500: "0.5", 1000: "1", 2000: "2", 4000: "4"}  # Hz: label in kHz
-
-
-@cache
-def _mel_filters() -> torch.Tensor:
-    return torch.from_numpy(mel_filter_bank(WINDOW // 2 + 1, NUM_BANDS, 0, SAMPLING_RATE / 2, SAMPLING_RATE)).float()
-
-
-def log_mel(samples: np.ndarray) -> np.ndarray:
-    """
-    Computes the log-mel spectrogram that the report draws.
-
-    Args:
-        samples (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz; at most the first 60 s are used.
-
-    Returns:
-        `np.ndarray` of shape `(64, columns)`, float32: power of each mel band in dB, where a sine of full scale is
-        about 0; at most 250 columns, neighboring frames are averaged.
-    """
-    clip = torch.from_numpy(samples[: SPECTROGRAM_SECONDS * SAMPLING_RATE])
-    window = torch.hann_window(WINDOW)
-    power = torch.stft(clip, WINDOW, HOP, window=window, return_complex=True).abs() / (window.sum() / 2)
-    mel = _mel_filters().T @ power.square()
-    columns = torch.nn.functional.adaptive_avg_pool1d(mel, min(MAX_COLUMNS, mel.shape[1]))
-    return (10 * (columns + 1e-12).log10()).numpy()
-
-
-def _mel_position(hertz: float) -> float:
-    """Position of a frequency on an axis of mel bands."""
-    return NUM_BANDS * np.log1p(hertz / 700) / np.log1p(SAMPLING_RATE / 2 / 700)
 
 
 def spectrogram(levels: np.ndarray, seconds: float, limits: tuple[float, float]) -> str:
@@ -60,7 +26,7 @@ def spectrogram(levels: np.ndarray, seconds: float, limits: tuple[float, float])
         seconds (`float`): duration of all columns.
         limits (`tuple[float, float]`): lowest and highest level of the color scale in dB.
     """
-    with rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(3.8, 2.3), layout="constrained")
         axes = figure.subplots()
         axes.imshow(
@@ -73,7 +39,7 @@ def spectrogram(levels: np.ndarray, seconds: float, limits: tuple[float, float])
             vmax=limits[1],
             extent=(0, seconds, 0, NUM_BANDS),
         )
-        axes.set_yticks([_mel_position(hertz) for hertz in FREQUENCY_TICKS], FREQUENCY_TICKS.values())
+        axes.set_yticks([mel_position(hertz) for hertz in FREQUENCY_TICKS], FREQUENCY_TICKS.values())
         axes.set_xlabel("seconds")
         axes.set_ylabel("kHz")
         return svg(figure)
@@ -95,7 +61,7 @@ def level_profile(
         `str`: an SVG as a data URI.
     """
     bands = np.arange(NUM_BANDS) + 0.5
-    with rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(3.8, 2.3), layout="constrained")
         axes = figure.subplots()
         axes.fill_between(bands, normal.min(0), normal.max(0), color=NORMAL_COLOR, alpha=0.25, linewidth=0)
@@ -103,7 +69,7 @@ def level_profile(
         if reference is not None:
             axes.plot(bands, reference, color=NORMAL_COLOR, linewidth=1.1, label=reference_name)
         axes.plot(bands, levels, color=ANOMALY_COLOR, linewidth=1.6, label="this clip")
-        axes.set_xticks([_mel_position(hertz) for hertz in FREQUENCY_TICKS], FREQUENCY_TICKS.values())
+        axes.set_xticks([mel_position(hertz) for hertz in FREQUENCY_TICKS], FREQUENCY_TICKS.values())
         axes.set_xlim(0, NUM_BANDS)
         axes.set_xlabel("kHz")
         axes.set_ylabel("mean level, dB")

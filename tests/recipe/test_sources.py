@@ -13,8 +13,8 @@ from hf_asd.recipe.runner import run_recipe
 from hf_asd.recipe.stages import STAGES
 
 
-# They decide nothing about a result: they write files, check options, register models, log in to the Hub.
-UNCOUNTED = ("__init__", "files", "options", "hub", "recipe")
+# They decide nothing about a result: they write files, check options, register models, log in to the Hub, draw.
+UNCOUNTED = ("__init__", "files", "options", "hub", "plotting", "recipe")
 
 
 @pytest.fixture

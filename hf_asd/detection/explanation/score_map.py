@@ -1,11 +1,19 @@
 """Where in time and frequency a clip differs from the normal ones."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
 
-from ...embedding.band_statistics import NUM_BANDS, QUANTILES, SPECTRUM_SIZE, smooth_bands
+from ...embedding.band_statistics import (
+    MELS,
+    MELS_APART,
+    MELS_PER_BAND,
+    NUM_BANDS,
+    QUANTILES,
+    SPECTRUM_SIZE,
+    smooth_bands,
+)
 from ...embedding.embed import Encoder
 from ...embedding.statistics import SpectralStatistics
 
@@ -18,6 +26,9 @@ if TYPE_CHECKING:
 QUANTILE_RANGE = 2.563
 # Of noise: how much the mean of eight mels, of which neighbors share their energy, varies, as a share of one mel.
 BAND_SPREAD = 0.54
+MAP_POOLINGS = ("mean", "bands", "bands_std")
+FIRST_MEL = float(np.log1p(20 / 700) / np.log1p(8000 / 700))  # where the filter banks begin, 20 Hz, on the mel scale
+MapScale = Literal["standard deviations", "shares"]
 
 
 def score_map(encoder: Encoder, clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:
@@ -41,12 +52,47 @@ def score_map(encoder: Encoder, clip: np.ndarray, bank: torch.Tensor) -> np.ndar
         ValueError: the embedding is not a plain mean over patches (`pooling` other than `"mean"`, `"bands"` or
             `"bands_std"`), or spectral statistics are means, which have no range.
     """
+    statistics = _statistics_of(encoder)
+    if statistics is not None:  # their map is finer than one of patches
+        return _statistics_map(statistics, clip, bank[:, : statistics.dimensions])
+    return _patch_map(cast("TransformerEncoder", encoder), clip, bank)
+
+
+def map_scale(encoder: Encoder) -> MapScale | None:
+    """
+    What the values of a [`score_map`] are: standard deviations of the frames of normal clips, with a sign, or shares
+    of a distance. `None` where the encoder's embeddings have no map.
+    """
+    statistics = _statistics_of(encoder)
+    if statistics is not None:
+        return "standard deviations" if statistics.statistics == "band_statistics" else None
+    return "shares" if cast("TransformerEncoder", encoder).pooling in MAP_POOLINGS else None
+
+
+def map_edges(bands: int, scale: MapScale) -> tuple[float, float]:
+    """
+    Where the bands of a [`score_map`] lie, evenly spaced.
+
+    Args:
+        bands (`int`): how many there are.
+        scale (`str`): of [`map_scale`].
+
+    Returns:
+        `tuple[float, float]`: where the lowest band begins and the highest one ends, as shares of the mel scale from 0
+        to 8 kHz. Bands of the statistics overlap by half; each is taken for its middle half.
+    """
+    if scale == "shares":
+        return FIRST_MEL, 1.0
+    width = (1 - FIRST_MEL) / (MELS + 1)  # between the middles of two mels
+    low = FIRST_MEL + width * ((MELS_PER_BAND + 1) / 2 - MELS_APART / 2)
+    return low, low + width * MELS_APART * bands
+
+
+def _statistics_of(encoder: Encoder) -> SpectralStatistics | None:
+    """The spectral statistics that an embedding is, or that stand beside it."""
     if isinstance(encoder, SpectralStatistics):
-        return _statistics_map(encoder, clip, bank)
-    transformer = cast("TransformerEncoder", encoder)
-    if transformer.statistics is not None:  # their map is finer
-        return _statistics_map(transformer.statistics, clip, bank[:, : transformer.statistics.dimensions])
-    return _patch_map(transformer, clip, bank)
+        return encoder
+    return cast("TransformerEncoder", encoder).statistics
 
 
 def _statistics_map(encoder: SpectralStatistics, clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:
@@ -59,7 +105,7 @@ def _statistics_map(encoder: SpectralStatistics, clip: np.ndarray, bank: torch.T
 
 
 def _patch_map(encoder: "TransformerEncoder", clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:
-    if encoder.pooling not in ("mean", "bands", "bands_std"):
+    if encoder.pooling not in MAP_POOLINGS:
         raise ValueError(
             f"pooling is {encoder.pooling!r}; a map over time needs pooling 'mean', 'bands' or 'bands_std'."
         )
