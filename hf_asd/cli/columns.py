@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from ..audio.clock import span_text
-from ..detection.decision_words import UNUSUAL, as_high
+from ..detection.decision_words import UNUSUAL, as_high, reason_texts
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ def _decision_text(row: dict) -> str:
 
 
 def _reason_lines(row: dict) -> list[str]:
-    in_window = "" if row["worst_window_start_s"] is None else " (seconds of this window)"
-    lines = [reason["text"] + (in_window if reason["start_s"] is not None else "") for reason in row["reasons"]]
+    lines = reason_texts(row)
     if row["is_anomaly"]:
         return [*lines, f"nearest normal recording: {row['nearest_clip_id']}"]
     return [f"{UNUSUAL if row['is_unusual'] else 'nothing unusual'}: {as_high(row)}", *lines]

@@ -206,16 +206,11 @@ def _keep_whole(store: "ClipStore", clip_ids: list[str], also: "Callable[[str, n
 
 
 def _clip_reader(store: "ClipStore", channel: "Channel") -> "Callable[[dict], np.ndarray]":
-    """From a row of the report to its samples: of a long recording the window that the row is about."""
-    from ..audio.windows import read_span
+    """From a row of the report to its samples."""
+    from ..reporting.report import read_from_disk
 
     def read(row: dict) -> "np.ndarray":
-        if row["clip_id"] in store:
-            return store[row["clip_id"]]
-        names = (
-            ("start_s", "end_s") if row.get("start_s") is not None else ("worst_window_start_s", "worst_window_end_s")
-        )
-        return read_span(row["audio"], (row[names[0]], row[names[1]]), channel).samples
+        return store[row["clip_id"]] if row["clip_id"] in store else read_from_disk(row, channel)
 
     return read
 
@@ -289,13 +284,9 @@ def _write_report(
             test=scored.rows,
             evaluation=scored.evaluation,
             skipped=skipped,
-            thresholds={machine: bank.threshold for machine, bank in detector.machines.items()},
-            leave_one_out={machine: bank.leave_one_out_scores() for machine, bank in detector.machines.items()},
+            detector=detector,
             facts=facts,
-            profiles=detector.profiles,
             probes=probes,
-            deviations={machine: bank.deviations for machine, bank in detector.machines.items()},
-            channel=detector.config.channel,
             read_clip=_clip_reader(store, detector.config.channel),
         ),
     )

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def add_commands(commands) -> None:
         "also write the result to this file, one JSON object a line; -: to standard output",
         None,
     )
+    add_flag(
+        command,
+        "--report",
+        Path | None,
+        "also write a page (HTML) with spectrograms and sound of the most anomalous recordings, to hand on or print",
+        None,
+    )
     add_flag(command, "--explain", bool, "print what is unusual about each recording that is an anomaly", False)
     text = f"exit with {ANOMALY} when an anomaly is found, else with {NO_DECISION} when a recording has no decision"
     add_flag(command, "--fail-on-anomaly", bool, text, False)
@@ -42,12 +50,16 @@ def score(args: argparse.Namespace) -> int:
     """Scores recordings with a fitted detector: one line a recording."""
     from ..audio.stored_sound import channel_hint
 
-    check_results(args, "csv", "json")
-    rows, names, skipped = _decide(args)
+    check_results(args, "csv", "json", "report")
+    if standard_stream(args.report) is not None:
+        raise ValueError(f"--report is {args.report}; give a file, such as report.html.")
+    rows, names, skipped, write_page = _decide(args)
     if not rows:
         print_skipped(skipped)
         raise ValueError(f"none of the {len(skipped)} recordings can be used, so that nothing was decided.")
     problems = [*_written(args.json, rows_as_json(rows)), *_written(args.csv, rows_as_csv(rows, names))]
+    if args.report is not None:
+        problems += _problem(args.report, write_page)
     counts = Counter(row["is_anomaly"] for row in rows)
     # A result on standard output is for a program: it stands there alone.
     table = sys.stderr if sys.stdout in (standard_stream(args.csv), standard_stream(args.json)) else sys.stdout
@@ -67,8 +79,11 @@ def score(args: argparse.Namespace) -> int:
     return ANOMALY if counts[True] else NO_DECISION
 
 
-def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str]]:
-    """The file and the decision of each recording, the names of these fields, and a message for each left out."""
+def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str], Callable[[], object]]:
+    """
+    The file and the decision of each recording, the names of these fields, a message for each that was left out, and a
+    function that writes the report.
+    """
     from ..data.folder import read_folder
     from ..detection.decision import Decision
 
@@ -88,15 +103,24 @@ def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str]]
     names = [FILE, *(field.name for field in fields(Decision))]
     columns = scored.select_columns(["audio", *names[1:]])
     rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]
-    return rows, names, skipped
+
+    def write_page() -> None:
+        from ..reporting.report import ReportContent, write_report
+
+        title = f"{', '.join(sorted(set(scored['machine'])))}: new recordings"
+        write_report(args.report, ReportContent(title=title, test=scored, detector=detector, skipped=skipped))
+
+    return rows, names, skipped, write_page
 
 
 def _written(path: Path | None, text: str) -> list[str]:
     """Writes a result; a problem is returned, so that the other results are not lost."""
-    if path is None:
-        return []
+    return [] if path is None else _problem(path, lambda: write_result(path, text))
+
+
+def _problem(path: Path, write: Callable[[], object]) -> list[str]:
     try:
-        write_result(path, text)
+        write()
     except OSError as error:
         if standard_stream(path) is not None:
             raise

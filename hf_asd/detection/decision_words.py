@@ -47,3 +47,14 @@ def as_high(row: Mapping[str, Any]) -> str:
     count, whole = row["num_normal_as_high"], row["num_normal_clips"]
     what = "recordings" if row["worst_window_start_s"] is None else "windows"
     return f"{count or 'none'} of {whole} normal {what} {'scores' if count == 1 else 'score'} as high"
+
+
+def reason_texts(row: Mapping[str, Any]) -> list[str]:
+    """
+    The reasons of a decision, a line each; where they name seconds of a window, they say so.
+
+    Args:
+        row (`Mapping`): the fields of a [`~hf_asd.detection.decision.Decision`] with reasons, as plain values.
+    """
+    in_window = "" if row.get("worst_window_start_s") is None else " (seconds of this window)"
+    return [reason["text"] + (in_window if reason["start_s"] is not None else "") for reason in row["reasons"]]

@@ -16,7 +16,7 @@ from ..plotting.scores import ScoreRow, score_figure
 from ..plotting.spectrogram import BandMark, ClipImage, ScoreMap, level_limits, log_mel
 from ..plotting.style import Theme, ThemeName, get_theme, styled
 from .decision import Decision
-from .decision_words import verdict
+from .decision_words import reason_texts, verdict
 from .explanation.reasons import Reason
 from .explanation.score_map import map_edges, map_scale, score_map
 from .long_recordings import WindowSeconds
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .detector import AnomalyDetector
 
 SCORE_COLUMNS = ("machine", "anomaly_score", "is_anomaly")
-CONDITION_NAMES = {"normal": "new, labeled normal", "anomaly": "new, labeled anomaly", "unknown": "new"}
+CONDITION_NAMES = {"normal": "new, normal", "anomaly": "new, anomaly", "unknown": "new"}  # as labeled
 
 
 def plot_clip(
@@ -65,7 +65,9 @@ def decision_figure(detector: "AnomalyDetector", decision: Decision, clip: Decod
     reasons = () if decision.abstain_reason is not None else decision.reasons or ()
     start = 0.0 if span is None else span[0]
     image = clip_image(detector, decision.machine, clip.samples, reasons=reasons, start_s=start)
-    text = ClipText(verdict(decision.to_dict()), numbered(reasons), bool(decision.is_anomaly))
+    row = decision.to_dict()
+    lines = [f"{number}  {line}" for number, line in enumerate(reason_texts(row) if reasons else (), start=1)]
+    text = ClipText(verdict(row), lines, bool(decision.is_anomaly))
     with styled(theme):
         return clip_figure(text, image, rows, bank.threshold, theme)
 
@@ -172,8 +174,3 @@ def new_rows(rows: Sequence[Mapping[str, Any]], theme: Theme) -> list[ScoreRow]:
 def decision_color(is_anomaly: bool | None, theme: Theme) -> str:
     """The color of a decision."""
     return theme.unknown if is_anomaly is None else theme.anomaly if is_anomaly else theme.normal
-
-
-def numbered(reasons: Sequence[Reason]) -> list[str]:
-    """Reasons as lines, with the numbers of their marks."""
-    return [f"{number}  {reason.text}" for number, reason in enumerate(reasons, start=1)]

@@ -13,7 +13,7 @@ from .style import Theme
 
 LEAST_TICKS_APART = 0.06  # of the width of the axis
 GOLDEN_RATIO = 0.6180339887
-MANY_DOTS = 300  # are drawn as pixels, which are smaller than as many shapes
+MANY_DOTS = 100  # are drawn as pixels, which are smaller than as many shapes
 
 
 @dataclass(frozen=True)

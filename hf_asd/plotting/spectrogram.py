@@ -186,7 +186,8 @@ def draw_marks(axes: Axes, image: ClipImage, theme: Theme) -> None:
         edge, y = tip + 0.7 * BRACKET_WIDTH, NUM_BANDS * height
         axes.plot([tip, edge, edge, tip], [low, low, high, high], linewidth=1.4, **line)
         axes.plot([edge, text_at - 0.005], [(low + high) / 2, y], linewidth=0.8, **line)
-        text = f"{mark.label}  {band_text(mark.low_hz or 0, mark.high_hz or 0)}".strip()
+        text = band_text(mark.low_hz or 0, mark.high_hz or 0)
+        text = f"{mark.label}: {text}" if mark.label else text
         axes.text(text_at, y, text, transform=outside, va="center", fontsize=8, color=theme.ink, clip_on=False)
     for mark in image.marks:
         if mark.start_s is not None and mark.end_s is not None:

@@ -2,14 +2,17 @@
 
 import base64
 import io
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ..options import check_word
 
@@ -69,6 +72,9 @@ THEMES: dict[ThemeName, Theme] = {
         levels="gray",
     ),
 }
+PNG_IMAGE = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
+WEBP_QUALITY = 75
+URI_CHARACTERS = " !\"$&'()*+,-./:;<=>?@[]_{|}~"  # browsers take them as they are; a quarter smaller than base64
 # The settings of matplotlib are one for all threads.
 _SETTINGS = threading.RLock()
 
@@ -112,10 +118,18 @@ def styled(theme: Theme = THEMES["light"]) -> Iterator[None]:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an SVG data URI."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None})
-    return data_uri("image/svg+xml", buffer.getvalue())
+    """A figure as an SVG data URI, without a ground. Images in it become WebP, a fifth of the size of PNG."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None}, transparent=True)
+    text = PNG_IMAGE.sub(lambda found: data_uri("image/webp", _as_webp(base64.b64decode(found[1]))), buffer.getvalue())
+    return f"data:image/svg+xml,{quote(text, safe=URI_CHARACTERS)}"
+
+
+def _as_webp(png: bytes) -> bytes:
+    image, buffer = Image.open(io.BytesIO(png)).convert("RGBA"), io.BytesIO()
+    is_opaque = image.getchannel("A").getextrema() == (255, 255)
+    image.save(buffer, "WEBP", lossless=not is_opaque, quality=WEBP_QUALITY, method=6)
+    return buffer.getvalue()
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -263,13 +263,9 @@ def write_results(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> Non
             test=read_table(scored) if scored.is_file() else None,
             evaluation=None if labeled is None else evaluation,
             skipped=read_json(folders["data"] / "skipped.json"),
-            thresholds={machine: bank.threshold for machine, bank in detector.machines.items()},
-            leave_one_out={machine: bank.leave_one_out_scores() for machine, bank in detector.machines.items()},
+            detector=detector,
             baselines=baselines,
             clusters=cluster_report(read_table(folders["cluster"] / "train.parquet"), recipe.cluster),
-            profiles=detector.profiles,
-            deviations={machine: bank.deviations for machine, bank in detector.machines.items()},
-            channel=recipe.data.channel,
         ),
     )
     if labeled is not None:
@@ -320,5 +316,7 @@ STAGES: dict[StageName, Stage] = {
     "fit": Stage(fit_detector, _DETECTOR, ("pretrain", "cluster", "finetune"), is_distributed=True),
     "score": Stage(score_clips, (*_DETECTOR, "evaluation", "metrics"), ("data", "fit"), is_distributed=True),
     "evaluate": Stage(evaluate_scored, _MEASURED, ("data", "cluster", "score")),
-    "report": Stage(write_results, (*_DETECTOR, *_MEASURED, "hub", "plotting", "reporting"), ("cluster", "fit", "evaluate")),
+    "report": Stage(
+        write_results, (*_DETECTOR, *_MEASURED, "hub", "plotting", "reporting"), ("cluster", "fit", "evaluate")
+    ),
 }

@@ -1,41 +1,41 @@
 """The clips that a report shows: spectrogram, sound, level profile and reasons, each beside a normal clip."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..audio.acoustic_features import extract_features
+from ..audio.clock import span_text
 from ..audio.reading import SAMPLING_RATE
-from ..detection.explanation.band_deviations import BandDeviations
-from ..detection.explanation.normal_profile import NormalProfile
-from ..detection.explanation.reasons import explain
-from ..plotting.spectrogram import log_mel
+from ..detection.decision_words import decision_word, reason_texts
+from ..detection.explanation.reasons import Reason, explain
+from ..detection.plots import clip_image
+from ..plotting.spectrogram import ClipImage, level_limits, log_mel
 from . import sound_plots
 from .machine_rows import MachineRows
 
 
 NORMAL_SAMPLE = 24  # normal clips of a machine from which the range of normal levels is computed
 PLAYED_PEAK = 0.5  # of full scale: the median peak of normal clips as they are played
+LOUDEST_PEAK, SOFTEST_FACTOR = 0.98, 0.25  # so that a knock is not cut, as long as the others can still be heard
 
 
 @dataclass(frozen=True)
 class ShownClip:
     """
-    What a report needs of one clip; the samples themselves are not kept.
+    What a report needs of one clip; only the part that is played is kept of the samples.
 
     Args:
-        spectrogram (`np.ndarray` of shape `(64, columns)`): see [`~hf_asd.plotting.spectrogram.log_mel`].
+        image ([`~hf_asd.plotting.spectrogram.ClipImage`]): what is drawn; its colors are not those of the report yet.
         beginning (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz, the part that can be played.
-        seconds (`float`): duration of the spectrogram.
         peak (`float`): largest absolute sample.
         reasons (`list[str]`): what is unusual about the clip.
     """
 
-    spectrogram: np.ndarray
+    image: ClipImage
     beginning: np.ndarray
-    seconds: float
     peak: float
     reasons: list[str]
 
@@ -52,44 +52,48 @@ class ClipReader:
         self.read_clip = read_clip
         self._clips: dict[tuple, ShownClip] = {}
 
-    def __call__(
-        self, row: dict, profile: NormalProfile | None = None, deviations: BandDeviations | None = None
-    ) -> ShownClip:
+    def __call__(self, row: dict, machine: MachineRows | None = None) -> ShownClip:
         """
         What the report needs of a row's clip.
 
         Args:
             row (`dict`): a row of the schema.
-            profile ([`NormalProfile`], *optional*), deviations ([`BandDeviations`], *optional*): give the reasons of
-                an anomaly, if the row has none.
+            machine ([`~hf_asd.reporting.machine_rows.MachineRows`], *optional*): the clip is compared with its normal
+                clips: score map, and reasons if the row has none.
         """
         key = row["clip_id"], row["audio"]["path"]
         if key not in self._clips:
             samples = self.read_clip(row)
+            reasons = _reasons(row, samples, machine)
+            marked = [reason for reason in reasons if reason.kind != "unfit"]
+            drawn = samples[: sound_plots.SPECTROGRAM_SECONDS * SAMPLING_RATE]
+            start = row.get("worst_window_start_s") or row.get("start_s") or 0.0
+            if machine is not None and machine.detector is not None:
+                image = clip_image(machine.detector, machine.name, drawn, reasons=marked, start_s=start)
+            else:
+                image = ClipImage(log_mel(drawn), len(drawn) / SAMPLING_RATE, (0.0, 0.0), start_s=start)
             self._clips[key] = ShownClip(
-                spectrogram=log_mel(samples[: sound_plots.SPECTROGRAM_SECONDS * SAMPLING_RATE]),
+                image=image,
                 beginning=samples[: sound_plots.LISTEN_SECONDS * SAMPLING_RATE].copy(),
-                seconds=min(len(samples) / SAMPLING_RATE, sound_plots.SPECTROGRAM_SECONDS),
                 peak=max(float(np.abs(samples).max()), 1e-5),
-                reasons=_reasons(row, samples, profile, deviations),
+                reasons=reason_texts(row | {"reasons": [asdict(reason) for reason in reasons]}),
             )
         return self._clips[key]
 
 
-def _reasons(
-    row: dict, samples: np.ndarray, profile: NormalProfile | None, deviations: BandDeviations | None
-) -> list[str]:
+def _reasons(row: dict, samples: np.ndarray, machine: MachineRows | None) -> list[Reason]:
     """Why there is no decision, or what is unusual about an anomaly or an unusual recording."""
     if row.get("abstain_reason") is not None:
-        return [row["abstain_reason"]]
+        return [Reason("unfit", row["abstain_reason"])]
     if not (row.get("is_anomaly") or row.get("is_unusual")):
         return []
     if row.get("reasons") is not None:
-        return [reason["text"] for reason in row["reasons"]]
-    if profile is None:
+        return [Reason(**reason) for reason in row["reasons"]]
+    profile = None if machine is None or machine.detector is None else machine.detector.profiles.get(machine.name)
+    if machine is None or machine.bank is None or profile is None:
         return []
-    bands = () if deviations is None else deviations.compare(samples)
-    return [reason.text for reason in explain(extract_features(samples), profile, is_anomaly=True, bands=bands)]
+    bands = () if machine.bank.deviations is None else machine.bank.deviations.compare(samples)
+    return explain(extract_features(samples), profile, is_anomaly=True, bands=bands)
 
 
 @dataclass(frozen=True)
@@ -123,22 +127,21 @@ def make_cards(machine: MachineRows, reader: ClipReader, num_cards: int) -> list
     pairs = _choose_pairs(machine, num_cards)
     if not pairs:
         return []
-    clips = [reader(row, machine.profile, machine.deviations) for row, _ in pairs]
+    clips = [reader(row, machine) for row, _ in pairs]
     style = _card_style(machine.train, clips, reader)
     cards = []
     for (row, reference), clip in zip(pairs, clips, strict=True):
         card = _picture(row, clip, style) | {"limits": style.limits}
         if machine.test:
-            if clip.reasons:
-                card["reasons"] = clip.reasons
+            card["reasons"] = clip.reasons
         else:
             card["leave_one_out_score"] = machine.leave_one_out[row["clip_id"]]
         if reference is not None:
-            card["reference"] = _picture(reference, reader(reference), style)
+            card["reference"] = _picture(reference, reader(reference), style, is_reference=True)
         if style.normal_levels is not None:
-            levels = None if reference is None else reader(reference).spectrogram.mean(1)
+            levels = None if reference is None else reader(reference).image.levels.mean(1)
             name = "nearest normal" if machine.test else "most typical"
-            card["profile"] = sound_plots.level_profile(clip.spectrogram.mean(1), levels, style.normal_levels, name)
+            card["profile"] = sound_plots.level_profile(clip.image.levels.mean(1), levels, style.normal_levels, name)
         cards.append(card)
     return cards
 
@@ -148,7 +151,7 @@ def _choose_pairs(machine: MachineRows, num_cards: int) -> list[tuple[dict, dict
     by_id = {row["clip_id"]: row for row in machine.train}
     if machine.test:
         return [(row, by_id.get(row["nearest_clip_id"])) for row in machine.test[:num_cards]]
-    scores = machine.leave_one_out
+    scores = {clip_id: score for clip_id, score in machine.leave_one_out.items() if clip_id in by_id}
     order = sorted(scores, key=lambda clip_id: -scores[clip_id])
     return [(by_id[clip_id], by_id[order[-1]]) for clip_id in order[: min(num_cards, len(order) - 1)]]
 
@@ -158,23 +161,25 @@ def _card_style(train: list[dict], shown: list[ShownClip], reader: ClipReader) -
     chosen = np.unique(np.linspace(0, len(train) - 1, NORMAL_SAMPLE).astype(int)) if train else []
     normal = [reader(train[row]) for row in chosen]
     measured = normal or shown
-    low, high = np.percentile(np.concatenate([clip.spectrogram for clip in measured], axis=1), [5, 99.8])
+    gain = PLAYED_PEAK / float(np.median([clip.peak for clip in measured]))
+    uncut = LOUDEST_PEAK / max(clip.peak for clip in [*normal, *shown])
     return CardStyle(
-        limits=(float(low), float(high)),
-        gain=PLAYED_PEAK / float(np.median([clip.peak for clip in measured])),
-        normal_levels=np.stack([clip.spectrogram.mean(1) for clip in normal]) if normal else None,
+        limits=level_limits([clip.image.levels for clip in measured]),
+        gain=min(gain, max(uncut, SOFTEST_FACTOR * gain)),
+        normal_levels=np.stack([clip.image.levels.mean(1) for clip in normal]) if normal else None,
     )
 
 
-def _picture(row: dict, clip: ShownClip, style: CardStyle) -> dict:
+def _picture(row: dict, clip: ShownClip, style: CardStyle, is_reference: bool = False) -> dict:
     return decision_texts(row) | {
-        "image": sound_plots.spectrogram(clip.spectrogram, clip.seconds, style.limits),
+        "image": sound_plots.spectrogram(clip.image, style.limits, is_reference),
         "sound": sound_plots.sound(clip.beginning, style.gain),
     }
 
 
 def decision_texts(row: dict) -> dict:
     """What the template shows about the decision on a clip."""
+    start = row.get("worst_window_start_s")
     return {
         "file": Path(row["audio"]["path"] or row["clip_id"]).name,
         "domain": row["domain"],
@@ -183,8 +188,10 @@ def decision_texts(row: dict) -> dict:
         "p_value": row.get("p_value"),
         "alarm": row.get("is_anomaly"),
         "unusual": row.get("is_unusual"),
+        "word": decision_word(row) if "is_anomaly" in row else None,
         "as_high": row.get("num_normal_as_high"),
         "normal_clips": row.get("num_normal_clips"),
         "abstain_reason": row.get("abstain_reason"),
         "nearest": row.get("nearest_clip_id"),
+        "window": None if start is None else span_text((start, row["worst_window_end_s"])),
     }

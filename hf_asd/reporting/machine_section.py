@@ -8,41 +8,55 @@ from ..detection.probing.words import probe_basis, probe_rows, probe_sentences
 from .clip_cards import ClipReader, decision_texts, make_cards
 from .embedding_plots import MapClips, embedding_maps
 from .machine_rows import MachineRows
-from .score_plots import histogram, roc
+from .score_plots import roc, score_strip
 from .sound_plots import sound
 
 
-MAXIMUM_CARDS = 18  # of all machines together: spectrograms and sounds make most of the file
 MAXIMUM_LISTED = 300  # decisions listed per machine
 MAXIMUM_CLUSTER_SOUNDS = 16  # clusters per machine with the sound of their middle clip
-COUNTS = ("test", "alarms", "undecided", "faults", "faults_found", "healthy", "false_alarms")
+COUNTS = ("test", "alarms", "unusual", "undecided", "faults", "faults_found", "healthy", "false_alarms")
 
 
-def machine_section(machine: MachineRows, reader: ClipReader, num_machines: int) -> dict:
+def machine_section(machine: MachineRows, reader: ClipReader, num_cards: int) -> dict:
     """
     Everything that the template shows about one machine.
 
     Args:
-        machine ([`MachineRows`]): the machine.
+        machine ([`~hf_asd.reporting.machine_rows.MachineRows`]): the machine.
         reader ([`~hf_asd.reporting.clip_cards.ClipReader`]): reads its clips.
-        num_machines (`int`): number of machines in the report, which share the number of clips that are shown.
+        num_cards (`int`): largest number of clips that are shown.
     """
-    content = {"name": machine.name, "train": len(machine.train), "threshold": machine.threshold}
-    content |= _counts(machine.test)
+    bank = machine.bank
+    threshold = None if bank is None else bank.threshold
+    num_normal = len(machine.train) or (0 if bank is None else len(bank.normal_scores))
+    content = {"name": machine.name, "train": num_normal, "threshold": threshold, **_counts(machine.test)}
+    content["strip"] = score_strip(machine)
+    content["clips"] = make_cards(machine, reader, num_cards)
+    content["urgency"] = _urgency(machine.test)
     if machine.test:
-        content |= _score_figures(machine.test, machine.threshold)
+        content["roc"] = _roc(machine.test)
         content["listed"] = [decision_texts(row) for row in machine.test[:MAXIMUM_LISTED]]
-    elif machine.leave_one_out:
-        scores = np.array([machine.leave_one_out[row["clip_id"]] for row in machine.train])
-        content["histogram"] = histogram({"unknown": {"normal": scores}}, machine.threshold)
-        content["above"] = None if machine.threshold is None else int(np.sum(scores > machine.threshold))
+    elif threshold is not None:
+        content["above"] = sum(score > threshold for score in machine.leave_one_out.values())
     content["maps"] = _maps(machine.train, machine.test)
-    content["clips"] = make_cards(machine, reader, num_cards=min(max(MAXIMUM_CARDS // num_machines, 2), 8))
     if machine.probe is not None:
         texts = {"sentences": probe_sentences(machine.probe), "basis": probe_basis(machine.probe)}
         content["probe"] = texts | {"rows": probe_rows(machine.probe)}
     content["clusters"] = _clusters(machine.clusters, machine.train, reader)
     return content
+
+
+def _urgency(test: list[dict]) -> tuple[int, float]:
+    """
+    The larger, the sooner somebody should look at a machine: one with anomalies before one with unusual recordings,
+    then one with recordings without a decision; within each the one whose score is the most standard deviations of its
+    normal clips above their mean.
+    """
+    kinds = [(lambda row: row["is_anomaly"]), (lambda row: row["is_unusual"]), (lambda row: row["is_anomaly"] is None)]
+    for rank, is_kind in enumerate(kinds):
+        if own := [row for row in test if is_kind(row)]:
+            return len(kinds) - rank, max(row["z_score"] for row in own)
+    return 0, max((row["z_score"] for row in test), default=0.0)
 
 
 def _counts(test: list[dict]) -> dict[str, int]:
@@ -51,6 +65,7 @@ def _counts(test: list[dict]) -> dict[str, int]:
     return {
         "test": len(test),
         "alarms": alarms.total(),
+        "unusual": sum(row["is_unusual"] is True for row in test),
         "undecided": sum(row["is_anomaly"] is None for row in test),
         "faults": all_clips["anomaly"],
         "faults_found": alarms["anomaly"],
@@ -59,20 +74,14 @@ def _counts(test: list[dict]) -> dict[str, int]:
     }
 
 
-def _score_figures(test: list[dict], threshold: float | None) -> dict[str, str]:
-    """Histogram and, if there are normal and anomalous clips, ROC of the scores."""
-    scores = np.array([row["anomaly_score"] for row in test])
-    condition, domain = (np.array([row[key] for row in test]) for key in ("condition", "domain"))
-    by_domain = {}
-    for name in ("source", "target", "unknown"):
-        own = {c: scores[(domain == name) & (condition == c)] for c in ("unknown", "normal", "anomaly")}
-        by_domain[name] = {c: values for c, values in own.items() if len(values)}
-    figures = {"histogram": histogram({name: own for name, own in by_domain.items() if own}, threshold)}
-    labeled = condition != "unknown"
-    if len(set(condition[labeled])) == 2:
-        alarms = np.array([row["is_anomaly"] is True for row in test])
-        figures["roc"] = roc(condition[labeled], domain[labeled], scores[labeled], alarms[labeled])
-    return figures
+def _roc(test: list[dict]) -> str | None:
+    """The ROC of the scores, if there are normal and anomalous clips."""
+    rows = [row for row in test if row["condition"] != "unknown"]
+    condition, domain = (np.array([row[key] for row in rows]) for key in ("condition", "domain"))
+    if len(set(condition)) < 2:
+        return None
+    scores = np.array([row["anomaly_score"] for row in rows])
+    return roc(condition, domain, scores, np.array([row["is_anomaly"] is True for row in rows]))
 
 
 def _maps(train: list[dict], test: list[dict]) -> list[dict]:

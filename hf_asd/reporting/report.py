@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from datasets import Dataset
 
 from ..audio.channels import Channel
 from ..audio.reading import read_audio
+from ..audio.windows import read_span
 from ..data.dcase.years import year_rules
-from ..detection.explanation.band_deviations import BandDeviations
-from ..detection.explanation.normal_profile import NormalProfile
+from ..detection.detector import AnomalyDetector
 from ..detection.probing.probe import MachineProbe
 from ..files import write_text
 from . import sound_plots
@@ -31,7 +32,7 @@ TERM_TITLES = {
     "pauc_target": "pAUC target",
     "official_score": "Official score",
 }
-MAXIMUM_SUSPECTS = 5
+MINIMUM_CLIPS = 2  # shown of each machine
 
 
 @dataclass
@@ -47,18 +48,16 @@ class ReportContent:
             [`~hf_asd.AnomalyDetector.score`] and, for the maps, `embedding`.
         evaluation (`dict`, *optional*): the result of [`~hf_asd.evaluation.scores.evaluate_scores`].
         skipped (`list[str]`, *optional*): one message for every recording that could not be used.
-        thresholds (`dict[str, float]`, *optional*): machine -> threshold, drawn into the histograms.
-        leave_one_out (`dict[str, dict[str, float]]`, *optional*): machine -> `clip_id` -> score of a normal training
-            clip compared with the others; used for machines without new recordings.
+        detector ([`~hf_asd.AnomalyDetector`], *optional*): made the decisions, or learned the normal clips: gives
+            score maps, reasons, thresholds, and the scores of the normal clips.
         facts (`dict[str, str]`, *optional*): how the detector was made, shown as lines of name and value.
         baselines (`dict[str, dict]`, *optional*): name -> evaluation of another system on the same clips.
         clusters (`dict[str, dict]`, *optional*): the result of [`~hf_asd.reporting.clusters.cluster_report`].
-        profiles (`dict[str, NormalProfile]`, *optional*): machine -> profile of its normal clips, for the reasons.
-        deviations (`dict[str, BandDeviations]`, *optional*): machine -> what scores are made of, for the reasons.
         probes (`dict[str, MachineProbe]`, *optional*): machine -> which synthetic faults would be heard.
-        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         read_clip (`Callable[[dict], np.ndarray]`, *optional*): from a row to its samples of shape `(samples,)`,
-            float32, 16 kHz; defaults to reading the file in `audio` with [`~hf_asd.audio.reading.read_audio`].
+            float32, 16 kHz; defaults to [`read_from_disk`], with the detector's channel.
+        max_clips (`int`, *optional*, defaults to 30): how many clips of all machines together are shown with
+            spectrogram and sound, the most anomalous ones of each machine. Each makes the file about 0.13 MB larger.
     """
 
     title: str
@@ -66,16 +65,13 @@ class ReportContent:
     test: Dataset | None = None
     evaluation: dict | None = None
     skipped: Sequence[str] = ()
-    thresholds: dict[str, float] = field(default_factory=dict)
-    leave_one_out: dict[str, dict[str, float]] = field(default_factory=dict)
+    detector: AnomalyDetector | None = None
     facts: dict[str, str] = field(default_factory=dict)
     baselines: dict[str, dict] = field(default_factory=dict)
     clusters: dict[str, dict] = field(default_factory=dict)
-    profiles: dict[str, NormalProfile] = field(default_factory=dict)
-    deviations: Mapping[str, BandDeviations | None] = field(default_factory=dict)
     probes: Mapping[str, MachineProbe] = field(default_factory=dict)
-    channel: Channel = 0
     read_clip: Callable[[dict], np.ndarray] | None = None
+    max_clips: int = 30
 
     def machine_rows(self) -> list[MachineRows]:
         """The content split by machine, in alphabetical order."""
@@ -84,11 +80,8 @@ class ReportContent:
             MachineRows(
                 name=name,
                 train=train.get(name, []),
-                test=sorted(test.get(name, []), key=lambda row: -row["anomaly_score"]),
-                threshold=self.thresholds.get(name),
-                leave_one_out=self.leave_one_out.get(name, {}),
-                profile=self.profiles.get(name),
-                deviations=self.deviations.get(name),
+                test=sorted(test.get(name, []), key=_order),
+                detector=self.detector,
                 clusters=self.clusters.get(name),
                 probe=self.probes.get(name),
             )
@@ -114,14 +107,40 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
     """
     if content.train is None and content.test is None:
         raise ValueError("a report needs train (normal clips), test (scored clips) or both.")
-    read_clip = content.read_clip or partial(_read_from_disk, channel=content.channel)
+    channel = 0 if content.detector is None else content.detector.config.channel
+    read_clip = content.read_clip or partial(read_from_disk, channel=channel)
     rows = content.machine_rows()
+    num_cards = max(content.max_clips // len(rows), MINIMUM_CLIPS)
     # One reader per machine: nothing of the other machines stays in memory.
-    machines = [
-        machine_section(machine, ClipReader(read_clip), num_machines=len(rows)) | {"anchor": f"machine-{number}"}
-        for number, machine in enumerate(rows, start=1)
-    ]
+    machines = [machine_section(machine, ClipReader(read_clip), num_cards) for machine in rows]
+    machines.sort(key=lambda machine: machine["urgency"], reverse=True)
+    for number, machine in enumerate(machines, start=1):
+        machine["anchor"] = f"machine-{number}"
     return write_text(path, _render(content, machines))
+
+
+def read_from_disk(row: dict, channel: Channel = 0) -> np.ndarray:
+    """
+    Reads the clip that a row is about: of a long recording the worst window, or the one that it was cut into.
+
+    Args:
+        row (`dict`): a row of the schema.
+        channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+
+    Returns:
+        `np.ndarray` of shape `(samples,)`, float32, 16 kHz.
+    """
+    for start, end in (("start_s", "end_s"), ("worst_window_start_s", "worst_window_end_s")):
+        if row.get(start) is not None:
+            return read_span(row["audio"], (row[start], row[end]), channel).samples
+    # A new recording may be silent: the report shows it without a decision.
+    return read_audio(row["audio"], channel=channel, allow_silence=True)
+
+
+def _order(row: dict) -> tuple[int, float]:
+    """Anomalies first, then what is unusual, without a decision, and normal; in each the highest score first."""
+    kind = 0 if row["is_anomaly"] else 1 if row["is_unusual"] else 2 if row["is_anomaly"] is None else 3
+    return kind, -row["anomaly_score"]
 
 
 def _render(content: ReportContent, machines: list[dict]) -> str:
@@ -132,18 +151,13 @@ def _render(content: ReportContent, machines: list[dict]) -> str:
         title=content.title,
         machines=machines,
         total={key: sum(machine[key] for machine in machines) for key in ("train", *COUNTS)},
-        suspects=_suspects(machines),
+        date=date.today().isoformat(),
         scores=None if content.evaluation is None else _score_table(content.evaluation, content.baselines),
         skipped=content.skipped,
         facts=content.facts,
         color_bar=sound_plots.color_bar(),
         listen_seconds=sound_plots.LISTEN_SECONDS,
     )
-
-
-def _read_from_disk(row: dict, channel: Channel) -> np.ndarray:
-    # A new recording may be silent: the report shows it without a decision.
-    return read_audio(row["audio"], channel=channel, allow_silence=True)
 
 
 def _rows_by_machine(dataset: Dataset | None) -> dict[str, list[dict]]:
@@ -181,9 +195,3 @@ def _score_table(evaluation: dict, baselines: dict[str, dict]) -> dict:
         ],
         "total": [evaluation[term] for term in terms] + [system["official_score"] for system in baselines.values()],
     }
-
-
-def _suspects(machines: list[dict]) -> list[dict]:
-    """The alarms to listen to first: those with the lowest p-values, over all machines."""
-    alarms = [row | {"machine": m["name"]} for m in machines for row in m.get("listed", []) if row["alarm"]]
-    return sorted(alarms, key=lambda row: (row["p_value"], -row["score"]))[:MAXIMUM_SUSPECTS]

@@ -1,71 +1,40 @@
-"""Figures of anomaly scores: histogram and receiver operating characteristic (ROC)."""
+"""Figures of anomaly scores: all of a machine, and the receiver operating characteristic (ROC)."""
+
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
-from ..plotting.style import ANOMALY_COLOR, GRID_COLOR, INK, NORMAL_COLOR, UNKNOWN_COLOR, styled, svg
+from ..detection.plots import new_rows
+from ..plotting.scores import ScoreRow, score_figure
+from ..plotting.style import ANOMALY_COLOR, GRID_COLOR, INK, THEMES, styled, svg
+from .machine_rows import MachineRows
 
 
-CONDITION_COLORS = {"normal": NORMAL_COLOR, "anomaly": ANOMALY_COLOR, "unknown": UNKNOWN_COLOR}
+STRIP_WIDTH = 5.2  # inches
 
 
-def histogram(scores: dict[str, dict[str, np.ndarray]], threshold: float | None) -> str:
+def score_strip(machine: MachineRows) -> str | None:
     """
-    Draws scores of normal and anomalous clips over common bins, one panel per domain.
+    Draws the scores of a machine's recordings beside those of its normal clips, as an SVG data URI; `None` where there
+    are none.
 
     Args:
-        scores (`dict[str, dict[str, np.ndarray]]`): by domain and condition, each of shape `(clips,)`.
-        threshold (`float`, *optional*): the threshold, drawn as a line.
-
-    Returns:
-        `str`: an SVG as a data URI.
+        machine ([`~hf_asd.reporting.machine_rows.MachineRows`]): the machine.
     """
-    all_scores = np.concatenate([values for domain in scores.values() for values in domain.values()])
-    low, high, cut = _score_range(all_scores, threshold)
-    edges = np.linspace(low, high, 37)
-    with styled():
-        figure = Figure(figsize=(5.2, 3.5), layout="constrained")
-        panels = figure.subplots(len(scores), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for panel, (domain, by_condition) in zip(panels, scores.items(), strict=True):
-            for condition, values in by_condition.items():
-                panel.hist(
-                    np.minimum(values, high),
-                    edges,
-                    histtype="stepfilled",
-                    facecolor=to_hex(CONDITION_COLORS[condition]) + "55",
-                    edgecolor=CONDITION_COLORS[condition],
-                    hatch="////" if condition == "anomaly" else None,
-                    linewidth=1.1,
-                    label=f"{'new' if condition == 'unknown' else condition} ({len(values)})",
-                )
-            if threshold is not None:
-                panel.axvline(threshold, color=INK, linestyle="--", linewidth=1.2, label=f"threshold {threshold:.3g}")
-            panel.set_ylabel("clips" if domain == "unknown" else f"{domain} clips")
-            panel.grid(axis="y", color=GRID_COLOR, linewidth=0.8)
-            panel.yaxis.get_major_locator().set_params(integer=True, nbins=4)
-            panel.legend(fontsize=8, loc="best")
-        panels[-1].set_xlim(low, high)
-        if cut:
-            panels[-1].set_xlabel(f"anomaly score (the last bar contains {cut} higher scores)", loc="right")
-        else:
-            panels[-1].set_xlabel("anomaly score")
-        return svg(figure)
-
-
-def _score_range(scores: np.ndarray, threshold: float | None) -> tuple[float, float, int]:
-    """Lowest and highest score of the axis, without a few very high scores, and the number of scores above it."""
-    low, high = float(scores.min()), float(scores.max())
-    quartiles = np.percentile(scores, [25, 75])
-    bound = max(quartiles[1] + 5 * (quartiles[1] - quartiles[0]), 0 if threshold is None else threshold * 1.2)
-    if np.sum(scores > bound) > 0 and bound > low:
-        high = bound
-    if threshold is not None:
-        low, high = min(low, threshold), max(high, threshold)
-    margin = 0.02 * (high - low) or 0.5
-    return low - margin, high + margin, int(np.sum(scores > high + margin))
+    theme, bank = THEMES["light"], machine.bank
+    normal = np.array([]) if bank is None else bank.normal_scores
+    rows = [ScoreRow(f"{len(normal)} normal", normal, theme.normal)] if len(normal) else []
+    for domain in ("source", "target", "unknown"):
+        own = [row for row in machine.test if row["domain"] == domain]
+        name = "" if domain == "unknown" else f", {domain}"
+        rows += [replace(row, name=f"{row.name}{name}") for row in new_rows(own, theme)]
+    if not rows:
+        return None
+    with styled(theme):
+        return svg(score_figure({machine.name: (rows, None if bank is None else bank.threshold)}, theme, STRIP_WIDTH))
 
 
 def roc(

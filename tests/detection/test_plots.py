@@ -141,7 +141,7 @@ def test_scores_are_drawn_by_machine_and_label(detector, recordings, whistle):
     ]
     scored = detector.score(dataset_from_rows(rows))
     shown = texts(detector.plot_scores(scored))
-    assert "2 new, labeled normal" in shown and "1 new, labeled anomaly" in shown
+    assert "2 new, normal" in shown and "1 new, anomaly" in shown
     with pytest.raises(ValueError, match="lacks anomaly_score"):
         detector.plot_scores(scored.remove_columns("anomaly_score"))
 
