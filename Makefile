@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help quickstart test test-fast style quality
+.PHONY: help quickstart test test-fast test-install style quality
 
 help:  ## show these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -14,7 +14,10 @@ test: .venv/installed  ## run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-fast: .venv/installed  ## run the tests that take less than a second each, on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not install"
+
+test-install: .venv/installed  ## install what published repositories need, and run them (minutes, gigabytes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m install
 
 style: .venv/installed  ## format the code
 	$(BIN)/ruff check --fix .

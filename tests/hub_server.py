@@ -100,6 +100,7 @@ class HubServer:
         """Forgets everything."""
         self.repos: dict[tuple[str, str], Repo] = {}
         self.objects: dict[str, bytes] = {}
+        self.collections: dict[str, dict] = {}  # by slug
         self.requests: list[str] = []
         self.refuse: Callable[[str, str], int | None] = lambda method, path: None
 
@@ -170,6 +171,8 @@ class HubServer:
             return {"errors": errors, "warnings": []}, 200 if known else 400, {}
         if words[:2] == ["api", "repos"]:
             return self._repos(method, words[2], token, json.loads(body))
+        if words[:2] == ["api", "collections"]:
+            return self._collections("/".join(words[2:]), method, token, json.loads(body or b"{}"))
         if words[0] == "api":
             repo, rest = self._find(words[1], "/".join(words[2:4]), token), words[4:]
             return self._api(method, repo, rest, query, body, token)
@@ -209,6 +212,26 @@ class HubServer:
         repo = self.repo(name, kind)
         repo.private = bool(asked.get("private")) or asked.get("visibility") == "private"
         return {"url": address, "name": name, "id": "1"}, 200, {}
+
+    def _collections(self, place: str, method: str, token: str, asked: dict) -> tuple[object, int, dict]:
+        """Makes a collection, adds an item, or answers with what a collection holds."""
+        if place == "":
+            self._may_write(f"{asked['namespace']}/", token)
+            slug = f"{asked['namespace']}/{asked['title'].lower().replace(' ', '-')}-0123456789abcdef"
+            if slug in self.collections:
+                return {"error": "exists", "slug": slug}, 409, {}
+            facts = {"slug": slug, "title": asked["title"], "owner": {"name": asked["namespace"]}, "position": 0}
+            facts |= {"items": [], "lastUpdated": DATE, "private": asked["private"], "theme": "blue", "upvotes": 0}
+            self.collections[slug] = facts
+        elif place.endswith("/items"):
+            collection, item = self.collections[place.removesuffix("/items")], asked["item"]
+            self._may_write(collection["slug"], token)
+            if item["id"] in [known["id"] for known in collection["items"]]:
+                return {"error": "exists"}, 409, {}
+            position = len(collection["items"])
+            collection["items"].append({**item, "_id": str(position), "position": position})
+        slug = place.removesuffix("/items") or slug
+        return self.collections[slug], 200, {}
 
     def _api(self, method: str, repo: Repo, rest: list[str], query: dict, body: bytes, token: str):
         action, *more = rest or ["revision", "main"]

@@ -35,9 +35,16 @@ def add_commands(commands) -> None:
     add_year(command, if_none=text)
     command.set_defaults(run=compact)
 
-    command = commands.add_parser("push", help="publish a detector on the Hub")
-    command.add_argument("detector", type=Path, help="folder of the detector")
-    command.add_argument("repo", help="ORG/NAME; created if it does not exist")
+    command = commands.add_parser("push", help="publish detectors on the Hub")
+    command.add_argument("detectors", type=Path, nargs="+", metavar="detector", help="folder of the detector")
+    command.add_argument(
+        "repo",
+        help="ORG/NAME; created if it does not exist. Several detectors go to ORG/NAME-FOLDER each, and into a "
+        "collection NAME",
+    )
+    add_flag(
+        command, "--collection", str | None, "title of a collection that they go into; none: only several do", None
+    )
     add_flag(
         command, "--license", str | None, "license of the recordings it was fitted on, such as cc-by-nc-sa-4.0", None
     )
@@ -82,11 +89,17 @@ def compact(args: argparse.Namespace) -> None:
 
 
 def push(args: argparse.Namespace) -> None:
-    """Publishes a detector on the Hub."""
-    from ..detection.publishing import push_detector
+    """Publishes detectors on the Hub."""
+    from ..detection.publishing import push_detectors
 
     options = {"license": args.license, "dataset": args.dataset, "revision": args.revision}
-    print(f"detector: {push_detector(args.detector, args.repo, private=not args.public, **options)}")
+    pushed, collection = push_detectors(
+        args.detectors, args.repo, collection=args.collection, private=not args.public, **options
+    )
+    for repo_id in pushed:
+        print(f"detector: {repo_id}")
+    if collection is not None:
+        print(f"collection: {collection}")
 
 
 def push_metric(args: argparse.Namespace) -> None:

@@ -16,8 +16,11 @@ from ..evaluation.scores import evaluate_scores
 from ..files import read_json, write_json, write_text
 from ..folders import current_folder
 from ..hub_errors import hub_errors
+from .endpoint_files import endpoint_files
+from .eval_results import eval_results
 from .manifest import CARD, DETECTOR_FOLDER, MANIFEST, PROBE_FILE, Manifest, checked_manifest, detector_files
 from .transfer import DETECTOR, hub_id, push_files
+from .widget import widget_examples, widget_files
 
 
 TEMPLATE = Path(__file__).parent / "model_card_template.md"
@@ -192,8 +195,9 @@ def push_detector_folder(
     token: str | None = None,
 ) -> str:
     """
-    Publishes a detector's folder, with its card, in one commit. It is not checked here whether the detector can be
-    loaded; [`~hf_asd.detection.publishing.push_detector`] does that.
+    Publishes a detector's folder in one commit: with its card, what an Inference Endpoint needs, two sounds of a
+    simulated fan, and its scores as the Hub lists them. It is not checked here whether the detector can be loaded;
+    [`~hf_asd.detection.publishing.push_detector`] does that.
 
     Args:
         folder (`str` or `Path`): the detector's folder.
@@ -223,7 +227,15 @@ def push_detector_folder(
         card = model_card(
             folder, full_id, on_hub=True, metric=metric if has_metric else None, license=license, dataset=dataset
         )
-        return {**detector_files(folder), CARD: str(card).encode()}
+        evaluation = DetectorFacts.read(folder).evaluation
+        measured = {} if dataset is None or evaluation is None else eval_results(evaluation, dataset, full_id)
+        return {
+            **endpoint_files(),
+            **detector_files(folder),
+            **widget_files(),
+            **measured,
+            CARD: str(card).encode(),
+        }
 
     return push_files(
         repo_id,
@@ -263,10 +275,11 @@ def model_card(
     facts = DetectorFacts.read(folder)
     rules = None if facts.evaluation is None else year_rules(facts.evaluation["year"])
     return ModelCard.from_template(
-        _metadata(facts, license, dataset),
+        _metadata(facts, license, dataset, name if on_hub else None),
         template_path=str(TEMPLATE),
         title=facts.title,
         name=name,
+        on_hub=on_hub,
         address=f"hf://{name}" if on_hub else name,
         machines=facts.machines,
         domains=[domain for domain in facts.found_in_training("domains") if domain != "unknown"],
@@ -288,8 +301,9 @@ def model_card(
     )
 
 
-def _metadata(facts: DetectorFacts, license: str | None, dataset: str | None) -> ModelCardData:
+def _metadata(facts: DetectorFacts, license: str | None, dataset: str | None, repo_id: str | None) -> ModelCardData:
     """The header of the card, which the Hub reads."""
+    widget = {} if repo_id is None else {"widget": widget_examples(repo_id)}
     return ModelCardData(
         library_name="hf-asd",
         pipeline_tag="audio-classification",
@@ -300,6 +314,7 @@ def _metadata(facts: DetectorFacts, license: str | None, dataset: str | None) ->
         datasets=None if dataset is None else [dataset],
         model_name=None if facts.evaluation is None else facts.title,
         eval_results=None if facts.evaluation is None else _results(facts.evaluation, dataset),
+        **widget,
     )
 
 

@@ -10,6 +10,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, sn
 from ..folders import current_folder
 from ..hub_errors import HubError, hub_errors
 from .manifest import DETECTOR_FOLDER, LOADED_FILES, MANIFEST, PROBE_FILE
+from .package_source import PACKAGE
 
 
 DEFAULT_REPO_FILES = {".gitattributes", "README.md"}  # the Hub puts them into every new repository
@@ -66,7 +67,12 @@ def resolve_detector(detector: str | Path, revision: str | None = None, token: s
         raise FileNotFoundError(f"{detector}: there is no such folder, and it is not an id on the Hub (ORG/NAME).")
     with hub_errors(str(detector)):
         folder = snapshot_download(
-            str(detector), revision=revision, token=token, allow_patterns=[*LOADED_FILES, PROBE_FILE], **download
+            str(detector),
+            revision=revision,
+            token=token,
+            allow_patterns=[*LOADED_FILES, PROBE_FILE],
+            ignore_patterns=[f"{PACKAGE.name}/*"],  # the code beside it is for Inference Endpoints
+            **download,
         )
     if not (Path(folder) / MANIFEST).is_file():
         raise HubError(f"{detector}: holds no {MANIFEST}, so it is not a detector of hf_asd. Is it an encoder?")

@@ -56,15 +56,21 @@ def test_one_commit_holds_everything_and_no_pickle(hub, detector, clips, cache):
     repo = hub.repo("me/asd")
     assert len(repo.commits) == 2, "the empty repository, and one commit"
     assert repo.private
-    assert sorted(repo.files) == [
+    code = {name for name in repo.files if name.startswith("hf_asd/")}
+    assert "hf_asd/detection/detector.py" in code and not any("__pycache__" in name for name in code)
+    assert sorted(set(repo.files) - code) == [
         "README.md",
         "config.json",
         "detector.json",
         "encoder/config.json",
         "encoder/model.safetensors",
         "encoder/preprocessor_config.json",
+        "handler.py",
         "memory_bank.safetensors",
         "normal_profiles.safetensors",
+        "requirements.txt",
+        "widget/simulated_fan_anomaly.flac",
+        "widget/simulated_fan_normal.flac",
     ]
     assert b'AnomalyDetector.from_pretrained("me/asd")' in repo.files["README.md"]
     loaded = AnomalyDetector.from_pretrained("me/asd", cache_dir=cache)
@@ -89,11 +95,19 @@ def test_revisions_stay_and_what_is_gone_goes(hub, detector, clips, cache):
     assert len(AnomalyDetector.from_pretrained("me/asd", revision="trial", cache_dir=cache).machines) == 2
 
 
-def test_only_what_cannot_run_code_or_be_heard_is_published(hub, folder):
+def test_nothing_of_the_folder_that_runs_code_or_is_heard_is_published(hub, folder):
     push_detector(folder, "me/asd")
     expected = set(hub.repo("me/asd").files)
     (folder / "private").mkdir()
-    for name in ("training_args.bin", "report.html", "model.pt", "notes.md", "private/keys.json", "encoder/x.bin"):
+    for name in (
+        "training_args.bin",
+        "report.html",
+        "model.pt",
+        "notes.md",
+        "private/keys.json",
+        "encoder/x.bin",
+        "1.wav",
+    ):
         (folder / name).write_bytes(b"x")
     AnomalyDetector.from_pretrained(folder).save_pretrained(folder)
     push_detector(folder, "me/asd")
