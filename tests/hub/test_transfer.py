@@ -128,11 +128,13 @@ def test_an_interrupted_upload_publishes_nothing_and_goes_on(hub, folder):
     with pytest.raises(HubError, match="unexpected answer of the Hub"):
         push_detector(folder, "me/asd")
     assert hub.repo("me/asd").files == {}, "nothing is half-published"
+    arrived = set(hub.objects)
     hub.refuse = lambda method, path: None
     hub.requests.clear()
     push_detector(folder, "me/asd")
     again = [request for request in hub.requests if request.startswith("PUT")]
-    assert len(sent) == 3 and len(again) == 1, "the files that had arrived are not sent again"
+    missing = hub.repo("me/asd").large - arrived
+    assert arrived and len(again) == len(missing) >= 1, "the files that had arrived are not sent again"
     AnomalyDetector.from_pretrained("me/asd")
 
 
