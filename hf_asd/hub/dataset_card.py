@@ -129,13 +129,17 @@ def dataset_card(
         tags=TAGS,
         size_categories=[_size_category(count)],
     )
+    # Recordings of a challenge hide attributes; a folder of one's own may just have none.
+    has_domains = any("target" in rows["domain"] for rows in dataset.values())
+    no_attributes = "hidden" if has_domains else "not given"
     hidden = sorted(machine for machine in machines if machines[machine]["attributes"] == 0)
     lines = [
         f"# {title}",
         "",
         *([description, ""] if description else []),
-        f"{count} recordings of {len(machines)} machines for anomalous sound detection: training recordings are of "
-        "normal operation only, test recordings may contain faults.",
+        f"{count} recordings of {len(machines)} {'machine' if len(machines) == 1 else 'machines'} for anomalous sound "
+        "detection: training recordings are of normal operation only, test recordings may contain faults. The viewer "
+        "plays them.",
         "",
         "```python",
         "from datasets import Audio, load_dataset",
@@ -147,7 +151,11 @@ def dataset_card(
         _line("machine (config)", *dataset, "different operating conditions"),
         "|---" * (len(dataset) + 2) + "|",
         *(
-            _line(machine, *(found[split] for split in dataset), found["attributes"] or "hidden")
+            _line(
+                machine,
+                *(found[split] for split in dataset),
+                found["attributes"] or ("hidden" if has_domains else "not given"),
+            )
             for machine, found in machines.items()
         ),
         "",
@@ -155,11 +163,17 @@ def dataset_card(
         "|---|---|",
         *(_line(f"`{name}`", meaning) for name, meaning in COLUMN_MEANINGS.items()),
         "",
-        "There are many normal recordings of the source domain and few of the target domain; a detector uses one "
-        "threshold for both." + (f" The operating conditions of {', '.join(hidden)} are hidden." if hidden else ""),
-        "",
+        *(_about_domains(hidden) if has_domains else ()),
     ]
     return DatasetCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(lines))
+
+
+def _about_domains(hidden: list[str]) -> list[str]:
+    text = (
+        "There are many normal recordings of the source domain and few of the target domain; a detector uses one "
+        "threshold for both."
+    )
+    return [text + (f" The operating conditions of {', '.join(hidden)} are hidden." if hidden else ""), ""]
 
 
 def _machines(dataset: DatasetDict) -> dict[str, Counter]:

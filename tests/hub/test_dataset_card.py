@@ -4,6 +4,7 @@ import os
 
 import pytest
 from datasets import Audio, DatasetDict, get_dataset_config_names, load_dataset
+from huggingface_hub import DatasetCard
 
 from hf_asd.audio.reading import read_audio
 from hf_asd.data.dcase.loading import load_dcase
@@ -41,6 +42,10 @@ def test_the_card_says_what_is_in_it(dataset):
     conditions = len({label for rows in dataset.values() for label in rows["attribute_label"] if label})
     assert f"| fan | 4 | 4 | {conditions} |" in text and "| valve | 4 | 4 | hidden |" in text
     assert "The operating conditions of valve are hidden." in text
+    own = dataset.map(lambda row: {"domain": "unknown", "attribute_label": None})
+    text = dataset_card(own, "me/own", title="My machines", license="other").text
+    assert "| valve | 4 | 4 | not given |" in text and "hidden" not in text.split("| column |")[0]
+    assert "source domain and few" not in text
 
 
 def test_what_cannot_be_published(dataset, tmp_path):
@@ -73,6 +78,12 @@ def test_what_is_pushed_is_what_is_loaded(hub, dataset):
     ]
     card = repo.files["README.md"].decode()
     assert "config_name: fan" in card and "dtype: audio" in card and "license: apache-2.0" in card
+    header = DatasetCard(card).data
+    for facts, config in zip(header.dataset_info, header.configs, strict=True):  # what the viewer plays the clips by
+        assert facts["config_name"] == config["config_name"] in ("fan", "valve")
+        assert {"name": "audio", "dtype": "audio"} in facts["features"]
+        places = {entry["split"]: entry["path"] for entry in config["data_files"]}
+        assert places == {split: f"{config['config_name']}/{split}-*" for split in ("train", "test")}
     assert card.count("# A factory") == 1, "the second push replaces the card's text"
     loaded = load_dataset("me/factory", "valve").cast_column("audio", Audio(decode=False))
     assert {split: len(rows) for split, rows in loaded.items()} == {"train": 4, "test": 4}
