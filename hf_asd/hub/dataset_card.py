@@ -154,7 +154,7 @@ def dataset_card(
             _line(
                 machine,
                 *(found[split] for split in dataset),
-                found["attributes"] or ("hidden" if has_domains else "not given"),
+                found["attributes"] or no_attributes,
             )
             for machine, found in machines.items()
         ),
