@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from hf_asd import AnomalyDetector, ClusteringConfig, assign_pseudo_attributes, load_folder
 from hf_asd.audio.reading import read_audio
+from hf_asd.cli import main
 from hf_asd.data.schema import dataset_from_rows, side_by_side
 from hf_asd.embedding.embed import embed
 from hf_asd.embedding.statistics import SpectralStatistics
@@ -247,3 +248,26 @@ def test_a_report_is_printed_with_its_cards_whole(detector, scored, tmp_path):
     # The header, and five cards, which are not cut: at least two of them have room on a page.
     assert 2 <= len(pages) <= 4
     assert ".clip, figure, tr, dl, .messages li { break-inside: avoid; }" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_score_writes_a_report_of_the_new_recordings(folder, detector, tmp_path, capsys):
+    """Also of a long recording, whose worst window is shown, and of one that cannot be read."""
+    saved, new, page = detector.save_pretrained(tmp_path / "detector"), tmp_path / "new", tmp_path / "page.html"
+    new.mkdir()
+    rng = np.random.default_rng(4)
+    long = 0.1 * rng.standard_normal(5 * 16_000)
+    long[3 * 16_000 : 4 * 16_000] += 0.3 * np.sin(np.arange(16_000))
+    soundfile.write(new / "long.wav", long, 16_000)
+    soundfile.write(new / "normal.wav", 0.1 * rng.standard_normal(16_000), 16_000)
+    (new / "broken.wav").write_bytes(b"RIFF")
+    options = ["--on-bad-audio", "skip", "--report", str(page)]
+    assert main(["score", str(saved), str(new), *options]) == 0
+    assert_self_contained(page)
+    text = visible_text(page)
+    assert "1 of 2 recordings is an anomaly." in text and "anomaly at 0:00:03-0:00:04" in text
+    assert "broken.wav" in text and "They were compared with 8 normal recordings" in text
+    capsys.readouterr()
+    for name, words in (("-", "give a file"), (str(tmp_path), "is a folder"), (str(page / "x.html"), "--report")):
+        assert main(["score", str(saved), str(new), "--on-bad-audio", "skip", "--report", name]) == 2
+        assert words in capsys.readouterr().err
