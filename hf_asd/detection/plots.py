@@ -18,7 +18,7 @@ from ..plotting.style import Theme, ThemeName, get_theme, styled
 from .decision import Decision
 from .decision_words import reason_texts, verdict
 from .explanation.reasons import Reason
-from .explanation.score_map import map_edges, map_scale, score_map
+from .explanation.score_map import map_edges, map_scale, score_map, usual_range
 from .long_recordings import WindowSeconds
 
 
@@ -119,7 +119,7 @@ def clip_image(
     if scale is not None:
         bank = torch.cat(list(detector.machines[machine].embeddings.values()))
         values = score_map(detector.encoder, samples, bank)
-        drawn_map = ScoreMap(values, scale == "standard deviations", map_edges(values.shape[1], scale))
+        drawn_map = ScoreMap(values, map_edges(values.shape[1], scale), usual_range(detector.encoder, bank))
     marks = [
         BandMark(reason.low_hz, reason.high_hz, reason.start_s, reason.end_s, str(number))
         for number, reason in enumerate(reasons, start=1)

@@ -20,9 +20,8 @@ NUM_BANDS, MAX_COLUMNS, WINDOW, HOP = 64, 250, 1024, 256
 NUM_SHADES = 40  # more could not be distinguished and would only make a file larger
 LEVEL_RANGE = (5.0, 99.8)  # percentiles of the levels that the colors span
 FREQUENCY_TICKS = {100: "0.1", 500: "0.5", 1000: "1", 2000: "2", 4000: "4"}  # Hz: label in kHz
-# Standard deviations of normal frames from which on the score map begins to show, and at which it is fullest: of the
-# columns of normal clips one in a hundred reaches the first, and about one in ten thousand the second.
-FAINTEST, FULLEST, LARGEST_ALPHA = 2.5, 4.0, 0.8
+# Standard deviations beyond the usual range at which the score map is fullest.
+FULLEST, LARGEST_ALPHA = 1.0, 0.8
 FAINTEST_SHARE = 0.9  # of a map without a scale: the share of its values that stay invisible
 LEAST_APART = 0.085  # labels of bands, as a share of the height
 BRACKET_WIDTH = 0.016  # as a share of the width
@@ -53,14 +52,15 @@ class ScoreMap:
 
     Args:
         values (`np.ndarray` of shape `(times, bands)`): of [`~hf_asd.AnomalyDetector.score_map`].
-        is_standardized (`bool`): whether they are standard deviations, with a sign; else only larger ones differ more.
         edges (`tuple[float, float]`): where the lowest band begins and the highest one ends, as shares of the mel
             scale from 0 to 8 kHz.
+        usual (`np.ndarray` of shape `(2, bands)`, *optional*): the lowest and highest value that is usual for normal
+            clips; `None` where only larger values differ more.
     """
 
     values: np.ndarray
-    is_standardized: bool
     edges: tuple[float, float]
+    usual: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,12 @@ def draw_spectrogram(axes: Axes, image: ClipImage, theme: Theme) -> None:
 def _map_colors(score_map: ScoreMap, theme: Theme) -> np.ndarray:
     """Colors with their opacity, of shape `(bands, columns, 4)`."""
     values = _columns(torch.from_numpy(np.ascontiguousarray(score_map.values.T, dtype=np.float32))).numpy()
-    if score_map.is_standardized:
-        strength, faintest, fullest = np.abs(values), FAINTEST, FULLEST
-        quieter = values < 0
+    if score_map.usual is not None:
+        low, high = score_map.usual[:, :, None]
+        quieter, strength = values < low, np.maximum(values - high, 0) + np.maximum(low - values, 0)
+        faintest, fullest = 0.0, FULLEST
     else:
-        strength, quieter = values, np.zeros_like(values, dtype=bool)
+        quieter, strength = np.zeros_like(values, dtype=bool), values
         faintest, fullest = np.quantile(values, [FAINTEST_SHARE, 1.0])
     opacity = LARGEST_ALPHA * np.clip((strength - faintest) / max(fullest - faintest, 1e-9), 0, 1)
     opacity = np.round(opacity * NUM_SHADES) / NUM_SHADES

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 QUANTILE_RANGE = 2.563
 # Of noise: how much the mean of eight mels, of which neighbors share their energy, varies, as a share of one mel.
 BAND_SPREAD = 0.54
+USUAL_SHARE = 0.9  # of the normal clips
 MAP_POOLINGS = ("mean", "bands", "bands_std")
 FIRST_MEL = float(np.log1p(20 / 700) / np.log1p(8000 / 700))  # where the filter banks begin, 20 Hz, on the mel scale
 MapScale = Literal["standard deviations", "shares"]
@@ -69,6 +70,30 @@ def map_scale(encoder: Encoder) -> MapScale | None:
     return "shares" if cast("TransformerEncoder", encoder).pooling in MAP_POOLINGS else None
 
 
+def usual_range(encoder: Encoder, bank: torch.Tensor) -> np.ndarray | None:
+    """
+    Between which values of a [`score_map`] in standard deviations the frames of normal clips lie: from the 10 to the
+    90 % quantile over time, of nine clips in ten. A machine that works in strokes or at several speeds has a wide range.
+
+    Args:
+        encoder, bank: as for [`score_map`].
+
+    Returns:
+        `np.ndarray` of shape `(2, bands)`, float32; `None` for a map of another scale.
+    """
+    if map_scale(encoder) != "standard deviations":
+        return None
+    low, median, high = bank[:, :SPECTRUM_SIZE].float().unflatten(1, (-1, NUM_BANDS))[:, : len(QUANTILES)].unbind(1)
+    spread = _frame_spread(low.mean(0), high.mean(0))
+    lowest, highest = torch.quantile(low, 1 - USUAL_SHARE, dim=0), torch.quantile(high, USUAL_SHARE, dim=0)
+    return ((torch.stack([lowest, highest]) - median.mean(0)) / spread).numpy()
+
+
+def _frame_spread(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Standard deviation of a band's frames from the 10 and 90 % quantiles of single mels."""
+    return ((high - low) * BAND_SPREAD / QUANTILE_RANGE).clamp_min(1e-3)
+
+
 def map_edges(bands: int, scale: MapScale) -> tuple[float, float]:
     """
     Where the bands of a [`score_map`] lie, evenly spaced.
@@ -101,7 +126,7 @@ def _statistics_map(encoder: SpectralStatistics, clip: np.ndarray, bank: torch.T
     normal = bank[:, :SPECTRUM_SIZE].float().mean(0).view(-1, NUM_BANDS)
     low, median, high = normal[: len(QUANTILES)]
     bands = smooth_bands(encoder.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0])
-    return ((bands - median) / ((high - low) * BAND_SPREAD / QUANTILE_RANGE).clamp_min(1e-3)).numpy()
+    return ((bands - median) / _frame_spread(low, high)).numpy()
 
 
 def _patch_map(encoder: "TransformerEncoder", clip: np.ndarray, bank: torch.Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ from hf_asd import (
     TransformerEncoder,
 )
 from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors
-from hf_asd.detection.explanation.score_map import score_map
+from hf_asd.detection.explanation.score_map import score_map, usual_range
 
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -87,3 +87,21 @@ def test_embeddings_without_a_map_say_so():
     encoder = TransformerEncoder(AutoModel.from_config(config), extractor, "rdp")
     with pytest.raises(ValueError, match="pooling is 'rdp'; a map over time needs"):
         score_map(encoder, noise(1)[0], torch.zeros(4, 32))
+
+
+def test_the_usual_range_holds_strokes_and_speeds_of_normal_clips():
+    """A machine that is quiet and loud by turns, at two levels: its frames are usual, a louder one is not."""
+    encoder, rng = SpectralStatistics(), np.random.default_rng(0)
+    strokes = np.where(np.arange(2 * 16_000) // 4000 % 2, 1.0, 0.1)
+    clips = [
+        (0.01 * (1 + clip % 2) * strokes * rng.standard_normal(len(strokes))).astype(np.float32) for clip in range(12)
+    ]
+    bank = torch.from_numpy(encoder(clips))
+    low, high = usual_range(encoder, bank)
+    for clip in clips[:2]:
+        found = score_map(encoder, clip, bank)
+        assert (found > high + 1).mean() < 0.02 > (found < low - 1).mean()
+    louder = score_map(encoder, 4 * clips[1], bank)
+    assert (louder[30:45] > high + 1).mean() > 0.9, "a stroke that is 12 dB louder than any normal one"
+    assert (score_map(encoder, 0.05 * clips[0], bank) < low - 1).mean() > 0.4
+    assert usual_range(SpectralStatistics("mean"), torch.zeros(4, 128)) is None
