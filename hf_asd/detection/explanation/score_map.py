@@ -73,7 +73,7 @@ def map_scale(encoder: Encoder) -> MapScale | None:
 def usual_range(encoder: Encoder, bank: torch.Tensor) -> np.ndarray | None:
     """
     Between which values of a [`score_map`] in standard deviations the frames of normal clips lie: from the 10 to the
-    90 % quantile over time, of nine clips in ten. A machine that works in strokes or at several speeds has a wide range.
+    90 % quantile over time, of nine clips in ten. Where a machine works in strokes it is wide.
 
     Args:
         encoder, bank: as for [`score_map`].
