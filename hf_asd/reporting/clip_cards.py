@@ -17,6 +17,7 @@ from . import sound_plots
 from .machine_rows import MachineRows
 
 
+MAXIMUM_NORMAL = 8  # cards of a machine that are filled up with normal clips
 NORMAL_SAMPLE = 24  # normal clips of a machine from which the range of normal levels is computed
 PLAYED_PEAK = 0.5  # of full scale: the median peak of normal clips as they are played
 LOUDEST_PEAK, SOFTEST_FACTOR = 0.98, 0.25  # so that a knock is not cut, as long as the others can still be heard
@@ -149,11 +150,14 @@ def make_cards(machine: MachineRows, reader: ClipReader, num_cards: int) -> list
 def _choose_pairs(machine: MachineRows, num_cards: int) -> list[tuple[dict, dict | None]]:
     """The clips that are shown, each with the normal clip that is shown beside it."""
     by_id = {row["clip_id"]: row for row in machine.train}
+    num_normal = min(num_cards, MAXIMUM_NORMAL)
     if machine.test:
-        return [(row, by_id.get(row["nearest_clip_id"])) for row in machine.test[:num_cards]]
+        striking = sum(row["is_anomaly"] is not False or row["is_unusual"] is True for row in machine.test)
+        shown = machine.test[: min(num_cards, max(striking, num_normal))]
+        return [(row, by_id.get(row["nearest_clip_id"])) for row in shown]
     scores = {clip_id: score for clip_id, score in machine.leave_one_out.items() if clip_id in by_id}
     order = sorted(scores, key=lambda clip_id: -scores[clip_id])
-    return [(by_id[clip_id], by_id[order[-1]]) for clip_id in order[: min(num_cards, len(order) - 1)]]
+    return [(by_id[clip_id], by_id[order[-1]]) for clip_id in order[: min(num_normal, len(order) - 1)]]
 
 
 def _card_style(train: list[dict], shown: list[ShownClip], reader: ClipReader) -> CardStyle:

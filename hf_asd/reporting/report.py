@@ -57,7 +57,8 @@ class ReportContent:
         read_clip (`Callable[[dict], np.ndarray]`, *optional*): from a row to its samples of shape `(samples,)`,
             float32, 16 kHz; defaults to [`read_from_disk`], with the detector's channel.
         max_clips (`int`, *optional*, defaults to 30): how many clips of all machines together are shown with
-            spectrogram and sound, the most anomalous ones of each machine. Each makes the file about 0.13 MB larger.
+            spectrogram and sound, the most anomalous ones of each machine; of normal ones no more than eight a
+            machine. Each makes the file about 0.1 MB larger.
     """
 
     title: str

@@ -271,3 +271,13 @@ def test_score_writes_a_report_of_the_new_recordings(folder, detector, tmp_path,
     for name, words in (("-", "give a file"), (str(tmp_path), "is a folder"), (str(page / "x.html"), "--report")):
         assert main(["score", str(saved), str(new), "--on-bad-audio", "skip", "--report", name]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_normal_recordings_fill_few_cards(folder, tmp_path):
+    """All anomalies are shown, however many; a machine without any shows eight recordings."""
+    file = next((folder / "train" / "normal").iterdir())
+    scores = {"bad": [(5.0, True)] * 10 + [(0.1, False)] * 5, "calm": [(0.1, False)] * 12}
+    content = ReportContent(title="plant", test=scored_rows(file, scores), max_clips=100)
+    html = write_report(tmp_path / "report.html", content).read_text(encoding="utf-8")
+    calm = html.index("<h2>calm</h2>")
+    assert html[:calm].count("<audio") == 10 and html[calm:].count("<audio") == 8
