@@ -1,11 +1,9 @@
 """What `hf-asd score` prints and writes about each recording."""
 
-import csv
-import io
-import json
 from dataclasses import dataclass
 
 from ..audio.clock import span_text
+from ..detection.decision_rows import FILE
 from ..detection.decision_words import UNUSUAL, as_high, reason_texts
 
 
@@ -33,7 +31,6 @@ PRINTED = (
     Column("threshold", "threshold", 9, ".4g"),
     Column("p-value", "p_value", 7, ".3f"),
 )
-FILE = "file"
 DECISION_WORDS = {True: "ANOMALY", False: "normal"}
 
 
@@ -77,23 +74,3 @@ def _reason_lines(row: dict) -> list[str]:
     if row["is_anomaly"]:
         return [*lines, f"nearest normal recording: {row['nearest_clip_id']}"]
     return [f"{UNUSUAL if row['is_unusual'] else 'nothing unusual'}: {as_high(row)}", *lines]
-
-
-def rows_as_json(rows: list[dict]) -> str:
-    """One JSON object a line, with `file` and every field of a decision."""
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
-
-
-def rows_as_csv(rows: list[dict], names: list[str]) -> str:
-    """A line for each recording, with the columns `names`; what lists hold is joined by semicolons."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names)
-    writer.writeheader()
-    writer.writerows({name: _cell(row[name]) for name in names} for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, list):
-        return "; ".join(item["text"] if isinstance(item, dict) else str(item) for item in value)
-    return value

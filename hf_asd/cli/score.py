@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from .columns import FILE, rows_as_csv, rows_as_json, table_lines
+from ..detection.decision_rows import FILE, rows_as_csv, rows_as_json
+from .columns import table_lines
 from .detectors import add_detector, add_on_bad_audio, add_window_seconds, load_detector, print_skipped
 from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag

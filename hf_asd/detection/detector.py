@@ -316,6 +316,7 @@ class AnomalyDetector:
         explain: bool = False,
         window_seconds: WindowSeconds = "auto",
         batch_size: int = 1,
+        visit: Visit | None = None,
     ) -> Iterator[Decision]:
         """
         Decides about recordings one after the other, in bounded memory.
@@ -325,12 +326,19 @@ class AnomalyDetector:
             explain, window_seconds: as for a call.
             batch_size (`int`, *optional*, defaults to 1): recordings that are decoded together; those of one length
                 share a forward pass.
+            visit (`Callable[[int, Window], None]`, *optional*): called with the number of each recording and its
+                sound, or with each window of it, before it is decided about.
 
         Yields:
             [`~hf_asd.detection.decision.Decision`]: the same as for each recording alone.
         """
         return decide_recordings(
-            self, recordings, explain=explain, window_seconds=window_seconds, batch_size=batch_size
+            self,
+            recordings,
+            explain=explain,
+            window_seconds=window_seconds,
+            batch_size=batch_size,
+            visit=visit,
         )
 
     def read(self, audio: AnyAudio, sampling_rate: int | None = None) -> DecodedClip:

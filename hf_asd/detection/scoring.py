@@ -95,15 +95,22 @@ def decide_recordings(
     explain: bool,
     window_seconds: WindowSeconds,
     batch_size: int,
+    visit: Visit | None,
 ) -> Iterator[Decision]:
     """Does what [`AnomalyDetector.decide_recordings`] documents."""
-    recordings = iter(recordings)
+    recordings, first = iter(recordings), 0
     while group := list(islice(recordings, batch_size)):
-        yield from _decide_together(detector, group, explain, window_seconds)
+        yield from _decide_together(detector, group, explain, window_seconds, visit, first)
+        first += len(group)
 
 
 def _decide_together(
-    detector: "AnomalyDetector", group: list[GivenRecording], explain: bool, window_seconds: WindowSeconds
+    detector: "AnomalyDetector",
+    group: list[GivenRecording],
+    explain: bool,
+    window_seconds: WindowSeconds,
+    visit: Visit | None,
+    first: int,
 ) -> Iterator[Decision]:
     machines = [detector.known_machine(machine) for _, _, machine in group]
     decided: list[list[tuple[Decision, Span | None]]] = [[] for _ in group]
@@ -124,6 +131,8 @@ def _decide_together(
     for number, (audio, sampling_rate, _) in enumerate(group):
         rule = _rule(detector, machines[number], window_seconds)
         for window in _windows(detector, audio, sampling_rate, rule):
+            if visit is not None:
+                visit(first + number, window)
             waiting.append((number, window))
             if len(waiting) == BATCH_CLIPS:
                 decide_waiting()

@@ -233,8 +233,8 @@ def test_a_pipe_of_another_encoding_gets_escaped_names(recordings, detector, tmp
 
 
 def test_rows_with_names_that_are_not_utf8_are_written(tmp_path):
-    from hf_asd.cli.columns import rows_as_csv, rows_as_json
     from hf_asd.cli.results import write_result
+    from hf_asd.detection.decision_rows import rows_as_csv, rows_as_json
 
     rows = [{"file": "a\udcff.wav", "is_anomaly": False}]
     write_result(tmp_path / "a.csv", rows_as_csv(rows, ["file", "is_anomaly"]))
