@@ -19,6 +19,7 @@ CHANGELOG = ROOT / "CHANGELOG.md"
 LAYERS = [
     ("__init__", "__main__", "pipelines"),
     ("cli",),
+    ("app",),
     ("recipe",),
     ("reporting",),
     ("detection",),
