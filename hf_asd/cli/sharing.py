@@ -51,6 +51,8 @@ def add_commands(commands) -> None:
     add_flag(command, "--dataset", str | None, "id on the Hub of those recordings", None)
     add_flag(command, "--public", bool, "let everybody see the repository, not only you", False)
     add_flag(command, "--revision", str | None, "branch to push to; none: main", None)
+    text = "also publish a Space of the same name, where the detector can be tried in the browser"
+    add_flag(command, "--space", bool, text, False)
     command.set_defaults(run=push)
 
     command = commands.add_parser("push-metric", help="publish pauc and dcase_score as Spaces for evaluate.load")
@@ -91,13 +93,18 @@ def compact(args: argparse.Namespace) -> None:
 def push(args: argparse.Namespace) -> None:
     """Publishes detectors on the Hub."""
     from ..detection.publishing import push_detectors
+    from ..hub.detector_space import push_space
 
+    if args.space and args.revision is not None:
+        raise ValueError("--revision names a branch of the detector; a Space runs its main branch. Leave out one.")
     options = {"license": args.license, "dataset": args.dataset, "revision": args.revision}
     pushed, collection = push_detectors(
         args.detectors, args.repo, collection=args.collection, private=not args.public, **options
     )
     for repo_id in pushed:
         print(f"detector: {repo_id}")
+    for folder, repo_id in zip(args.detectors, pushed, strict=True) if args.space else ():
+        print(f"space: {push_space(folder, repo_id, license=args.license, private=not args.public)}")
     if collection is not None:
         print(f"collection: {collection}")
 
