@@ -16,7 +16,7 @@ test: .venv/installed  ## run the whole test suite
 test-fast: .venv/installed  ## run the tests that take less than a second each, on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not install"
 
-test-install: .venv/installed  ## install what published repositories need, and run them (minutes, gigabytes)
+test-install: .venv/installed  ## install what published repositories and bundles need, and run them (minutes, gigabytes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m install
 
 style: .venv/installed  ## format the code

@@ -94,7 +94,9 @@ def test_the_shown_output_is_that_of_the_present_program():
     assert heading.split() == ["file", "score", "threshold", "p-value", "decision"]
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md", "docs/edge.md"]
+)
 def test_links_and_named_files_exist(document: str):
     path = ROOT / document
     text = path.read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ LAYERS = [
     ("app",),
     ("recipe",),
     ("reporting",),
+    ("export",),
     ("detection",),
     ("plotting",),
     ("training",),
@@ -63,7 +64,9 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+# Goes into bundles, where it runs without the package.
+BUNDLE_SCRIPT = PACKAGE / "export" / "bundle" / "score.py"
+SOURCES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != BUNDLE_SCRIPT}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 

@@ -91,8 +91,8 @@ class BeatsRelativePositionBias(nn.Module):
         """`torch.Tensor` of shape `(1, heads, tokens, tokens)`: a row per query, a column per key."""
         distances = torch.arange(1 - tokens, tokens, device=self.embedding.weight.device)
         by_distance = self.embedding(self.buckets(distances)).T
-        # Windows of `tokens` distances: the first one, from 1 - tokens, is that of the last query.
-        return by_distance.unfold(1, tokens, 1).flip(1)[None]
+        places = torch.arange(tokens, device=distances.device)
+        return by_distance[:, places - places[:, None] + tokens - 1][None]
 
 
 class BeatsAttention(nn.Module):
