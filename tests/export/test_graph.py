@@ -18,7 +18,9 @@ from hf_asd.export.graph import DetectorGraph
 from hf_asd.export.scoring import score
 
 
-@pytest.mark.parametrize("kind", ["statistics", "mean", "eat", "eat of fixed length", "mean of layers", "beats"])
+@pytest.mark.parametrize(
+    "kind", ["statistics", "mean", "eat", "eat of fixed length", "mean of layers", "classifier", "beats"]
+)
 @pytest.mark.parametrize("samples", [8_000, 24_321])
 def test_embeddings_are_those_of_the_package(kind, samples):
     made = small_encoder(kind)
