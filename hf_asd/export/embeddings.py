@@ -81,10 +81,11 @@ class TransformerEmbedding(nn.Module):
 
     def _pooled(self, inputs: torch.Tensor) -> torch.Tensor:
         encoder = self.encoder
-        if encoder.is_classifier:
-            return self.model(inputs).embeddings.float()
-        tokens = encoder._tokens(inputs)
-        return pool(tokens, encoder.pooling, encoder.shape, encoder.clamp_outlier_channels, encoder.pooling_parameter)
+        tokens, clamp = encoder._tokens(inputs), encoder.clamp_outlier_channels
+        pooled = pool(tokens, encoder.pooling, encoder.shape, clamp, encoder.pooling_parameter)
+        if encoder.is_classifier and self.model.config.embedding_from == "projection":
+            return self.model.projection(self.model.running_norm(pooled))  # without the head, which no export needs
+        return pooled
 
 
 def embedding_module(encoder: Encoder) -> StatisticsEmbedding | TransformerEmbedding:

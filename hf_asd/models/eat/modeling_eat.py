@@ -219,7 +219,7 @@ class EatModel(EatPreTrainedModel):
 
     def with_cls(self, patches: torch.Tensor) -> torch.Tensor:
         """The input of the first layer: the CLS token and all (or all visible) patches, normalized."""
-        cls_token = self.embeddings.cls_token.expand(len(patches), -1, -1)
+        cls_token = self.embeddings.cls_token.expand(patches.shape[0], -1, -1)
         return self.norm(torch.cat([cls_token, patches], dim=1))
 
     @can_return_tuple
