@@ -298,6 +298,11 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
     for machine, bank in detector.machines.items():
         for line in detector.findings[machine].lines():
             print(f"{machine}: {line}")
+        if bank.sessions is None:
+            print(
+                f"{machine}: on which days these were recorded is not known; recordings of a new day can sound "
+                "different. Name folders or files by the day (2026-11-20), or write a column session in metadata.csv."
+            )
         clips = f"{len(bank.normal_scores)} normal recordings"
         if bank.recordings is not None:
             seconds = detector.training_summary[machine]["clip_seconds"]

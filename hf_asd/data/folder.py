@@ -12,6 +12,7 @@ from ..audio.errors import BadAudioError
 from ..audio.reading import OnBadAudio
 from ..options import check_word
 from .checking import all_bad_audio
+from .days import add_sessions
 from .folder_summary import FolderSummary, count
 from .folder_tree import FolderReading, Question, read_folders, read_root
 from .listing import METADATA_NAMES, NOTES, Listing, list_recordings, printable
@@ -109,6 +110,7 @@ def read_folder(
     rows = _each_once(rows, summary, questions)
     if questions and not to_score:
         raise ValueError(_ask(name, questions, listings[0].root))
+    summary.session_sources = add_sessions(rows)
     splits: dict[str, list[dict]] = {"train": [], "test": []}
     for row in rows:
         summary.add_row(row)

@@ -20,6 +20,8 @@ class FolderSummary:
         counts (`dict[str, Counter[str]]`): machine -> number of recordings by `"train"` (normal ones to learn from)
             and, of the test recordings, by condition.
         sessions (`dict[str, list[str]]`): machine -> its sessions.
+        session_sources (`dict[str, str]`): machine -> what its sessions follow from, where neither folders nor tables
+            name them.
         words (`dict[str, list[str]]`): meaning (`"normal"`, `"anomaly"`, `"test"`, ...) -> names of folders,
             files, or `column=cell` that have it.
         ignored (`dict[str, list[str]]`): kind -> names of what was left out.
@@ -30,6 +32,7 @@ class FolderSummary:
     name: str
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     sessions: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    session_sources: dict[str, str] = field(default_factory=dict)
     words: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     ignored: dict[str, list[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -79,7 +82,8 @@ class FolderSummary:
             text += f"; test: {', '.join(tested)}"
         sessions = self.sessions[machine]
         if sessions:
-            text += f"; {count(len(sessions), 'session')} ({_some(sessions)})"
+            source = f" {self.session_sources[machine]}" if machine in self.session_sources else ""
+            text += f"; {count(len(sessions), 'session')}{source} ({_some(sessions)})"
         return text
 
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 
 from . import trade_words as trade
@@ -179,11 +180,36 @@ def _cut_session(text: str) -> tuple[str | None, str]:
 
 
 def _is_date(found: re.Match) -> bool:
+    month, day = _month_and_day(found)
+    return 1 <= month <= 12 and 1 <= day <= 31
+
+
+def _month_and_day(found: re.Match) -> tuple[int, int]:
+    """Of a match of one of the dates; 1 where there is none."""
     parts = {key: int(value) for key, value in found.groupdict().items() if key in ("m", "d") and value}
     month, day = parts.get("m", 1), parts.get("d", 1)
     if parts.keys() == {"m", "d"} and found.start("d") < found.start("m") and month > 12:
         month, day = day, month  # 11/25/2026
-    return 1 <= month <= 12 and 1 <= day <= 31
+    return month, day
+
+
+def date_in(name: str) -> date | None:
+    """
+    The day in the name of a recording.
+
+    >>> date_in("pump_20261120-101500_ch1")
+    datetime.date(2026, 11, 20)
+    """
+    for pattern in DATES:
+        found = pattern.search(plain(name))
+        if found and {"y", "m", "d"} <= pattern.groupindex.keys() and _is_date(found):
+            month, day = _month_and_day(found)
+            year = int(found["y"])
+            try:
+                return date(year if year > 99 else 2000 + year, month, day)
+            except ValueError:  # 30 February
+                return None
+    return None
 
 
 def _match(words: list[str], place: int, phrases: dict[tuple[str, ...], str]) -> tuple[str | None, int]:

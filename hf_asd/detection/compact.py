@@ -23,7 +23,7 @@ from .decision import DECISION_FEATURES
 from .detector import AnomalyDetector
 from .memory_bank import by_domain
 from .persistence import detector_folder, write_detector
-from .threshold import recording_weights, threshold_from
+from .threshold import threshold_from
 
 
 FOLDS = 5
@@ -64,6 +64,7 @@ def compact(
     if len(kept) < len(rows):
         _score_all_normal_clips(detector, small, rows, kept, num_references)
     for machine, bank in small.machines.items():  # outliers that were left out count for the promise
+        bank.num_dropped = detector.machines[machine].num_dropped
         bank.false_alarm_rate = max(bank.false_alarm_rate, detector.machines[machine].false_alarm_rate)
     return small
 
@@ -79,26 +80,29 @@ def _score_all_normal_clips(
     scores, machines = np.empty(len(rows)), np.array(rows["machine"][:])
     order = np.concatenate([kept, np.setdiff1d(np.arange(len(rows)), kept)])
     for machine, bank in small.machines.items():
-        recordings = detector.machines[machine].recordings
-        for held_out, others in _splits(np.flatnonzero(machines == machine), recordings):
+        full = detector.machines[machine]
+        for held_out, others in _splits(np.flatnonzero(machines == machine), full.groups):
             chosen = others[_chosen(rows.select(others), num_references)]
             scored = _refitted(detector, rows.select(chosen)).score(rows.select(held_out))
             scores[held_out] = scored["anomaly_score"][:]
         # The kept clips come first, in the order of the bank.
         own = order[machines[order] == machine]
-        bank.normal_scores = scores[own]
-        if recordings is not None:
-            bank.recordings = np.unique(np.array(rows["recording_id"][:])[own], return_inverse=True)[1]
-        weights = recording_weights(bank.recordings, len(own))
-        options = detector.config.false_alarm_rate, detector.config.threshold_method, weights
+        recordings = sessions = None
+        if full.recordings is not None:
+            recordings = np.unique(np.array(rows["recording_id"][:])[own], return_inverse=True)[1]
+        if full.sessions is not None:
+            sessions = [session or "" for session in rows.select(own)["session"]]
+        bank = replace(bank, normal_scores=scores[own], recordings=recordings, sessions=sessions)
+        options = full.config.false_alarm_rate, full.config.threshold_method, bank.weights
         bank.threshold, bank.false_alarm_rate = threshold_from(bank.normal_scores, *options)
+        small.machines[machine] = bank
 
 
-def _splits(rows: np.ndarray, recordings: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Rows of a machine that are scored, and rows that they are compared with: none of the same recording."""
-    if recordings is None:
+def _splits(rows: np.ndarray, groups: np.ndarray | None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of a machine that are scored, and rows that they are compared with: none of the same group."""
+    if groups is None:
         return [(rows[rows % FOLDS == fold], rows[rows % FOLDS != fold]) for fold in range(FOLDS)]
-    splits = recording_splits(recordings[: len(rows)])
+    splits = recording_splits(groups[: len(rows)])
     return [(rows[scored.numpy()], rows[others.numpy()]) for scored, others in splits]
 
 
@@ -106,6 +110,7 @@ def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
     """The clips of all memory banks, their embeddings rounded."""
     names, embeddings = [], []
     for machine, bank in detector.machines.items():
+        start = 0
         for domain, references in bank.embeddings.items():
             rounded = references.to(dtype).float()
             if not rounded.isfinite().all():
@@ -113,10 +118,14 @@ def _rows(detector: AnomalyDetector, dtype: torch.dtype) -> Dataset:
             clip_ids = bank.clip_ids[domain]
             pieces = by_domain(bank.embeddings, bank.recordings)
             ids = clip_ids if pieces is None else [f"{machine}/{number}" for number in pieces[domain]]
-            names += [(machine, domain, "normal", *both) for both in zip(clip_ids, ids, strict=True)]
+            sessions = [None] * len(clip_ids)
+            if bank.sessions is not None:
+                sessions = [name or None for name in bank.sessions[start : start + len(clip_ids)]]
+            start += len(clip_ids)
+            names += [(machine, domain, "normal", *own) for own in zip(clip_ids, ids, sessions, strict=True)]
             embeddings.append(rounded.numpy())
     embeddings = np.concatenate(embeddings)
-    columns = ("machine", "domain", "condition", "clip_id", "recording_id")
+    columns = ("machine", "domain", "condition", "clip_id", "recording_id", "session")
     features = Features({name: Value("string") for name in columns})
     columns = dict(zip(features, map(list, zip(*names, strict=True)), strict=True)) | {"embedding": embeddings}
     features["embedding"] = List(Value("float32"), length=embeddings.shape[1])

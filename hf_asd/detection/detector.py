@@ -177,7 +177,8 @@ class AnomalyDetector:
         _check_usable(train, rows, skipped)
         self.training_summary = summarize_training(train, facts)
         self.machines = self._memory_banks(train)
-        describe_training(self.findings, self.machines, train, everything)
+        seconds = {machine: summary["seconds"] for machine, summary in self.training_summary.items()}
+        describe_training(self.findings, self.machines, train, everything, seconds)
         return train, skipped
 
     def _leave_out_statistics(self, rows: Dataset) -> None:
@@ -198,6 +199,7 @@ class AnomalyDetector:
         for machine, own in rows_by_machine(rows).items():
             banks[machine] = bank = build_memory_bank(rows.select(own), self.config)
             if dropped := self._num_dropped.get(machine, 0):
+                bank.num_dropped = dropped
                 bank.false_alarm_rate = promise_without(bank.false_alarm_rate, bank.num_recordings, dropped)
         return banks
 

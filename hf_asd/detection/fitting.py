@@ -14,6 +14,7 @@ from .training_clips.checks import check_clips
 from .training_clips.effects import describe_effects, find_outliers
 from .training_clips.findings import TrainingFindings
 from .training_clips.measures import ClipMeasures
+from .training_clips.sessions import session_remarks
 from .training_summary import RecordingFacts
 
 
@@ -119,26 +120,27 @@ def drop_outliers(
 
 
 def describe_training(
-    findings: dict[str, TrainingFindings], banks: dict[str, MemoryBank], kept: Dataset, everything: Dataset
+    findings: dict[str, TrainingFindings],
+    banks: dict[str, MemoryBank],
+    kept: Dataset,
+    everything: Dataset,
+    seconds: dict[str, float],
 ) -> None:
     """
-    Adds to what was found what it does to the thresholds.
+    Adds to what was found what it does to the thresholds, and what the promise is worth for new sessions.
 
     Args:
         findings (`dict[str, TrainingFindings]`): by machine; changed.
         banks (`dict[str, MemoryBank]`): by machine.
         kept, everything (`datasets.Dataset`): the normal clips with embeddings, without and with those left out.
+        seconds (`dict[str, float]`): by machine, the length of its clips together.
     """
     names, kept_rows, all_rows = clip_names(everything), rows_by_machine(kept), rows_by_machine(everything)
     for machine, bank in banks.items():
-        own = all_rows[machine]
-        describe_effects(
-            findings.setdefault(machine, TrainingFindings()),
-            bank,
-            kept.select(kept_rows[machine]),
-            everything.select(own),
-            [names[row] for row in own],
-        )
+        own, kept_clips = all_rows[machine], kept.select(kept_rows[machine])
+        found = findings.setdefault(machine, TrainingFindings())
+        describe_effects(found, bank, kept_clips, everything.select(own), [names[row] for row in own])
+        found.remarks += session_remarks(bank, kept_clips, seconds[machine])
 
 
 def _keys(embedded: EmbeddedRows) -> list[WindowKey]:

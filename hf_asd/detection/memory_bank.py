@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from ..embedding.embed import get_embeddings
 from .backends.composite import make_scorer
-from .backends.cross_scores import fewest_kept
+from .backends.cross_scores import MOST_LEFT_OUT, fewest_kept
 from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, NearestNeighbors
 from .backends.protocol import Scorer
 from .backends.standardized import StandardizedNeighbors
@@ -22,6 +22,8 @@ from .threshold import p_values, recording_weights, threshold_from, unusual_thre
 
 
 NEAREST_CLIPS = 3
+FEWEST_OTHERS = 10  # clips of other sessions that a session is compared with; fewer do not show what is normal
+FEW_SESSIONS = 6  # fewer do not show how much sessions differ (benchmarks/sessions.py)
 
 
 @dataclass
@@ -38,6 +40,9 @@ class MemoryBank:
         config ([`ScoringConfig`]): how clips are compared.
         recordings (`np.ndarray` of shape `(clips,)`, *optional*): the number of the recording that each clip is a
             piece of, int64, in the order of `normal_scores`; `None` where each clip is a recording of its own.
+        sessions (`list[str]`, *optional*): the session of each clip, in the order of `normal_scores`; `""` where it is
+            not known. `None` where that of no clip is.
+        num_dropped (`int`, *optional*, defaults to 0): recordings unlike all others that were left out.
     """
 
     embeddings: dict[str, torch.Tensor]
@@ -47,11 +52,31 @@ class MemoryBank:
     false_alarm_rate: float
     config: ScoringConfig
     recordings: np.ndarray | None = None
+    sessions: list[str] | None = None
+    num_dropped: int = 0
 
     @cached_property
     def scorer(self) -> Scorer:
         """Of [`make_scorer`]; made from the embeddings when it is first needed."""
-        return make_scorer(self.embeddings, self.config, by_domain(self.embeddings, self.recordings))
+        count = sum(map(len, self.clip_ids.values()))
+        groups = by_domain(self.embeddings, self.groups)
+        return make_scorer(self.embeddings, self.config, groups, self._weights_of(count))
+
+    @cached_property
+    def session_numbers(self) -> np.ndarray | None:
+        """The number of each clip's session; `None` where fewer than two are known, or where one holds nearly all."""
+        return session_numbers(self.sessions, self.config)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """
+        What leave-one-out scores leave out together: sessions where several are known, else recordings; `None` where
+        that is each clip alone.
+        """
+        numbers = self.session_numbers
+        if numbers is None or len(np.unique(numbers)) == len(numbers):
+            return self.recordings
+        return numbers
 
     @cached_property
     def deviations(self) -> BandDeviations | None:
@@ -62,7 +87,12 @@ class MemoryBank:
     @cached_property
     def weights(self) -> np.ndarray:
         """How much each of the normal scores counts; see [`~hf_asd.detection.threshold.recording_weights`]."""
-        return recording_weights(self.recordings, len(self.normal_scores))
+        return self._weights_of(len(self.normal_scores))
+
+    def _weights_of(self, count: int) -> np.ndarray:
+        """Of the first clips: a compact bank has scores of further clips after those that it holds."""
+        numbers = [None if values is None else values[:count] for values in (self.recordings, self.session_numbers)]
+        return recording_weights(numbers[0], count, numbers[1])
 
     @cached_property
     def tail(self) -> ScoreTail:
@@ -103,6 +133,10 @@ class MemoryBank:
     def promise(self) -> str:
         """What the threshold promises, in words."""
         text = f"for at most {100 * self.false_alarm_rate:.3g} % false alarms among"
+        if self.session_numbers is not None:
+            count = len(np.unique(self.session_numbers))
+            roughly = "; so few sessions make it a rough promise" if count < FEW_SESSIONS else ""
+            return f"{text} recordings of new sessions like these {count}{roughly}"
         if self.recordings is None:
             return f"{text} recordings made like these"
         if self.num_recordings == 1:
@@ -162,6 +196,8 @@ def build_memory_bank(rows: Dataset, config: ScoringConfig) -> MemoryBank:
         rows (`datasets.Dataset`): normal clips of one machine with `embedding`, `domain`, `machine` and `clip_id`.
             Those with the same `recording_id`, where there is this column, are pieces of one recording, in the order
             of time: scores of normal clips leave the whole recording out, and each recording counts once.
+            With a column `session` of two or more sessions, scores of normal clips leave the whole session out, and
+            each session counts the same.
         config ([`ScoringConfig`]): how clips are compared.
 
     Returns:
@@ -181,22 +217,27 @@ def build_memory_bank(rows: Dataset, config: ScoringConfig) -> MemoryBank:
     groups = {"source": np.flatnonzero(domains != "target"), "target": np.flatnonzero(domains == "target")}
     groups = {domain: chosen for domain, chosen in groups.items() if len(chosen)}
     embeddings = {domain: vectors[chosen] for domain, chosen in groups.items()}
-    recordings = _recording_numbers(rows, np.concatenate(list(groups.values())))
+    order = np.concatenate(list(groups.values()))
+    recordings = _recording_numbers(rows, order)
     _check_pieces(rows[0]["machine"], recordings, config)
-    scorer = make_scorer(embeddings, config, by_domain(embeddings, recordings))
-    normal_scores = scorer.leave_one_out().cpu().numpy()
-    weights = recording_weights(recordings, len(normal_scores))
-    threshold, promised = threshold_from(normal_scores, config.false_alarm_rate, config.threshold_method, weights)
     bank = MemoryBank(
         embeddings=embeddings,
         clip_ids={domain: clip_ids[chosen].tolist() for domain, chosen in groups.items()},
-        normal_scores=normal_scores,
-        threshold=threshold,
-        false_alarm_rate=promised,
+        normal_scores=np.empty(0),
+        threshold=0.0,
+        false_alarm_rate=0.0,
         config=config,
         recordings=recordings,
+        sessions=_session_names(rows, order),
     )
-    bank.scorer = scorer  # already made
+    return with_threshold(bank)
+
+
+def with_threshold(bank: MemoryBank) -> MemoryBank:
+    """Gives a bank its leave-one-out scores and its threshold, in place; returns it."""
+    bank.normal_scores = bank.scorer.leave_one_out().cpu().numpy()
+    method, rate = bank.config.threshold_method, bank.config.false_alarm_rate
+    bank.threshold, bank.false_alarm_rate = threshold_from(bank.normal_scores, rate, method, bank.weights)
     return bank
 
 
@@ -214,6 +255,33 @@ def _recording_numbers(rows: Dataset, order: np.ndarray) -> np.ndarray | None:
         return None
     names, numbers = np.unique(np.array(rows["recording_id"][:])[order], return_inverse=True)
     return None if len(names) == len(rows) else numbers
+
+
+def _session_names(rows: Dataset, order: np.ndarray) -> list[str] | None:
+    """The session of each clip, `""` where it is not known; `None` where that of no clip is."""
+    sessions = rows["session"][:] if "session" in rows.column_names else []
+    return [sessions[row] or "" for row in order.tolist()] if any(sessions) else None
+
+
+def session_numbers(sessions: list[str] | None, config: ScoringConfig) -> np.ndarray | None:
+    """
+    The number of each clip's session, int64; clips of no known session are one together.
+
+    Args:
+        sessions (`list[str]`, *optional*): of [`MemoryBank`].
+        config ([`ScoringConfig`]): how clips are compared.
+
+    Returns:
+        `np.ndarray` of shape `(clips,)`, *optional*: `None` where there are not two that can be left out
+        ([`~hf_asd.detection.backends.cross_scores.recording_splits`]), or where so few clips remain without one of
+        them that they do not show what is normal.
+    """
+    if sessions is None:
+        return None
+    _, numbers, sizes = np.unique(sessions, return_inverse=True, return_counts=True)
+    if (sizes <= MOST_LEFT_OUT * len(sessions)).sum() < 2:
+        return None
+    return numbers if fewest_kept(numbers) >= max(FEWEST_OTHERS, config.minimum_clips) else None
 
 
 def _check_pieces(machine: str, recordings: np.ndarray | None, config: ScoringConfig) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .detector import AnomalyDetector
 
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 LOADING_ATTEMPTS = 3
 
 
@@ -85,8 +85,11 @@ def _manifest(detector: "AnomalyDetector", folder: Path, with_encoder: bool) -> 
             machine: {
                 "threshold": bank.threshold,
                 "false_alarm_rate": bank.false_alarm_rate,
+                "asked_false_alarm_rate": bank.config.false_alarm_rate,
                 "num_normal_scores": len(bank.normal_scores),
+                "num_dropped": bank.num_dropped,
                 "clip_ids": bank.clip_ids,
+                "sessions": bank.sessions,
             }
             for machine, bank in detector.machines.items()
         },
@@ -155,8 +158,10 @@ def _load(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
                 normal_scores=tensors[f"{machine}/normal_scores"].numpy(),
                 threshold=saved["threshold"],
                 false_alarm_rate=saved["false_alarm_rate"],
-                config=detector.config,
+                config=replace(detector.config, false_alarm_rate=saved["asked_false_alarm_rate"]),
                 recordings=None if recordings is None else recordings.numpy(),
+                sessions=saved["sessions"],
+                num_dropped=saved["num_dropped"],
             )
             _check_bank(folder, machine, bank, detector.encoder.dimensions)
             detector.machines[machine] = bank
@@ -213,10 +218,11 @@ def _check_bank(folder: Path, machine: str, bank: MemoryBank, dimensions: int) -
         if not embeddings.isfinite().all():
             raise ValueError(f"{folder}: the memory bank of {machine} has values that are not finite. Fit it again.")
     scores = bank.normal_scores
-    if bank.recordings is not None and len(bank.recordings) != len(scores):
-        raise ValueError(
-            f"{folder}: the normal scores of {machine} and their recordings differ in number. Fit it again."
-        )
+    for what, values in {"recordings": bank.recordings, "sessions": bank.sessions}.items():
+        if values is not None and len(values) != len(scores):
+            raise ValueError(
+                f"{folder}: the normal scores of {machine} and their {what} differ in number. Fit it again."
+            )
     if not len(scores) or not np.isfinite(scores).all() or bank.threshold < scores.min():
         found = f"from {scores.min():.4g} to {scores.max():.4g}" if len(scores) else "missing"
         raise ValueError(

@@ -25,27 +25,35 @@ FIT_LEVEL = 0.05
 LEAST_SKEWNESS = 0.2  # with less, a gamma distribution is practically a normal one
 
 
-def recording_weights(recordings: np.ndarray | None, count: int) -> np.ndarray:
+def recording_weights(recordings: np.ndarray | None, count: int, sessions: np.ndarray | None = None) -> np.ndarray:
     """
     How much the score of each normal clip counts.
 
     Pieces of one recording resemble one another, so that a hundred of them tell no more about the next recording than
     one. Each recording counts once, its pieces in equal parts. Of a single recording nothing but the pieces can be
-    counted: then each counts once, and what follows holds for sound like that of this recording only.
+    counted: then each counts once, and what follows holds for sound like that of this recording only. Where sessions
+    are known, all of them count the same together, however many recordings each has: a new recording is of a new
+    session.
 
     Args:
         recordings (`np.ndarray` of shape `(clips,)`, *optional*): a number for each clip, the same for all pieces of a
             recording; `None` where each clip is a recording of its own.
         count (`int`): how many clips there are.
+        sessions (`np.ndarray` of shape `(clips,)`, *optional*): a number for each clip, the same for a whole session.
 
     Returns:
         `np.ndarray` of shape `(clips,)`, float64: their sum is the number of recordings, or of the pieces of a single
         one.
     """
-    if recordings is None:
-        return np.ones(count)
-    _, own, pieces = np.unique(recordings, return_inverse=True, return_counts=True)
-    return np.ones(count) if len(pieces) == 1 else 1 / pieces[own]
+    weights = np.ones(count)
+    if recordings is not None:
+        _, own, pieces = np.unique(recordings, return_inverse=True, return_counts=True)
+        weights = weights if len(pieces) == 1 else 1 / pieces[own]
+    if sessions is None:
+        return weights
+    _, own = np.unique(sessions, return_inverse=True)
+    totals = np.bincount(own, weights)
+    return weights / totals[own] * (weights.sum() / len(totals))
 
 
 def p_values(scores: np.ndarray, normal_scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

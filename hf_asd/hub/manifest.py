@@ -36,8 +36,11 @@ class MachineRecord(TypedDict):
 
     threshold: float
     false_alarm_rate: float
+    asked_false_alarm_rate: float
     num_normal_scores: int
+    num_dropped: int
     clip_ids: dict[str, list[str]]
+    sessions: list[str] | None
 
 
 class TrainingRecord(TypedDict):

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from .fourier import irfft, rfft
+from .sessions import MOVED_DB, OTHERS_CHANGE, Session
 from .signals import (
     RATE,
     along,
@@ -33,7 +34,9 @@ CLANKS_PER_SECOND = 0.08
 VENTILATION = ((20, -6.0), (60, 0.0), (250, -6.0), (1000, -15.0), (4000, -27.0), (8000, -38.0))
 
 
-def room(place: np.random.Generator, rng: np.random.Generator, samples: int) -> np.ndarray:
+def room(
+    place: np.random.Generator, rng: np.random.Generator, samples: int, session: Session | None = None
+) -> np.ndarray:
     """
     The path from a machine to a microphone nearby: direct sound, a few early reflections, and a tail of decaying noise
     that loses high frequencies with time (Moorer, "About this reverberation business", Computer Music Journal 3,
@@ -45,12 +48,15 @@ def room(place: np.random.Generator, rng: np.random.Generator, samples: int) -> 
         rng (`np.random.Generator`): small differences between clips, because a microphone is never placed twice
             at exactly the same point.
         samples (`int`): length of the signals to be filtered.
+        session ([`Session`], *optional*): the day: where the microphone stands, and how warm it is.
 
     Returns:
         `np.ndarray` of shape `(samples // 2 + 1,)`, complex64: a frequency response.
     """
     decay, distance = place.uniform(0.25, 0.6), place.uniform(0.5, 1.5)
     delays = place.uniform(0.001, 0.025, 8) * RATE * (1 + 0.01 * rng.standard_normal(8))
+    if session is not None:
+        delays *= session.delays
     gains = place.choice([-1, 1], 8) * 0.5 * distance * np.exp(-place.uniform(0, 2, 8))
     length = int(0.4 * RATE)
     time = np.arange(length, dtype=np.float32) / RATE
@@ -63,11 +69,19 @@ def room(place: np.random.Generator, rng: np.random.Generator, samples: int) -> 
     response[:length] = np.float32(0.02 * distance) * tail
     response += impulses(samples, delays, gains)
     response[0] += 1
-    return rfft(response) * color(rng, samples, 0.8)
+    path = rfft(response) * color(rng, samples, 0.8)
+    if session is None:
+        return path
+    air = np.float32(amplitude(session.tilt)) ** octaves(samples).clip(0)
+    return path * color(session.place, samples, MOVED_DB) * air
 
 
 def background(
-    hall: np.random.Generator, corner: np.random.Generator, rng: np.random.Generator, samples: int
+    hall: np.random.Generator,
+    corner: np.random.Generator,
+    rng: np.random.Generator,
+    samples: int,
+    session: Session | None = None,
 ) -> np.ndarray:
     """
     Background noise of a factory: ventilation, two or three other machines, clanks, hissing air, speech-like noise.
@@ -77,21 +91,27 @@ def background(
         corner (`np.random.Generator`): seeded by the part of the hall: a third other machine.
         rng (`np.random.Generator`): random events of this clip.
         samples (`int`): length.
+        session ([`Session`], *optional*): the day: which of the other machines run; by default they run in 60 % of
+            the clips, whatever the day.
 
     Returns:
         `np.ndarray` of shape `(samples,)`, float32, root mean square 1.
     """
     gain = band_gain(samples, VENTILATION) * color(hall, samples, 3.0) * color(rng, samples, 1.2)
     sound = shaped_noise(rng, samples, gain) * np.exp(slow(rng, samples, 2.0, 0.08))
-    for site in (hall, hall, corner):
+    for number, site in enumerate((hall, hall, corner)):
         rate, teeth, level = site.uniform(8, 50), int(site.integers(2, 12)), site.uniform(-16, -7)
         tones = phased(site, site.uniform(-12, 0, 8) - 4 * np.arange(8), teeth)
         hull = np.abs(structure(site, samples, 120, 3000, 5, 0.12))
-        if rng.random() < 0.6:  # other machines do not always run
+        share, louder = 0.6, 0.0  # other machines do not always run
+        if session is not None:
+            share = 1 - OTHERS_CHANGE if session.others_run[number] else OTHERS_CHANGE
+            louder = session.others_db[number]
+        if rng.random() < share:
             turns = shaft(rng, samples, rate * rng.normal(1, 0.02), 0.003)
             gust = np.exp(slow(rng, samples, 0.7, 0.2))
             other = at_level(periodic(turns, tones), 0) + shaped_noise(rng, samples, hull) * gust
-            sound += at_level(other, level + rng.normal(0, 2))
+            sound += at_level(other, level + louder + rng.normal(0, 2))
     sound += _clanks(rng, samples)
     if rng.random() < 0.25:
         sound += np.float32(amplitude(rng.uniform(-22, 0))) * _hisses(rng, samples)

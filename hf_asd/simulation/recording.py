@@ -9,6 +9,7 @@ from .acoustics import background, microphone, room
 from .fourier import irfft, rfft
 from .machines import MACHINES
 from .machines.machine import Run
+from .sessions import Session
 from .signals import RATE, amplitude, at_level, padded_samples
 
 
@@ -43,7 +44,9 @@ def generator(seed: int, *words: object) -> np.random.Generator:
     return np.random.default_rng((seed, crc32("/".join(map(str, words)).encode())))
 
 
-def draw_clip(seed: int, machine: str, split: str, domain: str, condition: str, number: int) -> Clip:
+def draw_clip(
+    seed: int, machine: str, split: str, domain: str, condition: str, number: int, session: Session | None = None
+) -> Clip:
     """
     Draws operating condition and fault of a clip.
 
@@ -52,18 +55,36 @@ def draw_clip(seed: int, machine: str, split: str, domain: str, condition: str, 
     Args:
         seed (`int`): the factory's seed.
         machine, split, domain, condition, number: as for [`Clip`].
+        session ([`Session`], *optional*): the day, on which some loads are run more often than others. Unit and
+            microphone are then the first ones: an installation is one machine.
     """
     rng = generator(seed, "plan", machine, split, domain, condition, number)
     kind = MACHINES[machine]
     attributes = {key: str(rng.choice(values)) for key, values in getattr(kind, domain).items()}
+    if session is not None:
+        attributes |= _load(rng, getattr(kind, domain), session)
     if condition == "normal":
         return Clip(machine, split, domain, condition, number, attributes)
     fault = kind.faults[number % len(kind.faults)]
     return Clip(machine, split, domain, condition, number, attributes, fault, float(rng.random()))
 
 
+def _load(rng: np.random.Generator, values: dict[str, tuple[str, ...]], session: Session) -> dict[str, str]:
+    """The attributes of a clip of a session."""
+    attributes = {}
+    for key, choices in values.items():
+        often = np.array(session.loads[: len(choices)])
+        attributes[key] = choices[0] if key in ("unit", "mic") else str(rng.choice(choices, p=often / often.sum()))
+    return attributes
+
+
 def record_clip(
-    clip: Clip, seed: int, seconds: float, snr_db: tuple[float, float], is_running: bool = True
+    clip: Clip,
+    seed: int,
+    seconds: float,
+    snr_db: tuple[float, float],
+    is_running: bool = True,
+    session: Session | None = None,
 ) -> np.ndarray:
     """
     Simulates the recording of a clip.
@@ -76,6 +97,8 @@ def record_clip(
             the background in dB over the clip; drawn for each clip.
         is_running (`bool`, *optional*, defaults to `True`): `False` switches the machine off: only the background
             remains, with the same gain.
+        session ([`Session`], *optional*): the day on which it is recorded; by default clips differ among themselves
+            alone.
 
     Returns:
         `np.ndarray` of shape `(seconds * 16000,)`, float32, full scale at 1.
@@ -84,6 +107,8 @@ def record_clip(
     rng = generator(seed, "recording", *words)
     snr = rng.uniform(*snr_db)
     level = -36 + rng.standard_normal()
+    if session is not None:
+        snr, level = snr + session.loudness_db, level + session.gain_db
     run = Run(
         samples,
         clip.attributes,
@@ -96,8 +121,8 @@ def record_clip(
     place = generator(seed, "place", clip.machine, clip.attributes.get("mic", "1"))
     hall, corner = generator(seed, "hall", clip.machine), generator(seed, "corner", clip.machine, clip.domain)
     machine = MACHINES[clip.machine].sound(run)
-    machine = irfft(rfft(machine) * room(place, rng, samples), samples)
-    around = np.float32(amplitude(-snr)) * background(hall, corner, rng, samples)
+    machine = irfft(rfft(machine) * room(place, rng, samples, session), samples)
+    around = np.float32(amplitude(-snr)) * background(hall, corner, rng, samples, session)
     recorded = at_level(machine, 0) + around
     if not is_running:
         level += 20 * np.log10(np.sqrt(np.mean(np.square(around)) / np.mean(np.square(recorded))))

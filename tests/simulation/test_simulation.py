@@ -19,6 +19,7 @@ from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.machines import MACHINES
 from hf_asd.simulation.machines.machine import Run
 from hf_asd.simulation.recording import draw_clip, generator, record_clip
+from hf_asd.simulation.sessions import draw_session
 from hf_asd.simulation.signals import (
     RATE,
     impulses,
@@ -297,3 +298,25 @@ def test_noise_follows_its_gain_and_structures_ring_at_their_modes():
     frequency = np.fft.rfftfreq(samples, 1 / RATE)
     assert 400 < frequency[response.argmax()] < 4400
     assert response[frequency < 100].max() < 0.1 * response.max()
+
+
+def test_a_session_is_the_same_all_day_and_another_the_next():
+    first, again, second = (draw_session(3, "fan", number) for number in (0, 0, 1))
+    assert (first.temperature, first.loads, first.others_run) == (again.temperature, again.loads, again.others_run)
+    assert first.temperature != second.temperature and len(first.loads) == 8
+
+    def level(session, clips=range(3)):
+        """Mean spectrum of a silent machine's hall in dB."""
+        sounds = [
+            record_clip(
+                draw_clip(3, "fan", "train", "source", "normal", n, session), 3, 1.0, SNR_DB, False, session=session
+            )
+            for n in clips
+        ]
+        return np.mean([20 * np.log10(np.abs(np.fft.rfft(sound)) + 1e-6) for sound in sounds], axis=0)
+
+    assert not np.array_equal(level(first), level(second))
+    units = {draw_clip(3, "fan", "train", "source", "normal", n, first).attributes["unit"] for n in range(9)}
+    assert units == {"A"}  # an installation is one machine
+    plain = draw_clip(3, "fan", "train", "source", "normal", 0)
+    assert np.array_equal(record_clip(plain, 3, 1.0, SNR_DB), record_clip(plain, 3, 1.0, SNR_DB, session=None))

@@ -9,6 +9,7 @@ import torch
 
 from ...embedding.band_statistics import SPECTRUM_SIZE, STATISTICS_SIZE
 from ..config import BandFusion, Fusion, ScoringConfig
+from ..threshold import recording_weights
 from . import BackendName, backend_class
 from .cross_scores import cross_scores, fewest_kept, recording_splits
 from .events import WithEvents
@@ -159,13 +160,13 @@ class ReducedScorer:
 
 class PiecesScorer:
     """
-    A backend over clips of which some are pieces of one recording.
+    A backend over clips of which some belong together: pieces of one recording, or recordings of one session.
 
     Args:
         bank (`torch.Tensor` of shape `(references, dimensions)`): embeddings of normal clips.
         build (`Callable`): makes a backend of a bank.
-        recordings (`np.ndarray` of shape `(references,)`): a number for each clip, the same for all pieces of a
-            recording.
+        recordings (`np.ndarray` of shape `(references,)`): a number for each clip, the same for all that belong
+            together.
     """
 
     def __init__(self, bank: torch.Tensor, build: Callable[[torch.Tensor], Scorer], recordings: np.ndarray):
@@ -197,7 +198,10 @@ class ColumnScorer:
 
 
 def make_scorer(
-    banks: dict[str, torch.Tensor], config: ScoringConfig, recordings: dict[str, np.ndarray] | None = None
+    banks: dict[str, torch.Tensor],
+    config: ScoringConfig,
+    recordings: dict[str, np.ndarray] | None = None,
+    weights: np.ndarray | None = None,
 ) -> Scorer:
     """
     The scorer of one machine.
@@ -211,7 +215,11 @@ def make_scorer(
             shape `(clips, dimensions)`.
         config ([`ScoringConfig`]): the options.
         recordings (`dict[str, np.ndarray]`, *optional*): by domain, a number for each clip, the same for all pieces of
-            a recording; `None` where each clip is a recording of its own.
+            a recording, or for all recordings of a session: leave-one-out scores leave all of these out. `None` where
+            each clip is a recording of its own.
+        weights (`np.ndarray` of shape `(clips,)`, *optional*): how much the leave-one-out score of each clip counts,
+            in the order of the domains' clips; by default [`~hf_asd.detection.threshold.recording_weights`] of
+            `recordings`.
 
     Returns:
         [`Scorer`]: its leave-one-out scores are in the order of the domains' clips.
@@ -232,7 +240,10 @@ def make_scorer(
         scorer = FusedScorer([scorer, others], weights=(1.0, config.encoder_weight))
     if config.event_share == 0:
         return scorer
-    return WithEvents(scorer, ColumnScorer(_event_scorer(banks, events, recordings), events), config, recordings)
+    if weights is None and recordings is not None:
+        numbers = np.concatenate(list(recordings.values()))
+        weights = recording_weights(numbers, len(numbers))
+    return WithEvents(scorer, ColumnScorer(_event_scorer(banks, events, recordings), events), config, weights)
 
 
 def _compare_columns(

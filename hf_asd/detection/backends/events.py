@@ -5,7 +5,7 @@ import torch
 
 from ..config import ScoringConfig
 from ..score_tail import ScoreTail
-from ..threshold import recording_weights, threshold_from
+from ..threshold import threshold_from
 from .protocol import Scorer
 
 
@@ -26,16 +26,14 @@ class WithEvents:
         scorer ([`Scorer`]): the score.
         events ([`Scorer`]): the score of events, over the same clips in the same order.
         config ([`ScoringConfig`]): `false_alarm_rate` and `event_share` are read from it.
-        recordings (`dict[str, np.ndarray]`, *optional*): as for [`make_scorer`].
+        weights (`np.ndarray` of shape `(references,)`, *optional*): how much each of the leave-one-out scores counts;
+            by default all the same.
     """
 
-    def __init__(
-        self, scorer: Scorer, events: Scorer, config: ScoringConfig, recordings: dict[str, np.ndarray] | None = None
-    ):
+    def __init__(self, scorer: Scorer, events: Scorer, config: ScoringConfig, weights: np.ndarray | None = None):
         self.scorer, self.events = scorer, events
         self.leave_one_out_scores, left_out_events = scorer.leave_one_out(), events.leave_one_out()
-        numbers = None if recordings is None else np.concatenate(list(recordings.values()))
-        weights = recording_weights(numbers, len(left_out_events))
+        weights = np.ones(len(left_out_events)) if weights is None else weights
         normal_scores = self.leave_one_out_scores.cpu().numpy()
         # An unusual event among the normal clips does raise the threshold of events.
         tail = ScoreTail(left_out_events.cpu().numpy(), weights, robust=False, most=MOST_EXCESSES)

@@ -1,7 +1,7 @@
 """How strong a fault has to be for a detector to hear it in half of the recordings."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,10 @@ from ...audio.reading import OnBadAudio, read_clip
 from ...audio.windows import read_span
 from ...data.schema import undecoded_audio
 from ...embedding.embed import embed_recordings, with_embeddings
-from ..backends.composite import make_scorer
 from ..backends.cross_scores import cross_splits, recording_splits
 from ..backends.protocol import Scorer
 from ..long_recordings import scoring_rule
-from ..memory_bank import MemoryBank, by_domain
+from ..memory_bank import MemoryBank
 from ..training_summary import usual_seconds
 from .faults import PROBE_FAULTS, ProbeFault
 
@@ -191,7 +190,7 @@ def _judges(bank: MemoryBank, embeddings: torch.Tensor) -> list[tuple[Scorer, to
         judges.append((bank.scorer, torch.where(~is_own)[0]))
     if not is_own.any():
         return judges
-    numbers = None if bank.recordings is None else bank.recordings[: len(vectors)]
+    numbers = None if bank.groups is None else bank.groups[: len(vectors)]
     splits = cross_splits(len(vectors)) if numbers is None else recording_splits(numbers)
     own = torch.where(is_own, same.int().argmax(1), -1)
     for left_out, kept in splits:
@@ -205,15 +204,19 @@ def _judges(bank: MemoryBank, embeddings: torch.Tensor) -> list[tuple[Scorer, to
 
 def _scorer_of(bank: MemoryBank, kept: torch.Tensor) -> Scorer:
     """Of some of a bank's clips."""
-    embeddings, numbers, start = {}, [], 0
+    embeddings, clip_ids, numbers, start = {}, {}, [], 0
     for domain, vectors in bank.embeddings.items():
         own = kept[(kept >= start) & (kept < start + len(vectors))]
         if len(own):
             embeddings[domain] = vectors[own - start]
+            clip_ids[domain] = [bank.clip_ids[domain][row - start] for row in own.tolist()]
             numbers.append(own.numpy())
         start += len(vectors)
-    recordings = None if bank.recordings is None else bank.recordings[np.concatenate(numbers)]
-    return make_scorer(embeddings, bank.config, by_domain(embeddings, recordings))
+    rows = np.concatenate(numbers)
+    recordings = None if bank.recordings is None else bank.recordings[rows]
+    sessions = None if bank.sessions is None else [bank.sessions[row] for row in rows.tolist()]
+    part = replace(bank, embeddings=embeddings, clip_ids=clip_ids, recordings=recordings, sessions=sessions)
+    return part.scorer
 
 
 def _embed(detector: "AnomalyDetector", clips: list[np.ndarray]) -> torch.Tensor:
