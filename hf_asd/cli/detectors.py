@@ -23,6 +23,12 @@ def add_detector(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_false_alarm_rate(command: argparse.ArgumentParser) -> None:
+    """Adds `--false-alarm-rate`, which [`load_detector`] reads."""
+    text = "accepted share of false alarms; another one than that of the detector sets its threshold for this run"
+    add_flag(command, "--false-alarm-rate", float | None, f"{text}; none: as it was fitted", None, above=0, below=1)
+
+
 def add_on_bad_audio(command: argparse.ArgumentParser) -> None:
     """Adds `--on-bad-audio`."""
     text = "unusable recordings stop the command (error) or are left out and listed (skip)"
@@ -51,6 +57,8 @@ def load_detector(args: argparse.Namespace) -> "AnomalyDetector":
     detector = AnomalyDetector.from_pretrained(args.detector, revision=args.revision)
     if args.machine is not None and args.machine not in detector.machines:
         raise ValueError(f"--machine is {args.machine}; this detector knows {', '.join(detector.machines)}.")
+    if getattr(args, "false_alarm_rate", None) is not None:
+        detector.set_false_alarm_rate(args.false_alarm_rate, args.machine)
     return detector
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import MonitorConfig
-from .detectors import add_detector, load_detector
+from .detectors import add_detector, add_false_alarm_rate, load_detector
 from .exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from .flags import add_options, build_config, flag_names
 
@@ -18,6 +18,7 @@ def add_commands(commands) -> None:
     """Adds the parser of this command."""
     command = commands.add_parser("monitor", help="decide about a growing file, folder or pipe, window by window")
     add_detector(command)
+    add_false_alarm_rate(command)
     command.add_argument("source", help="a recording, a folder, or - for a pipe with WAV, FLAC or raw samples")
     add_options(command, MonitorConfig)
     add_options(command, AlarmPolicy)

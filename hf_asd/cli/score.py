@@ -9,7 +9,14 @@ from pathlib import Path
 
 from ..detection.decision_rows import FILE, rows_as_csv, rows_as_json
 from .columns import table_lines
-from .detectors import add_detector, add_on_bad_audio, add_window_seconds, load_detector, print_skipped
+from .detectors import (
+    add_detector,
+    add_false_alarm_rate,
+    add_on_bad_audio,
+    add_window_seconds,
+    load_detector,
+    print_skipped,
+)
 from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag
 from .results import check_results, standard_stream, write_result
@@ -19,6 +26,7 @@ def add_commands(commands) -> None:
     """Adds the parser of this command."""
     command = commands.add_parser("score", help="score recordings with a detector")
     add_detector(command)
+    add_false_alarm_rate(command)
     command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of recordings")
     add_flag(command, "--csv", Path | None, "also write the result to this CSV file; -: to standard output", None)
     add_flag(

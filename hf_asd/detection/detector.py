@@ -24,7 +24,7 @@ from .explanation.normal_profile import NormalProfile, fit_profiles
 from .explanation.score_map import score_map
 from .fitting import TrainingClips, describe_training, drop_outliers, rows_by_machine
 from .long_recordings import WindowSeconds, training_rule
-from .memory_bank import MemoryBank, build_memory_bank
+from .memory_bank import MemoryBank, at_rate, build_memory_bank
 from .persistence import load_detector, save_detector
 from .scoring import GivenRecording, decide_recordings, score_dataset
 from .threshold import promise_without
@@ -202,6 +202,29 @@ class AnomalyDetector:
                 bank.num_dropped = dropped
                 bank.false_alarm_rate = promise_without(bank.false_alarm_rate, bank.num_recordings, dropped)
         return banks
+
+    def set_false_alarm_rate(self, false_alarm_rate: float, machine: str | None = None) -> "AnomalyDetector":
+        """
+        Sets the threshold for another rate of false alarms, as fitting with this rate would; nothing is heard again.
+
+        Args:
+            false_alarm_rate (`float`): accepted share of false alarms among normal clips, between 0 and 1.
+            machine (`str`, *optional*): the machine whose threshold is set; all by default.
+
+        Returns:
+            the detector itself.
+
+        Raises:
+            ValueError: the rate is not between 0 and 1, or the detector does not know the machine.
+        """
+        self._check_fitted()
+        if machine is not None and machine not in self.machines:
+            raise ValueError(f"machine is {machine!r}; this detector knows {', '.join(self.machines)}.")
+        chosen = list(self.machines) if machine is None else [machine]
+        self.machines |= {name: at_rate(self.machines[name], false_alarm_rate) for name in chosen}
+        if len(chosen) == len(self.machines):
+            self.config = replace(self.config, false_alarm_rate=false_alarm_rate)
+        return self
 
     def score(
         self,

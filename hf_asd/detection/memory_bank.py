@@ -1,7 +1,7 @@
 """The normal clips of one machine with their scores and threshold."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from .config import ScoringConfig
 from .explanation.band_deviations import BandDeviations
 from .explanation.normal_profile import MINIMUM_CLIPS
 from .score_tail import ScoreTail
-from .threshold import p_values, recording_weights, threshold_from, unusual_threshold
+from .threshold import p_values, promise_without, recording_weights, threshold_from, unusual_threshold
 
 
 NEAREST_CLIPS = 3
@@ -58,9 +58,8 @@ class MemoryBank:
     @cached_property
     def scorer(self) -> Scorer:
         """Of [`make_scorer`]; made from the embeddings when it is first needed."""
-        count = sum(map(len, self.clip_ids.values()))
         groups = by_domain(self.embeddings, self.groups)
-        return make_scorer(self.embeddings, self.config, groups, self._weights_of(count))
+        return make_scorer(self.embeddings, self.config, groups, self._weights_of(self.num_clips))
 
     @cached_property
     def session_numbers(self) -> np.ndarray | None:
@@ -113,6 +112,11 @@ class MemoryBank:
         """How many of the normal clips score at least as high, int64."""
         ordered = np.sort(self.normal_scores)
         return len(ordered) - np.searchsorted(ordered, scores, side="left")
+
+    @property
+    def num_clips(self) -> int:
+        """How many clips the bank holds; of a compact one fewer than there are scores."""
+        return sum(map(len, self.clip_ids.values()))
 
     @property
     def num_recordings(self) -> int:
@@ -239,6 +243,31 @@ def with_threshold(bank: MemoryBank) -> MemoryBank:
     method, rate = bank.config.threshold_method, bank.config.false_alarm_rate
     bank.threshold, bank.false_alarm_rate = threshold_from(bank.normal_scores, rate, method, bank.weights)
     return bank
+
+
+def at_rate(bank: MemoryBank, false_alarm_rate: float) -> MemoryBank:
+    """
+    The same bank with the threshold for another rate of false alarms: the one of fitting with this rate.
+
+    Args:
+        bank ([`MemoryBank`]): stays unchanged.
+        false_alarm_rate (`float`): accepted share of false alarms among normal clips, between 0 and 1.
+
+    Raises:
+        ValueError: the rate is not between 0 and 1.
+    """
+    config = replace(bank.config, false_alarm_rate=false_alarm_rate)
+    if bank.num_clips < len(bank.normal_scores):
+        # A compact bank does not hold the clips that its scores would have to be computed from again.
+        changed, method = replace(bank), bank.config.threshold_method
+        found = threshold_from(bank.normal_scores, false_alarm_rate, method, bank.weights)
+        changed.threshold, changed.false_alarm_rate = found
+    else:
+        changed = with_threshold(replace(bank, config=config))
+    if bank.num_dropped:
+        promised = promise_without(changed.false_alarm_rate, bank.num_recordings, bank.num_dropped)
+        changed.false_alarm_rate = promised
+    return changed
 
 
 def by_domain(embeddings: dict[str, torch.Tensor], recordings: np.ndarray | None) -> dict[str, np.ndarray] | None:
