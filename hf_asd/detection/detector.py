@@ -13,23 +13,21 @@ from datasets import Dataset, DatasetDict
 
 from ..audio.reading import DecodedClip, OnBadAudio, read_sound
 from ..data.dcase.years import DEFAULT_YEAR
-from ..data.own_rows import complete_rows
-from ..embedding.embed import EmbeddedRows, Encoder, Visit, embed_recordings, with_embeddings
+from ..embedding.embed import Encoder, Visit
 from ..hub.model_card import push_detector_folder, record_evaluation
 from ..hub.transfer import resolve_detector
 from .choosing import choose_encoder
 from .config import DetectorConfig
 from .decision import Decision
-from .explanation.normal_profile import NormalProfile, fit_profiles
+from .explanation.normal_profile import NormalProfile
 from .explanation.score_map import score_map
-from .fitting import TrainingClips, describe_training, drop_outliers, rows_by_machine
-from .long_recordings import WindowSeconds, training_rule
-from .memory_bank import MemoryBank, at_rate, build_memory_bank
+from .heard_clips import HeardClips
+from .learning import Hearing, add_to_detector, fit_detector, forget_sessions, keep_last_sessions
+from .long_recordings import WindowSeconds
+from .memory_bank import MemoryBank, at_rate
 from .persistence import load_detector, save_detector
 from .scoring import GivenRecording, decide_recordings, score_dataset
-from .threshold import promise_without
 from .training_clips.findings import TrainingFindings
-from .training_summary import facts_from_headers, summarize_training
 
 
 if TYPE_CHECKING:
@@ -62,6 +60,8 @@ class AnomalyDetector:
             of them, reasons and the checks of recordings do.
         findings (`dict[str, TrainingFindings]`): what stood out among the normal recordings when it was fitted, by
             machine; not saved.
+        heard ([`~hf_asd.detection.heard_clips.HeardClips`], *optional*): what [`~AnomalyDetector.add`] needs of the
+            normal recordings; `None` where it was fitted to embeddings, or is compact.
 
     Example:
 
@@ -82,7 +82,7 @@ class AnomalyDetector:
         self.profiles: dict[str, NormalProfile] = {}
         self.training_summary: dict[str, dict] = {}
         self.findings: dict[str, TrainingFindings] = {}
-        self._num_dropped: dict[str, int] = {}
+        self.heard: HeardClips | None = None
         self.bank_dtype = torch.float32  # of the embeddings on disk
 
     def fit(
@@ -145,63 +145,87 @@ class AnomalyDetector:
             `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, a row for each window of a
             recording that was cut ([`~hf_asd.embedding.embed.with_embeddings`]), and messages about what was left out.
         """
-        rows = dataset["train"] if isinstance(dataset, DatasetDict) and "train" in dataset else dataset
-        rows = complete_rows(rows, "machine", "domain", "condition", "clip_id")
-        if not len(rows):
-            raise ValueError("there are no training clips; fit needs normal recordings.")
-        anomalies = sum(condition == "anomaly" for condition in rows["condition"])
-        if anomalies:
-            raise ValueError(
-                f"{anomalies} of {len(rows)} training clips are marked as anomalies; fit takes normal clips only."
-            )
-        if "embedding" in rows.column_names:
-            self.findings, skipped = {}, []
-            self._leave_out_statistics(rows)
-            everything, train = rows, self._without_outliers(rows)[0]
-            has_audio = with_reasons and "audio" in train.features
-            self.profiles = fit_profiles(train, self.config.channel) if has_audio else {}
-            facts = facts_from_headers(train)
-        else:
-            rule = training_rule(window_seconds)
-            clips = TrainingClips(rows, with_reasons, visit)
-            embedded = self._embed(rows, output_dir, on_bad_audio=on_bad_audio, visit=clips, rules=[rule] * len(rows))
-            everything, skipped = with_embeddings(rows, embedded), embedded.skipped
-            _check_usable(everything, rows, skipped)
-            self.findings, kept = clips.check(everything, embedded)
-            embedded = embedded.select(kept)
-            train, kept = self._without_outliers(
-                everything.select(kept) if len(kept) < len(everything) else everything
-            )
-            embedded = embedded.select(kept)
-            self.profiles, facts = clips.profiles(train, embedded), clips.facts(embedded)
-        _check_usable(train, rows, skipped)
-        self.training_summary = summarize_training(train, facts)
-        self.machines = self._memory_banks(train)
-        seconds = {machine: summary["seconds"] for machine, summary in self.training_summary.items()}
-        describe_training(self.findings, self.machines, train, everything, seconds)
-        return train, skipped
+        return fit_detector(self, dataset, Hearing(with_reasons, window_seconds, on_bad_audio, visit, output_dir))
 
-    def _leave_out_statistics(self, rows: Dataset) -> None:
-        """Embeddings of another length than the encoder's are from elsewhere: no band statistics are among them."""
-        if len(rows) and len(rows[0]["embedding"]) != self.encoder.dimensions:
-            self.config = replace(self.config, statistics=None, with_statistics=False)
+    def add(self, dataset: Dataset | DatasetDict) -> "AnomalyDetector":
+        """
+        Learns from more normal recordings beside those that it knows; only the new ones are heard.
 
-    def _without_outliers(self, train: Dataset) -> tuple[Dataset, list[int]]:
-        """With `drop_outliers` the rows that are not unlike all others, and their numbers; else all."""
-        self._num_dropped = {}
-        if not self.config.drop_outliers:
-            return train, list(range(len(train)))
-        kept, self._num_dropped = drop_outliers(train, self.findings, self.config)
-        return train.select(kept), kept
+        The detector is then the one of fitting to all at once, to the last bit: to the old recordings, then the new
+        ones, in the order of their rows. It does not need the old recordings any more. A new recording with the name
+        of an old one gets the day behind its name.
 
-    def _memory_banks(self, rows: Dataset) -> dict[str, MemoryBank]:
-        banks = {}
-        for machine, own in rows_by_machine(rows).items():
-            banks[machine] = bank = build_memory_bank(rows.select(own), self.config)
-            if dropped := self._num_dropped.get(machine, 0):
-                bank.num_dropped = dropped
-                bank.false_alarm_rate = promise_without(bank.false_alarm_rate, bank.num_recordings, dropped)
-        return banks
+        Args:
+            dataset (`datasets.Dataset` or `datasets.DatasetDict`): as for [`~AnomalyDetector.fit`]; long recordings
+                are cut as there.
+
+        Returns:
+            the detector itself.
+
+        Raises:
+            BadAudioError: recordings cannot be used; names all of them.
+            ValueError: clips known to be anomalous; or the detector is compact or was fitted to embeddings.
+        """
+        self.add_recordings(dataset)
+        for machine, found in self.findings.items():
+            for line in found.lines():
+                logger.warning("%s: %s", machine, line)
+        return self
+
+    def add_recordings(
+        self,
+        dataset: Dataset | DatasetDict,
+        *,
+        on_bad_audio: OnBadAudio = "error",
+        visit: Visit | None = None,
+    ) -> tuple[Dataset, list[str]]:
+        """
+        As [`~AnomalyDetector.add`], for callers that need more than the detector.
+
+        Args:
+            dataset: as for [`~AnomalyDetector.add`].
+            on_bad_audio, visit: as for [`~AnomalyDetector.fit_recordings`].
+
+        Returns:
+            `tuple[Dataset, list[str]]`: the new clips that are learned from, with `embedding`, and messages about what
+            was left out.
+        """
+        return add_to_detector(self, dataset, Hearing(on_bad_audio=on_bad_audio, visit=visit))
+
+    def forget(self, *sessions: str, machine: str | None = None) -> "AnomalyDetector":
+        """
+        Takes out the normal recordings of sessions, as if it had never learned from them.
+
+        Args:
+            sessions (`str`): their names.
+            machine (`str`, *optional*): of which machine; of all by default.
+
+        Returns:
+            the detector itself.
+
+        Raises:
+            ValueError: a session that it does not know, nothing would be left, or it is compact.
+        """
+        forget_sessions(self, sessions, machine)
+        return self
+
+    def keep_last(self, count: int, machine: str | None = None) -> "AnomalyDetector":
+        """
+        Takes out all but the last sessions.
+
+        Args:
+            count (`int`): how many are kept: the latest ones where all are named by their days, else those that were
+                learned last.
+            machine (`str`, *optional*): of which machine; of all by default.
+
+        Returns:
+            the detector itself.
+
+        Raises:
+            ValueError: `count` is below 1, or the detector is compact.
+        """
+        keep_last_sessions(self, count, machine)
+        return self
 
     def set_false_alarm_rate(self, false_alarm_rate: float, machine: str | None = None) -> "AnomalyDetector":
         """
@@ -540,11 +564,3 @@ class AnomalyDetector:
     def _check_fitted(self) -> None:
         if not self.machines:
             raise ValueError("The detector was not fitted yet; call fit with normal recordings first.")
-
-    def _embed(self, rows: Dataset, output_dir: str | Path | None, **options) -> EmbeddedRows:
-        return embed_recordings(rows, self.encoder, output_dir, channel=self.config.channel, **options)
-
-
-def _check_usable(usable: Dataset, rows: Dataset, skipped: list[str]) -> None:
-    if not len(usable):
-        raise ValueError("\n  ".join([f"none of the {len(rows)} recordings can be used to learn from.", *skipped]))

@@ -1,5 +1,7 @@
 """What `fit` keeps of each normal clip while it is decoded, so that no recording is decoded twice."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -7,15 +9,15 @@ from datasets import Dataset
 from ..audio.clock import Span
 from ..audio.windows import Window
 from ..embedding.embed import EmbeddedRows, Visit
-from .config import ScoringConfig
+from .config import ScoringConfig, WindowSeconds
 from .explanation.normal_profile import NormalProfile, choose_profile_rows, make_profiles, summarize_clip
+from .heard_clips import HeardClips
 from .memory_bank import MemoryBank, build_memory_bank
 from .training_clips.checks import check_clips
 from .training_clips.effects import describe_effects, find_outliers
 from .training_clips.findings import TrainingFindings
 from .training_clips.measures import ClipMeasures
 from .training_clips.sessions import session_remarks
-from .training_summary import RecordingFacts
 
 
 WindowKey = tuple[int, Span | None]  # number of a row, and the window of its recording
@@ -23,60 +25,75 @@ WindowKey = tuple[int, Span | None]  # number of a row, and the window of its re
 
 class TrainingClips:
     """
-    Called with each decoded clip or window; collects the facts for the card, the summaries for the profiles and the
-    measures for the checks.
+    Called with each decoded clip or window; collects what a detector keeps of each.
 
     Args:
-        rows (`datasets.Dataset`): the normal clips.
         with_profiles (`bool`): whether profiles are wanted.
         visit (`Callable`, *optional*): called with each clip as well.
     """
 
-    def __init__(self, rows: Dataset, with_profiles: bool, visit: Visit | None):
-        chosen = choose_profile_rows(rows) if with_profiles else {}
-        self._wanted = {row for own in chosen.values() for row in own.tolist()}
-        self._visit = visit
-        self._facts: dict[WindowKey, RecordingFacts] = {}
-        self._summaries: dict[WindowKey, dict] = {}
+    def __init__(self, with_profiles: bool, visit: Visit | None):
+        self._with_profiles, self._visit = with_profiles, visit
+        self._summaries: dict[WindowKey, dict[str, np.ndarray]] = {}
         self._measures: dict[WindowKey, ClipMeasures] = {}
 
     def __call__(self, row: int, window: Window) -> None:
         clip, key = window.clip, (row, window.span)
         if clip is not None:
-            self._facts[key] = RecordingFacts(clip.seconds, clip.sampling_rate, clip.channels)
-            if row in self._wanted:
+            if self._with_profiles:
                 self._summaries[key] = summarize_clip(clip)
             self._measures[key] = ClipMeasures.of(clip, self._summaries.get(key))
         if self._visit is not None:
             self._visit(row, window)
 
-    def facts(self, embedded: EmbeddedRows) -> dict[int, RecordingFacts]:
-        """Facts of all processes, by the place of their clip among the embedded ones."""
-        facts = dict(gather_object(list(self._facts.items())))
-        return {place: facts[key] for place, key in enumerate(_keys(embedded))}
-
-    def profiles(self, train: Dataset, embedded: EmbeddedRows) -> dict[str, NormalProfile]:
-        """By machine, of the clips of all processes; `train` has a row for each that was embedded."""
-        summaries = dict(gather_object(list(self._summaries.items())))
-        places = [place for place, key in enumerate(_keys(embedded)) if key in summaries]
-        if not places:
-            return {}
-        keys = _keys(embedded)
-        # Of a long recording all windows were summarized, which may be more than a profile takes.
-        chosen = choose_profile_rows(train.select(places))
-        return make_profiles(chosen, {number: summaries[keys[place]] for number, place in enumerate(places)})
-
-    def check(self, train: Dataset, embedded: EmbeddedRows) -> tuple[dict[str, TrainingFindings], list[int]]:
-        """What stands out, by machine, and the numbers of the clips to learn from."""
+    def heard(self, train: Dataset, embedded: EmbeddedRows, window_seconds: WindowSeconds) -> HeardClips:
+        """What was heard by all processes; `train` has a row for each clip that was embedded."""
         measures = dict(gather_object(list(self._measures.items())))
-        keys, names = _keys(embedded), clip_names(train)
-        findings, kept = {}, []
-        for machine, rows in rows_by_machine(train).items():
-            own = [measures[keys[row]] for row in rows]
-            found, places = check_clips([names[row] for row in rows], own, [keys[row][1] is None for row in rows])
-            findings[machine] = found
-            kept += [rows[place] for place in places]
-        return findings, sorted(kept)
+        summaries = dict(gather_object(list(self._summaries.items())))
+        keys: list[WindowKey] = list(zip(embedded.row_numbers.tolist(), embedded.spans, strict=True))
+        return HeardClips.of(
+            train,
+            embedded.row_numbers,
+            [measures[key] for key in keys],
+            [summaries[key] for key in keys] if self._with_profiles else None,
+            window_seconds,
+        )
+
+
+def check_heard(heard: HeardClips) -> tuple[dict[str, TrainingFindings], list[int]]:
+    """What stands out, by machine, and the numbers of the clips to learn from."""
+    measures, names = heard.measures(), clip_names(heard.rows)
+    is_whole = [start is None for start in heard.rows["start_s"]]
+    findings, kept = {}, []
+    for machine, rows in rows_by_machine(heard.rows).items():
+        own = [measures[row] for row in rows]
+        found, places = check_clips([names[row] for row in rows], own, [is_whole[row] for row in rows])
+        findings[machine] = found
+        kept += [rows[place] for place in places]
+    return findings, sorted(kept)
+
+
+def profiles_of(heard: HeardClips, kept: Sequence[int]) -> dict[str, NormalProfile]:
+    """
+    By machine, of clips that were heard.
+
+    Args:
+        heard ([`HeardClips`]): all clips.
+        kept (`Sequence[int]`): the places of those that are learned from.
+    """
+    if not heard.has_summaries:
+        return {}
+    recordings, firsts = np.unique(heard.arrays["row"], return_index=True)
+    wanted = [recordings[rows] for rows in choose_profile_rows(heard.rows.select(firsts)).values()]
+    is_wanted = np.isin(heard.arrays["row"], np.concatenate(wanted))
+    places = [place for place in kept if is_wanted[place]]
+    if not places:
+        return {}
+    # Of a long recording there are many windows, which may be more than a profile takes.
+    chosen = choose_profile_rows(heard.rows.select(places))
+    used = np.concatenate(list(chosen.values())).tolist()
+    summaries = heard.summaries([places[number] for number in used])
+    return make_profiles(chosen, {number: summaries[places[number]] for number in used})
 
 
 def rows_by_machine(train: Dataset) -> dict[str, list[int]]:
@@ -141,7 +158,3 @@ def describe_training(
         found = findings.setdefault(machine, TrainingFindings())
         describe_effects(found, bank, kept_clips, everything.select(own), [names[row] for row in own])
         found.remarks += session_remarks(bank, kept_clips, seconds[machine])
-
-
-def _keys(embedded: EmbeddedRows) -> list[WindowKey]:
-    return list(zip(embedded.row_numbers.tolist(), embedded.spans, strict=True))

@@ -27,6 +27,7 @@ from ..options import parse_option
 from .backends.composite import describe_scoring
 from .config import DetectorConfig
 from .explanation.normal_profile import NormalProfile
+from .heard_clips import HeardClips
 from .memory_bank import MemoryBank
 from .threshold import DESCRIPTIONS
 
@@ -59,6 +60,8 @@ def write_detector(detector: "AnomalyDetector", folder: Path) -> None:
     for name, tensors in {BANK_FILE: _bank_tensors(detector), PROFILE_FILE: _profile_tensors(detector)}.items():
         if tensors:
             save_file(tensors, folder / name)
+    if detector.heard is not None:
+        detector.heard.save(folder)
     save_encoder = getattr(detector.encoder, "save_pretrained", None)
     if save_encoder is not None:
         save_encoder(folder / ENCODER_FOLDER)
@@ -90,14 +93,24 @@ def _manifest(detector: "AnomalyDetector", folder: Path, with_encoder: bool) -> 
                 "num_dropped": bank.num_dropped,
                 "clip_ids": bank.clip_ids,
                 "sessions": bank.sessions,
+                "added": _added(detector, bank),
             }
             for machine, bank in detector.machines.items()
         },
         "profiles": list(detector.profiles),
+        "window_seconds": None if detector.heard is None else detector.heard.window_seconds,
         "training_summary": detector.training_summary,
         "base_model": detector.base_model,
         "files": checksums(folder),
     }
+
+
+def _added(detector: "AnomalyDetector", bank: MemoryBank) -> list[str] | None:
+    """The day on which each clip of a bank was learned from, where that is kept."""
+    if detector.heard is None:
+        return None
+    days = dict(zip(detector.heard.rows["clip_id"], detector.heard.rows["added"], strict=True))
+    return [days[clip_id] for clip_ids in bank.clip_ids.values() for clip_id in clip_ids]
 
 
 def _bank_tensors(detector: "AnomalyDetector") -> dict[str, torch.Tensor]:
@@ -165,6 +178,8 @@ def _load(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
             )
             _check_bank(folder, machine, bank, detector.encoder.dimensions)
             detector.machines[machine] = bank
+    if all(saved["added"] is not None for saved in content["machines"].values()):
+        detector.heard = HeardClips.load(folder, content["window_seconds"])
     if content["profiles"]:
         with _tensors(folder, PROFILE_FILE) as tensors:
             detector.profiles = {machine: _profile(machine, tensors) for machine in content["profiles"]}

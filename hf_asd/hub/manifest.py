@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -13,7 +13,9 @@ from ..folders import FolderKind, current_folder
 
 MANIFEST, ENCODER_FOLDER = "detector.json", "encoder"
 BANK_FILE, PROFILE_FILE = "memory_bank.safetensors", "normal_profiles.safetensors"
-LOADED_FILES = (MANIFEST, "config.json", "*.safetensors", f"{ENCODER_FOLDER}/*")
+# What is kept of the normal recordings, to learn again with others beside them.
+CLIPS_TABLE, CLIPS_FILE = "training_clips.parquet", "training_clips.safetensors"
+LOADED_FILES = (MANIFEST, "config.json", "*.safetensors", CLIPS_TABLE, f"{ENCODER_FOLDER}/*")
 # Results of measurements on a detector and how it was made; they lie beside it and are not needed to load it.
 PROBE_FILE = "probe.json"
 DETECTOR_RECORDS = ("evaluation.json", "scores.parquet", "recipe.yaml", "compute.json", "compact.json", PROBE_FILE)
@@ -41,6 +43,7 @@ class MachineRecord(TypedDict):
     num_dropped: int
     clip_ids: dict[str, list[str]]
     sessions: list[str] | None
+    added: list[str] | None
 
 
 class TrainingRecord(TypedDict):
@@ -69,6 +72,7 @@ class Manifest(TypedDict):
     descriptions: dict[str, str]
     machines: dict[str, MachineRecord]
     profiles: list[str]
+    window_seconds: float | Literal["auto"] | None
     training_summary: dict[str, TrainingRecord]
     base_model: str | None
     files: dict[str, FileRecord]
@@ -78,7 +82,17 @@ def _is_detector_file(name: str) -> bool:
     folder, _, file = name.rpartition("/")
     if folder:
         return folder == ENCODER_FOLDER and file.endswith((".json", ".safetensors"))
-    known = (MANIFEST, "config.json", BANK_FILE, PROFILE_FILE, *DETECTOR_RECORDS, CARD, REPORT)
+    known = (
+        MANIFEST,
+        "config.json",
+        BANK_FILE,
+        PROFILE_FILE,
+        CLIPS_TABLE,
+        CLIPS_FILE,
+        *DETECTOR_RECORDS,
+        CARD,
+        REPORT,
+    )
     return name in known
 
 
@@ -154,6 +168,7 @@ def checked_manifest(file: Path, content: object) -> Manifest:
     if machines.keys() != manifest["training_summary"].keys():
         raise ValueError(f"{file}: machines and training_summary name different machines. {AGAIN}")
     needed = [BANK_FILE] + [PROFILE_FILE] * bool(manifest["profiles"])
+    needed += [CLIPS_TABLE, CLIPS_FILE] * any(saved["added"] is not None for saved in machines.values())
     needed += [f"{ENCODER_FOLDER}/config.json"] * (manifest["encoder"] is not None)
     for name in needed:
         if name not in manifest["files"]:

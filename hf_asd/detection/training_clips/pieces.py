@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -25,16 +26,18 @@ class Ends:
     Args:
         head (`np.ndarray` of shape `(32,)`): its first samples.
         last (`np.ndarray` of shape `(32,)`): its last samples.
+        correlation (`np.ndarray` of shape `(33,)`): of its end with itself, 0 to 32 samples apart.
+        sampling_rate (`int`): in Hz.
+
+    Attributes:
         predictors (`np.ndarray` of shape `(33, 33)`): row `k` holds the linear predictor from `k` samples before, as
             coefficients of a residual, the newest sample first.
         variances (`np.ndarray` of shape `(33,)`): of the residuals of each.
-        sampling_rate (`int`): in Hz.
     """
 
     head: np.ndarray
     last: np.ndarray
-    predictors: np.ndarray
-    variances: np.ndarray
+    correlation: np.ndarray
     sampling_rate: int
 
     @classmethod
@@ -47,8 +50,19 @@ class Ends:
         if correlation[0] <= 0:
             return None
         correlation[0] *= 1 + 1e-9  # a steady tone is predicted without an error
-        predictors, variances = _levinson(correlation)
-        return cls(stored.head[:JOINED] - mean, tail[-ORDER:], predictors, variances, sampling_rate)
+        return cls(stored.head[:JOINED] - mean, tail[-ORDER:], correlation, sampling_rate)
+
+    @property
+    def predictors(self) -> np.ndarray:
+        return self._prediction[0]
+
+    @property
+    def variances(self) -> np.ndarray:
+        return self._prediction[1]
+
+    @cached_property
+    def _prediction(self) -> tuple[np.ndarray, np.ndarray]:
+        return _levinson(self.correlation)
 
 
 def _levinson(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
