@@ -11,6 +11,15 @@ from ..detection.config import DetectorConfig
 from .detectors import add_on_bad_audio, add_window_seconds, print_skipped
 from .flags import add_flag, add_options, build_config, flag_names, not_a_recipe
 from .results import check_detector_place
+from .updating import (
+    add_recordings,
+    add_session,
+    add_updates,
+    check_updates,
+    keep_whole,
+    still_learned,
+    write_without_recordings,
+)
 
 
 if TYPE_CHECKING:
@@ -21,12 +30,10 @@ if TYPE_CHECKING:
 
     from ..audio.channels import Channel
     from ..audio.clip_store import ClipStore
-    from ..audio.windows import Window
     from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
     from ..detection.probing.probe import MachineProbe
     from ..detection.training_clips.copies import KnownClips
-    from ..embedding.embed import Visit
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +42,10 @@ def add_commands(commands) -> None:
     """Adds the parser of this command."""
     command = commands.add_parser("fit", help="fit a detector to a folder of normal recordings of a machine")
     command.add_argument(
-        "folder", type=not_a_recipe("fit"), nargs="+", help="folder of normal recordings, or the recordings"
+        "folder",
+        type=not_a_recipe("fit"),
+        nargs="*",
+        help="folder of normal recordings, or the recordings; with --forget or --keep-last it may be missing",
     )
     add_flag(command, "--output", Path, "folder for the detector, its card and a report")
     add_flag(
@@ -59,6 +69,8 @@ def add_commands(commands) -> None:
         "recordings of at least twice this length in seconds are cut into windows of this length, which count as one "
         "recording together; auto: recordings of 60 s or more are cut into windows of 10 s; none: none is cut",
     )
+    add_session(command)
+    add_updates(command)
     add_on_bad_audio(command)
     add_flag(
         command,
@@ -92,14 +104,18 @@ def fit(args: argparse.Namespace) -> None:
     from ..detection.training_clips.copies import KnownClips
 
     config = build_config(args, DetectorConfig)
+    check_updates(args)
     check_detector_place("--output", args.output)
-    content = _recordings(args)
+    detector = _detector(args, config)
+    if not args.folder:
+        return write_without_recordings(args, detector)
+    content = _recordings(args, detector)
     dataset = content.dataset
     started = time.monotonic()
     known = KnownClips()
     with ClipStore() as store:
         with flag_names(DetectorConfig):
-            detector, train, skipped = _fit(args, config, dataset, store, known)
+            train, skipped = _fit(args, detector, dataset, store, known)
         skipped = [*content.summary.problems, *skipped]
         # All of it takes the place of an older detector together. The detector is not lost where the rest fails: test
         # recordings may be unusable.
@@ -112,17 +128,26 @@ def fit(args: argparse.Namespace) -> None:
             report = _write_report(args, folder, detector, train, scored, skipped, store, probes)
             _write_card(args, folder)
     print_skipped(skipped)
-    _print_fit(args, config, detector, scored)
+    _print_fit(args, detector, scored)
     for machine, found in probes.items():
         print(f"{machine}: {probe_sentences(found)}")
     print(f"detector: {args.output}\nreport:   {args.output / report.name}")
 
 
-def _recordings(args: argparse.Namespace) -> "FolderContent":
+def _detector(args: argparse.Namespace, config: DetectorConfig) -> "AnomalyDetector":
+    """A new one, or the one that recordings are added to."""
+    from ..detection.detector import AnomalyDetector
+
+    return AnomalyDetector(args.encoder, config) if args.add is None else AnomalyDetector.from_pretrained(args.add)
+
+
+def _recordings(args: argparse.Namespace, detector: "AnomalyDetector") -> "FolderContent":
     """The recordings, after a summary of what was understood."""
     from ..data.folder import read_folder
 
-    content = read_folder(args.folder, args.machine, on_bad_audio=args.on_bad_audio)
+    # A detector of one machine takes every recording for that one.
+    machine = args.machine or (next(iter(detector.machines)) if len(detector.machines) == 1 else None)
+    content = read_folder(args.folder, machine, on_bad_audio=args.on_bad_audio, session=args.session)
     summary = content.summary
     print("\n".join(summary.lines()), flush=True)
     untrained = [machine for machine, counts in sorted(summary.counts.items()) if not counts["train"]]
@@ -137,23 +162,20 @@ def _recordings(args: argparse.Namespace) -> "FolderContent":
 
 def _fit(
     args: argparse.Namespace,
-    config: DetectorConfig,
+    detector: "AnomalyDetector",
     dataset: "DatasetDict",
     store: "ClipStore",
     known: "KnownClips",
-) -> "tuple[AnomalyDetector, Dataset, list[str]]":
-    """The fitted detector, its training rows, and a message for each recording that was left out."""
-    from ..detection.detector import AnomalyDetector
-
-    detector = AnomalyDetector(args.encoder, config)
-    clip_ids = dataset["train"]["clip_id"][:]
-    train, skipped = detector.fit_recordings(
+) -> "tuple[Dataset, list[str]]":
+    """Fits or updates the detector; returns the rows that it learned from, and a message for each that it did not."""
+    if args.add is not None:
+        return add_recordings(args, detector, dataset["train"], store, known)
+    return detector.fit_recordings(
         dataset["train"],
         on_bad_audio=args.on_bad_audio,
-        visit=_keep_whole(store, clip_ids, known.add),
+        visit=keep_whole(store, dataset["train"]["clip_id"][:], known.add),
         window_seconds=args.window_seconds,
     )
-    return detector, train, skipped
 
 
 def _score_test(
@@ -176,7 +198,7 @@ def _score_test(
         dataset["test"],
         check_input=False,  # an evaluation needs a decision about every recording
         on_bad_audio=args.on_bad_audio,
-        visit=_keep_whole(store, clip_ids, look_up),
+        visit=keep_whole(store, clip_ids, look_up),
     )
     if copies and args.on_bad_audio == "error":
         raise ValueError(
@@ -184,25 +206,9 @@ def _score_test(
             f"{', '.join(f'{copy} = {first}' for copy, first in copies.items())}. An evaluation with them would look "
             "better than it is. Remove them here or there, or leave them out of the test with --on-bad-audio skip."
         )
-    others = [row for row, clip_id in enumerate(rows["clip_id"]) if clip_id not in copies]
+    others = [row for row, clip_id in enumerate(rows["clip_id"][:]) if clip_id not in copies]
     skipped += [f"{copy}: is a copy of {first}, which the detector learned from." for copy, first in copies.items()]
     return _Scored(rows.select(others) if others else None), skipped
-
-
-def _keep_whole(store: "ClipStore", clip_ids: list[str], also: "Callable[[str, np.ndarray], None]") -> "Visit":
-    """
-    Keeps whole clips for the report, which reads windows of long recordings again; `also` is called with the id and
-    the samples of each clip and window.
-    """
-
-    def keep(row: int, window: "Window") -> None:
-        if window.clip is None:
-            return
-        also(clip_ids[row], window.clip.samples)
-        if window.span is None:
-            store.add(clip_ids[row], window.clip.samples)
-
-    return keep
 
 
 def _clip_reader(store: "ClipStore", channel: "Channel") -> "Callable[[dict], np.ndarray]":
@@ -270,7 +276,10 @@ def _write_report(
     from ..reporting.report import ReportContent, write_report
 
     is_named = args.encoder not in (None, "bundled")
+    train = still_learned(detector, train)
     facts = {"Embedding": args.encoder if is_named else detector.embedding_description}
+    if args.add is not None:
+        facts["Shown"] = f"the {len(train)} normal recordings or windows that were added to those of {args.add}"
     for machine, bank in detector.machines.items():
         facts[f"Threshold of {machine}"] = f"{bank.threshold:.4g}, {bank.promise}"
     for machine, found in detector.findings.items():
@@ -280,7 +289,7 @@ def _write_report(
         folder / "report.html",
         ReportContent(
             title=f"{', '.join(detector.machines)}: what is normal",
-            train=train,
+            train=train if len(train) or scored.rows is not None else None,
             test=scored.rows,
             evaluation=scored.evaluation,
             skipped=skipped,
@@ -292,7 +301,7 @@ def _write_report(
     )
 
 
-def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "AnomalyDetector", scored: _Scored) -> None:
+def _print_fit(args: argparse.Namespace, detector: "AnomalyDetector", scored: _Scored) -> None:
     if args.window_seconds == "auto" and any(bank.recordings is not None for bank in detector.machines.values()):
         print("recordings of 60 s or more were cut into windows (--window-seconds none leaves them whole)")
     for machine, bank in detector.machines.items():
@@ -308,12 +317,10 @@ def _print_fit(args: argparse.Namespace, config: DetectorConfig, detector: "Anom
             seconds = detector.training_summary[machine]["clip_seconds"]
             clips = f"{len(bank.normal_scores)} windows of {seconds:g} s of {_counted(bank.num_recordings)}"
         print(f"{machine}: {clips}, threshold {bank.threshold:.4g} {bank.promise}")
-        if bank.false_alarm_rate > config.false_alarm_rate:
-            logger.warning(
-                "  %.3g %% were asked for; that needs %d normal recordings or more.",
-                100 * config.false_alarm_rate,
-                bank.recordings_for(config.false_alarm_rate),
-            )
+        asked = bank.config.false_alarm_rate
+        if bank.false_alarm_rate > asked:
+            needed = bank.recordings_for(asked)
+            logger.warning("  %.3g %% were asked for; that needs %d normal recordings or more.", 100 * asked, needed)
     if scored.evaluation is not None:
         from ..evaluation.scores import format_table
 

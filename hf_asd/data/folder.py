@@ -94,8 +94,12 @@ def read_folder(
     *,
     on_bad_audio: OnBadAudio = "error",
     to_score: bool = False,
+    session: str | None = None,
 ) -> FolderContent:
-    """As [`load_folder`], with a summary of what was understood and what was left out."""
+    """
+    As [`load_folder`], with a summary of what was understood and what was left out; `session` is that of all
+    recordings, whatever folders and tables say.
+    """
     check_word("on_bad_audio", on_bad_audio, OnBadAudio)
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     listings = list_recordings(paths)
@@ -110,6 +114,8 @@ def read_folder(
     rows = _each_once(rows, summary, questions)
     if questions and not to_score:
         raise ValueError(_ask(name, questions, listings[0].root))
+    if session is not None:
+        rows = [row | {"session": session} for row in rows]
     summary.session_sources = add_sessions(rows)
     splits: dict[str, list[dict]] = {"train": [], "test": []}
     for row in rows:

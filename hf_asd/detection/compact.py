@@ -137,7 +137,7 @@ def _chosen(rows: Dataset, num_references: int | None) -> np.ndarray:
     if num_references is None:
         return np.arange(len(rows))
     vectors, groups = get_embeddings(rows), {}
-    for row, group in enumerate(zip(rows["machine"], rows["domain"], strict=True)):
+    for row, group in enumerate(zip(rows["machine"][:], rows["domain"][:], strict=True)):
         groups.setdefault(group, []).append(row)
     return np.sort(
         np.concatenate([np.array(group)[k_center_rows(vectors[group], num_references)] for group in groups.values()])

@@ -63,7 +63,7 @@ class TrainingClips:
 def check_heard(heard: HeardClips) -> tuple[dict[str, TrainingFindings], list[int]]:
     """What stands out, by machine, and the numbers of the clips to learn from."""
     measures, names = heard.measures(), clip_names(heard.rows)
-    is_whole = [start is None for start in heard.rows["start_s"]]
+    is_whole = [start is None for start in heard.rows["start_s"][:]]
     findings, kept = {}, []
     for machine, rows in rows_by_machine(heard.rows).items():
         own = [measures[row] for row in rows]

@@ -115,7 +115,7 @@ class HeardClips:
 
     def sessions_of(self, machine: str) -> list[str]:
         """The sessions of a machine in the order in which they were first heard; `""` for clips of no known one."""
-        sessions = zip(self.rows["machine"], self.rows["session"], strict=True)
+        sessions = zip(self.rows["machine"][:], self.rows["session"][:], strict=True)
         return list(dict.fromkeys(session or "" for name, session in sessions if name == machine))
 
     def facts(self) -> list[RecordingFacts]:

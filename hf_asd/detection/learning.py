@@ -65,14 +65,14 @@ def add_to_detector(
 ) -> tuple[Dataset, list[str]]:
     """Does what [`AnomalyDetector.add_recordings`] documents."""
     before = _kept(detector)
-    rows = _with_own_ids(_normal_rows(dataset), set(before.rows["recording_id"]))
+    rows = _with_own_ids(_normal_rows(dataset), set(before.rows["recording_id"][:]))
     if "embedding" in rows.column_names:
         raise ValueError("recordings that are added have to be heard; remove the column embedding.")
     hearing = replace(hearing, with_reasons=before.has_summaries, window_seconds=before.window_seconds)
     everything, heard, skipped = _hear(detector, rows, hearing)
     whole = before.joined(heard)
-    learned = set(_learn(detector, whole, whole.dataset(), _rates(detector))["clip_id"])
-    return everything.select([row for row, name in enumerate(everything["clip_id"]) if name in learned]), skipped
+    learned = set(_learn(detector, whole, whole.dataset(), _rates(detector))["clip_id"][:])
+    return everything.select([row for row, name in enumerate(everything["clip_id"][:]) if name in learned]), skipped
 
 
 def forget_sessions(detector: "AnomalyDetector", sessions: Sequence[str], machine: str | None) -> None:
@@ -106,9 +106,10 @@ def in_order(sessions: Sequence[str]) -> list[str]:
 
 
 def _forget(detector: "AnomalyDetector", heard: HeardClips, gone: set[tuple[str, str]]) -> None:
-    clips = zip(heard.rows["machine"], heard.rows["session"], strict=True)
+    machines = heard.rows["machine"][:]
+    clips = zip(machines, heard.rows["session"][:], strict=True)
     places = [place for place, (name, session) in enumerate(clips) if (name, session or "") not in gone]
-    left = {heard.rows["machine"][place] for place in places}
+    left = {machines[place] for place in places}
     if empty := sorted(set(detector.machines) - left):
         raise ValueError(f"no normal recordings of {', '.join(empty)} would be left. Keep at least one session.")
     rest = heard.select(places)

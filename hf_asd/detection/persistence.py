@@ -109,7 +109,7 @@ def _added(detector: "AnomalyDetector", bank: MemoryBank) -> list[str] | None:
     """The day on which each clip of a bank was learned from, where that is kept."""
     if detector.heard is None:
         return None
-    days = dict(zip(detector.heard.rows["clip_id"], detector.heard.rows["added"], strict=True))
+    days = dict(zip(detector.heard.rows["clip_id"][:], detector.heard.rows["added"][:], strict=True))
     return [days[clip_id] for clip_ids in bank.clip_ids.values() for clip_id in clip_ids]
 
 

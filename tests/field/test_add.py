@@ -13,6 +13,7 @@ import soundfile
 from sounds import RATE, hum
 
 from hf_asd import AnomalyDetector, DetectorConfig, load_folder
+from hf_asd.cli import main
 from hf_asd.detection.compact import compact
 from hf_asd.detection.learning import in_order
 from hf_asd.files import read_json
@@ -199,3 +200,37 @@ def test_a_killed_update_leaves_the_old_detector_whole(early, plant, tmp_path):
     old = len(AnomalyDetector.from_pretrained(early).machines["fan"].normal_scores)
     assert sizes <= {old, old + 12}
     assert (folder / "notes.txt").read_text() == "of the user"
+
+
+@pytest.mark.slow
+def test_the_command_adds_and_takes_out(early, plant, tmp_path, capsys):
+    new = tmp_path / "new"
+    shutil.copytree(plant / DAYS[2], new)
+    output = str(tmp_path / "detector")
+    assert main(["fit", "--add", str(early), str(new), "--session", DAYS[2], "--output", output]) == 0
+    printed = capsys.readouterr().out
+    assert f"3 sessions ({DAYS[0]}, {DAYS[1]}, {DAYS[2]})" in printed
+    assert (tmp_path / "detector" / "report.html").is_file()
+    bank = AnomalyDetector.from_pretrained(output).machines["fan"]
+    assert sorted(set(bank.sessions)) == list(DAYS[:3])
+    assert main(["fit", "--add", output, "--forget", DAYS[1], "--output", output]) == 0
+    assert set(AnomalyDetector.from_pretrained(output).machines["fan"].sessions) == {DAYS[0], DAYS[2]}
+    assert "fan: 24 normal clips, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--output", "x"], "the folder of normal recordings is missing: hf-asd fit FOLDER --output DETECTOR."),
+        (["--add", "D", "--output", "x"], "the folder of new normal recordings is missing: hf-asd fit --add DETECTOR"),
+        (["F", "--forget", "a", "--output", "x"], "--forget is given, but it would not be used: name the detector"),
+        (["F", "--add", "D", "--preset", "fast", "--output", "x"], "the detector of --add keeps its options. Leave"),
+        (
+            ["F", "--add", "D", "--false-alarm-rate", "0.1", "--output", "x"],
+            "Set it afterwards: hf-asd threshold x --false-alarm-rate 0.1.",
+        ),
+    ],
+)
+def test_options_that_an_update_would_not_use_are_refused(words, message, capsys):
+    assert main(["fit", *words]) == 2
+    assert message in capsys.readouterr().err

@@ -11,6 +11,7 @@ FRAMES = 1250  # of a fingerprint: the first 5 s
 TREND = 33  # frames: slower changes, which many machines repeat, do not count
 LOUDEST = 3.0  # standard deviations: so that one bang does not make a fingerprint
 SAME_SOUND = 0.9  # correlation of two fingerprints; of independent recordings it is below 0.75
+PART, NEAR = 5, 0.21  # every fifth value; more than the squared distance of two fingerprints with this correlation
 UNLIKE = 0.5  # clips that all resemble one another, such as pure tones, are not copies
 BLOCK = 512  # clips that are compared at a time
 
@@ -65,13 +66,19 @@ def find_copies(digests: Sequence[bytes], fingerprints: np.ndarray) -> dict[int,
 
 def _alike(prints: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of clips with the same sound, the later one first."""
+    # Fingerprints that lie far apart in a part of their values lie far apart in all of them.
+    part = np.ascontiguousarray(prints[:, ::PART])
+    squares = np.square(part).sum(1)
     pairs = []
     for start in range(0, len(prints), BLOCK):
-        likeness = prints[start : start + BLOCK] @ prints.T
-        unlike_most = np.median(likeness, axis=1) < UNLIKE
-        for row, other in zip(*np.nonzero(likeness > SAME_SOUND), strict=True):
-            if other < start + row and unlike_most[row]:
-                pairs.append((int(start + row), int(other)))
+        stop = min(start + BLOCK, len(prints))
+        products = part[start:stop] @ part[:stop].T
+        near = squares[start:stop, None] + squares[None, :stop] - 2 * products < NEAR
+        near &= np.arange(stop)[None] < np.arange(start, stop)[:, None]
+        rows = start + np.flatnonzero(near.any(1))
+        for row, likeness in zip(rows.tolist(), prints[rows] @ prints.T, strict=True):
+            if np.median(likeness) < UNLIKE:
+                pairs += [(row, other) for other in np.flatnonzero(likeness[:row] > SAME_SOUND).tolist()]
     return pairs
 
 
@@ -94,6 +101,20 @@ class KnownClips:
         self._names.append(name)
         self._digests.setdefault(digest(samples), name)
         self._prints.append(fingerprint(samples))
+
+    def add_heard(self, names: Sequence[str], digests: np.ndarray, fingerprints: np.ndarray) -> None:
+        """
+        Remembers clips that a detector keeps.
+
+        Args:
+            names (`Sequence[str]`): of the clips.
+            digests (`np.ndarray` of shape `(clips, 16)`): bytes of [`digest`].
+            fingerprints (`np.ndarray` of shape `(clips, 1250)`): of [`fingerprint`].
+        """
+        self._names += names
+        for name, one in zip(names, digests, strict=True):
+            self._digests.setdefault(one.tobytes(), name)
+        self._prints += list(fingerprints)
 
     def find(self, samples: np.ndarray) -> str | None:
         """The name of a clip with the same sound, if there is one."""

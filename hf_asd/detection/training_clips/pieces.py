@@ -1,9 +1,7 @@
 """Whether recordings are pieces of one recording: each begins where the one before it ends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -12,9 +10,17 @@ from ...audio.stored_sound import StoredSound
 
 ORDER = 32  # samples that predict the next one
 JOINED = 32  # samples beyond a cut that are compared
+PREDICTED = 512  # clips whose predictors are held at a time
 OTHERS = 30  # clips that might follow instead, against which the next one is compared
 BEYOND_DOUBT = 10.0  # natural logarithm: likelier by so much than every clip that might follow instead
 PROVEN_JOINS = 3  # joins beyond doubt; fewer may be chance or a single recording that was split
+# For each sample of a head (column) and each sample before it (row): which coefficient belongs to it. Coefficients
+# beyond the order of a predictor are 0.
+_lags = np.arange(JOINED)[None] - np.arange(JOINED)[:, None]
+ALONE_ORDERS, ALONE_LAGS = np.broadcast_to(np.arange(JOINED), (JOINED, JOINED)), np.where(_lags < 0, ORDER, _lags)
+_lags = ORDER + np.arange(JOINED)[None] - np.arange(ORDER + JOINED)[:, None]
+IS_BEFORE = (_lags >= 0) & (_lags <= ORDER)
+CONTINUED_LAGS = np.where(IS_BEFORE, _lags, 0)
 LIKELY_TOGETHER = 4.0  # standard deviations of the mean rank: 3 in 100 000 sets of independent clips
 
 
@@ -28,11 +34,6 @@ class Ends:
         last (`np.ndarray` of shape `(32,)`): its last samples.
         correlation (`np.ndarray` of shape `(33,)`): of its end with itself, 0 to 32 samples apart.
         sampling_rate (`int`): in Hz.
-
-    Attributes:
-        predictors (`np.ndarray` of shape `(33, 33)`): row `k` holds the linear predictor from `k` samples before, as
-            coefficients of a residual, the newest sample first.
-        variances (`np.ndarray` of shape `(33,)`): of the residuals of each.
     """
 
     head: np.ndarray
@@ -52,58 +53,52 @@ class Ends:
         correlation[0] *= 1 + 1e-9  # a steady tone is predicted without an error
         return cls(stored.head[:JOINED] - mean, tail[-ORDER:], correlation, sampling_rate)
 
-    @property
-    def predictors(self) -> np.ndarray:
-        return self._prediction[0]
 
-    @property
-    def variances(self) -> np.ndarray:
-        return self._prediction[1]
+def predict(correlations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Linear predictors of all orders of the ends of clips, by the recursion of Levinson and Durbin.
 
-    @cached_property
-    def _prediction(self) -> tuple[np.ndarray, np.ndarray]:
-        return _levinson(self.correlation)
+    Args:
+        correlations (`np.ndarray` of shape `(clips, 33)`): of each end.
 
-
-def _levinson(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predictors of all orders, by the recursion of Levinson and Durbin."""
-    predictors, variances = np.zeros((ORDER + 1, ORDER + 1)), np.zeros(ORDER + 1)
-    predictors[:, 0], variances[0] = 1, correlation[0]
+    Returns:
+        `tuple[np.ndarray, np.ndarray]`: predictors of shape `(clips, 33, 33)`, of which row `k` predicts from `k`
+        samples before, as coefficients of a residual, the newest sample first; and the variances of these residuals,
+        of shape `(clips, 33)`.
+    """
+    predictors = np.zeros((len(correlations), ORDER + 1, ORDER + 1))
+    variances = np.zeros((len(correlations), ORDER + 1))
+    predictors[:, :, 0], variances[:, 0] = 1, correlations[:, 0]
     for order in range(1, ORDER + 1):
-        before = predictors[order - 1, :order]
-        reflection = -(before @ correlation[order:0:-1]) / variances[order - 1]
-        predictors[order, : order + 1] = predictors[order - 1, : order + 1]
-        predictors[order, 1 : order + 1] += reflection * predictors[order - 1, order - 1 :: -1][:order]
-        variances[order] = variances[order - 1] * (1 - reflection**2)
+        before = predictors[:, order - 1, :order]
+        reflection = -(before * correlations[:, order:0:-1]).sum(1) / variances[:, order - 1]
+        predictors[:, order, : order + 1] = predictors[:, order - 1, : order + 1]
+        predictors[:, order, 1 : order + 1] += reflection[:, None] * before[:, ::-1]
+        variances[:, order] = variances[:, order - 1] * (1 - reflection**2)
     return predictors, variances
 
 
-def continuation(end: Ends, heads: np.ndarray) -> np.ndarray:
+def continuation(end: Ends, heads: np.ndarray, predictors: np.ndarray, variances: np.ndarray) -> np.ndarray:
     """
     How much more likely the heads of clips are as a continuation of a clip than by themselves.
 
     Args:
         end ([`Ends`]): of the clip that may be continued.
         heads (`np.ndarray` of shape `(clips, 32)`): first samples of clips that may follow.
+        predictors (`np.ndarray` of shape `(33, 33)`), variances (`np.ndarray` of shape `(33,)`): of [`predict`], of
+            the end.
 
     Returns:
         `np.ndarray` of shape `(clips,)`: the logarithm of the likelihood ratio under the clip's linear prediction,
         for normally distributed residuals.
     """
     joined = np.concatenate([np.repeat(end.last[None], len(heads), axis=0), heads], axis=1)
-    total = np.zeros(len(heads))
-    for sample in range(JOINED):
-        alone = _residual(end, heads, sample, min(sample, ORDER))
-        continued = _residual(end, joined, ORDER + sample, ORDER)
-        total += alone - continued
-    return total
-
-
-def _residual(end: Ends, signals: np.ndarray, sample: int, order: int) -> np.ndarray:
-    """Minus the log likelihood of one sample given those before it."""
-    window = signals[:, sample - order : sample + 1][:, ::-1]
-    error = window @ end.predictors[order, : order + 1]
-    return 0.5 * (np.square(error) / end.variances[order] + np.log(end.variances[order]))
+    # Each sample from those before it: of the head alone, which are few at first, and with the end before it.
+    alone = heads @ predictors[ALONE_ORDERS, ALONE_LAGS]
+    continued = joined @ np.where(IS_BEFORE, predictors[ORDER, CONTINUED_LAGS], 0)
+    alone = np.square(alone) / variances[:JOINED] + np.log(variances[:JOINED])
+    continued = np.square(continued) / variances[ORDER] + np.log(variances[ORDER])
+    return 0.5 * (alone - continued).sum(1)
 
 
 def count_joined(ends: Sequence[Ends | None]) -> int:
@@ -120,19 +115,21 @@ def count_joined(ends: Sequence[Ends | None]) -> int:
         `int`: 0 where nothing is proven.
     """
     rng, likelihoods, ranks, proven = np.random.default_rng(0), [], [], 0
-    for row, (end, following) in enumerate(pairwise(ends)):
+    rates = np.array([0 if end is None else end.sampling_rate for end in ends])
+    places = {rate: np.flatnonzero(rates == rate) for rate in set(rates.tolist()) - {0}}
+    for row, predictors, variances in _predicted(ends):
+        end, following = ends[row], ends[row + 1]
         if end is None or following is None or end.sampling_rate != following.sampling_rate:
             continue
-        others = [
-            other.head
-            for place, other in enumerate(ends)
-            if place not in (row, row + 1) and other is not None and other.sampling_rate == end.sampling_rate
-        ]
+        own = places[end.sampling_rate]
+        others = len(own) - 2
         if not others:
             continue
-        chosen = rng.permutation(len(others))[:OTHERS]
-        heads = np.stack([following.head, *(others[place] for place in chosen)])
-        likelihood, *others_likelihood = continuation(end, heads).tolist()
+        chosen = rng.permutation(others)[:OTHERS]
+        # All of this rate but the two themselves, which lie beside each other.
+        chosen = own[chosen + 2 * (chosen >= np.searchsorted(own, row))]
+        heads = np.stack([following.head, *(ends[place].head for place in chosen)])
+        likelihood, *others_likelihood = continuation(end, heads, predictors, variances).tolist()
         likelihoods.append(likelihood)
         ranks.append(np.mean(likelihood > np.array(others_likelihood)))
         proven += likelihood > max(0, max(others_likelihood) + BEYOND_DOUBT)
@@ -141,3 +138,11 @@ def count_joined(ends: Sequence[Ends | None]) -> int:
     # Ranks are spread evenly from 0 to 1 where the next clip is one like the others.
     deviation = (np.mean(ranks) - 0.5) * np.sqrt(12 * len(ranks)) if ranks else 0.0
     return len(ranks) if deviation > LIKELY_TOGETHER and np.median(likelihoods) > 0 else 0
+
+
+def _predicted(ends: Sequence[Ends | None]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """The number of each clip but the last that can be continued, with its predictors; some hundred at a time."""
+    rows = [row for row, end in enumerate(ends[:-1]) if end is not None]
+    for start in range(0, len(rows), PREDICTED):
+        some = rows[start : start + PREDICTED]
+        yield from zip(some, *predict(np.stack([ends[row].correlation for row in some])), strict=True)

@@ -87,7 +87,7 @@ def _false_alarms_if_unknown(bank: MemoryBank, rows: Dataset) -> float | None:
     Sessions count the same, however many recordings each has.
     """
     rows = rows.select(np.unique(np.linspace(0, len(rows) - 1, MOST_CLIPS).astype(int)))
-    sessions = np.array([session or "" for session in rows["session"]])
+    sessions = np.array([session or "" for session in rows["session"][:]])
     numbers, shares = np.unique(sessions, return_inverse=True)[1], []
     plain = rows.remove_columns("session")
     for held_out, others in recording_splits(numbers):
@@ -108,7 +108,7 @@ def _named(names: list[str]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.2g} %"
 
 
 def _duration(seconds: float) -> str:
