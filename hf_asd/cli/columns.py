@@ -59,6 +59,8 @@ def _decision_text(row: dict) -> str:
     if row["abstain_reason"] is not None:
         return f"no decision, {row['abstain_reason']}"
     text = DECISION_WORDS[row["is_anomaly"]] + (" (unusual)" if row["is_unusual"] else "")
+    if row["like_fault"] is not None:
+        text += f", like the {row['like_fault']}"
     if row["worst_window_start_s"] is None:
         return text
     if row["is_anomaly"]:

@@ -102,6 +102,7 @@ def fit(args: argparse.Namespace) -> None:
     from ..detection.persistence import detector_folder
     from ..detection.probing.words import probe_sentences
     from ..detection.training_clips.copies import KnownClips
+    from ..detection.verdicts import keep_verdicts
 
     config = build_config(args, DetectorConfig)
     check_updates(args)
@@ -127,6 +128,7 @@ def fit(args: argparse.Namespace) -> None:
             skipped += more_skipped
             report = _write_report(args, folder, detector, train, scored, skipped, store, probes)
             _write_card(args, folder)
+    keep_verdicts(detector, args.output)
     print_skipped(skipped)
     _print_fit(args, detector, scored)
     for machine, found in probes.items():
@@ -273,6 +275,7 @@ def _write_report(
     store: "ClipStore",
     probes: "dict[str, MachineProbe]",
 ) -> Path:
+    from ..detection.verdicts import faults_text, found_faults
     from ..reporting.report import ReportContent, write_report
 
     is_named = args.encoder not in (None, "bundled")
@@ -282,6 +285,9 @@ def _write_report(
         facts["Shown"] = f"the {len(train)} normal recordings or windows that were added to those of {args.add}"
     for machine, bank in detector.machines.items():
         facts[f"Threshold of {machine}"] = f"{bank.threshold:.4g}, {bank.promise}"
+    for machine in detector.machines:
+        if verdicts := found_faults(detector, machine):
+            facts[f"Confirmed faults of {machine}"] = faults_text(verdicts)
     for machine, found in detector.findings.items():
         if lines := found.lines():
             facts[f"Recordings of {machine}"] = " ".join(lines)
@@ -302,6 +308,8 @@ def _write_report(
 
 
 def _print_fit(args: argparse.Namespace, detector: "AnomalyDetector", scored: _Scored) -> None:
+    from ..detection.verdicts import faults_text, found_faults
+
     if args.window_seconds == "auto" and any(bank.recordings is not None for bank in detector.machines.values()):
         print("recordings of 60 s or more were cut into windows (--window-seconds none leaves them whole)")
     for machine, bank in detector.machines.items():
@@ -317,6 +325,8 @@ def _print_fit(args: argparse.Namespace, detector: "AnomalyDetector", scored: _S
             seconds = detector.training_summary[machine]["clip_seconds"]
             clips = f"{len(bank.normal_scores)} windows of {seconds:g} s of {_counted(bank.num_recordings)}"
         print(f"{machine}: {clips}, threshold {bank.threshold:.4g} {bank.promise}")
+        if verdicts := found_faults(detector, machine):
+            print(f"{machine}: {faults_text(verdicts)}")
         asked = bank.config.false_alarm_rate
         if bank.false_alarm_rate > asked:
             needed = bank.recordings_for(asked)

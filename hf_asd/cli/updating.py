@@ -121,6 +121,7 @@ def still_learned(detector: "AnomalyDetector", train: "Dataset") -> "Dataset":
 def write_without_recordings(args: argparse.Namespace, detector: "AnomalyDetector") -> None:
     """Writes a detector of which only sessions were taken out."""
     from ..detection.persistence import detector_folder, write_detector
+    from ..detection.verdicts import keep_verdicts
     from ..hub.model_card import render_model_card
 
     before = _counts(detector)
@@ -128,6 +129,7 @@ def write_without_recordings(args: argparse.Namespace, detector: "AnomalyDetecto
     with detector_folder(args.output) as folder:
         write_detector(detector, folder)
         render_model_card(folder, args.output)
+    keep_verdicts(detector, args.output)
     for machine, bank in detector.machines.items():
         for line in detector.findings[machine].lines():
             print(f"{machine}: {line}")

@@ -200,13 +200,32 @@ def date_in(name: str) -> date | None:
     >>> date_in("pump_20261120-101500_ch1")
     datetime.date(2026, 11, 20)
     """
+    found = _whole_date(name)
+    return None if found is None else found[0]
+
+
+def cut_date(text: str) -> str:
+    """
+    A text without the day in it.
+
+    >>> cut_date("bearing, replaced 2026-11-20")
+    'bearing, replaced'
+    """
+    found = _whole_date(text)
+    if found is None:
+        return text
+    return f"{plain(text)[: found[1].start()]} {plain(text)[found[1].end() :]}".strip(" ,;:-")
+
+
+def _whole_date(name: str) -> tuple[date, re.Match] | None:
+    """The first year, month and day in a name, and where they stand."""
     for pattern in DATES:
         found = pattern.search(plain(name))
         if found and {"y", "m", "d"} <= pattern.groupindex.keys() and _is_date(found):
             month, day = _month_and_day(found)
             year = int(found["y"])
             try:
-                return date(year if year > 99 else 2000 + year, month, day)
+                return date(year if year > 99 else 2000 + year, month, day), found
             except ValueError:  # 30 February
                 return None
     return None

@@ -24,6 +24,7 @@ from .detector import AnomalyDetector
 from .memory_bank import by_domain
 from .persistence import detector_folder, write_detector
 from .threshold import threshold_from
+from .verdicts import attach_faults, keep_verdicts
 
 
 FOLDS = 5
@@ -60,12 +61,14 @@ def compact(
     kept = _chosen(rows, num_references)
     small = _refitted(detector, rows.select(kept))
     small.training_summary, small.base_model = detector.training_summary, detector.base_model
+    small.verdicts = detector.verdicts
     small.bank_dtype, small.profiles = DTYPES[dtype], detector.profiles
     if len(kept) < len(rows):
         _score_all_normal_clips(detector, small, rows, kept, num_references)
     for machine, bank in small.machines.items():  # outliers that were left out count for the promise
         bank.num_dropped = detector.machines[machine].num_dropped
         bank.false_alarm_rate = max(bank.false_alarm_rate, detector.machines[machine].false_alarm_rate)
+    attach_faults(small)
     return small
 
 
@@ -192,6 +195,7 @@ def compact_folder(
             result |= _compare(full, small, test, year, partial)
         write_json(partial / "compact.json", result)
         render_model_card(partial, output)
+    keep_verdicts(small, output)
     return result
 
 

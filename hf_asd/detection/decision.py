@@ -39,6 +39,7 @@ class Decision:
         worst_window_start_s, worst_window_end_s (`float`, *optional*): the most anomalous window, in seconds within
             the recording; `None` for a whole one.
         worst_window_score (`float`, *optional*): its score, not corrected for the number of windows.
+        like_fault (`str`, *optional*): the confirmed fault that an anomaly or an unusual recording resembles.
     """
 
     machine: str
@@ -60,6 +61,7 @@ class Decision:
     worst_window_start_s: float | None = None
     worst_window_end_s: float | None = None
     worst_window_score: float | None = None
+    like_fault: str | None = None
 
     def to_dict(self) -> dict:
         """Plain values, for JSON and tables; the fields in their order."""
@@ -89,6 +91,7 @@ DECISION_FEATURES = Features(
         "worst_window_start_s": Value("float64"),
         "worst_window_end_s": Value("float64"),
         "worst_window_score": Value("float64"),
+        "like_fault": Value("string"),
     }
 )
 
@@ -110,6 +113,7 @@ def make_decisions(
         `list[Decision]`.
     """
     columns = {name: values.tolist() for name, values in bank.score(embeddings).items()}
+    like_faults = bank.like_faults(embeddings)
     decisions = []
     for row, found in enumerate(findings):
         scores = {name: values[row] for name, values in columns.items()}
@@ -132,6 +136,7 @@ def make_decisions(
                 num_normal_clips=len(bank.normal_scores),
                 abstain_reason=abstain_reason,
                 reasons=reasons,
+                like_fault=like_faults[row] if is_anomaly or is_unusual else None,
                 **scores,
             )
         )

@@ -28,6 +28,7 @@ from .memory_bank import MemoryBank, at_rate
 from .persistence import load_detector, save_detector
 from .scoring import GivenRecording, decide_recordings, score_dataset
 from .training_clips.findings import TrainingFindings
+from .verdicts import Verdict
 
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class AnomalyDetector:
             machine; not saved.
         heard ([`~hf_asd.detection.heard_clips.HeardClips`], *optional*): what [`~AnomalyDetector.add`] needs of the
             normal recordings; `None` where it was fitted to embeddings, or is compact.
+        verdicts (`list[Verdict]`): what people found out about recordings
+            ([`~hf_asd.detection.verdicts.give_verdict`]).
 
     Example:
 
@@ -83,6 +86,7 @@ class AnomalyDetector:
         self.training_summary: dict[str, dict] = {}
         self.findings: dict[str, TrainingFindings] = {}
         self.heard: HeardClips | None = None
+        self.verdicts: list[Verdict] = []
         self.bank_dtype = torch.float32  # of the embeddings on disk
 
     def fit(

@@ -19,6 +19,7 @@ from .long_recordings import WindowSeconds, training_rule
 from .memory_bank import MemoryBank, build_memory_bank
 from .threshold import promise_without
 from .training_summary import RecordingFacts, facts_from_headers, summarize_training
+from .verdicts import attach_faults, heard_in_verdicts
 
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def add_to_detector(
     hearing = replace(hearing, with_reasons=before.has_summaries, window_seconds=before.window_seconds)
     everything, heard, skipped = _hear(detector, rows, hearing)
     whole = before.joined(heard)
+    whole = whole.joined(heard_in_verdicts(detector, whole))
     learned = set(_learn(detector, whole, whole.dataset(), _rates(detector))["clip_id"][:])
     return everything.select([row for row, name in enumerate(everything["clip_id"][:]) if name in learned]), skipped
 
@@ -220,6 +222,7 @@ def _learn_from(
 ) -> None:
     detector.training_summary = summarize_training(train, facts)
     detector.machines = _memory_banks(detector, train, num_dropped, rates)
+    attach_faults(detector)
     seconds = {machine: summary["seconds"] for machine, summary in detector.training_summary.items()}
     describe_training(detector.findings, detector.machines, train, everything, seconds)
 

@@ -113,8 +113,8 @@ def decide_recording(
         worst_window_end_s=round(end, 3),
         worst_window_score=float(scores[worst]),
     )
-    if is_anomaly is False and not decision.is_unusual and decision.reasons is not None:
-        decision = replace(decision, reasons=[])
+    if is_anomaly is False and not decision.is_unusual:
+        decision = replace(decision, reasons=None if decision.reasons is None else [], like_fault=None)
     return decision, worst
 
 

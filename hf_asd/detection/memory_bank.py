@@ -1,16 +1,18 @@
 """The normal clips of one machine with their scores and threshold."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from datasets import Dataset
 
+from ..embedding.band_statistics import SPECTRUM_SIZE
 from ..embedding.embed import get_embeddings
 from .backends.composite import make_scorer
 from .backends.cross_scores import MOST_LEFT_OUT, fewest_kept
+from .backends.gaussian import Mahalanobis
 from .backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors, NearestNeighbors
 from .backends.protocol import Scorer
 from .backends.standardized import StandardizedNeighbors
@@ -22,6 +24,7 @@ from .threshold import p_values, promise_without, recording_weights, threshold_f
 
 
 NEAREST_CLIPS = 3
+LIKE_FAULT = 0.5  # cosine; of false alarms with confirmed faults one in twenty has more
 FEWEST_OTHERS = 10  # clips of other sessions that a session is compared with; fewer do not show what is normal
 FEW_SESSIONS = 6  # fewer do not show how much sessions differ (benchmarks/sessions.py)
 
@@ -43,6 +46,7 @@ class MemoryBank:
         sessions (`list[str]`, *optional*): the session of each clip, in the order of `normal_scores`; `""` where it is
             not known. `None` where that of no clip is.
         num_dropped (`int`, *optional*, defaults to 0): recordings unlike all others that were left out.
+        faults (`dict[str, torch.Tensor]`, *optional*): confirmed faults, each an embedding of shape `(dimensions,)`.
     """
 
     embeddings: dict[str, torch.Tensor]
@@ -54,6 +58,7 @@ class MemoryBank:
     recordings: np.ndarray | None = None
     sessions: list[str] | None = None
     num_dropped: int = 0
+    faults: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -180,6 +185,27 @@ class MemoryBank:
             "nearest_clip_id": nearest[:, 0],
             "nearest_clip_ids": lists,
         }
+
+    def like_faults(self, embeddings: torch.Tensor) -> list[str | None]:
+        """
+        The confirmed fault that each clip resembles; `None` where it resembles none.
+
+        What differs from the normal clips has to differ in the same way
+        ([`~hf_asd.detection.backends.gaussian.Mahalanobis.likeness`]). On simulated installations six of ten alarms
+        of the same fault resemble it, and two of ten of other faults.
+        """
+        if not self.faults or self.num_clips < Mahalanobis.fewest:
+            return [None] * len(embeddings)
+        # Events of a single moment say little about the kind of a fault.
+        columns = slice(0, SPECTRUM_SIZE) if self.config.has_statistics else slice(None)
+        space = Mahalanobis(torch.cat(list(self.embeddings.values()))[:, columns])
+        known = torch.stack(list(self.faults.values()))[:, columns]
+        names, likeness = list(self.faults), space.likeness(embeddings[:, columns], known)
+        best = likeness.max(1)
+        return [
+            names[place] if value > LIKE_FAULT else None
+            for value, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
 
     def z_scores(self, scores: np.ndarray) -> np.ndarray:
         """Scores in standard deviations of the normal clips' leave-one-out scores above their mean."""

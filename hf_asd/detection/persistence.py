@@ -30,6 +30,7 @@ from .explanation.normal_profile import NormalProfile
 from .heard_clips import HeardClips
 from .memory_bank import MemoryBank
 from .threshold import DESCRIPTIONS
+from .verdicts import attach_faults, keep_verdicts, read_verdicts
 
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def save_detector(detector: "AnomalyDetector", folder: Path) -> Path:
     """Does what [`AnomalyDetector.save_pretrained`] documents."""
     with detector_folder(folder) as partial:
         write_detector(detector, partial)
+    keep_verdicts(detector, folder)
     return folder
 
 
@@ -138,7 +140,10 @@ def load_detector(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetecto
         current = current_folder(folder, DETECTOR_FOLDER)
         before = _identity(current)
         try:
-            return _load(cls, current)
+            detector = _load(cls, current)
+            detector.verdicts = read_verdicts(folder)
+            attach_faults(detector)
+            return detector
         except (ValueError, OSError):
             # Another process may have replaced the detector between two of its files.
             if attempt + 1 == LOADING_ATTEMPTS or before == _identity(current_folder(folder, DETECTOR_FOLDER)):

@@ -22,6 +22,7 @@ FEW_CLIPS, FEW_CLIPS_FACTOR = 20, 3
 UNUSUAL_FACTOR, UNUSUAL_SHARE = 2, 0.95
 GAMMA_CLIPS = 50  # fewer scores determine neither a shape nor whether it fits
 FIT_LEVEL = 0.05
+MOST_WEIGHT = 2.0  # of a recording whose session has few
 LEAST_SKEWNESS = 0.2  # with less, a gamma distribution is practically a normal one
 
 
@@ -33,7 +34,7 @@ def recording_weights(recordings: np.ndarray | None, count: int, sessions: np.nd
     one. Each recording counts once, its pieces in equal parts. Of a single recording nothing but the pieces can be
     counted: then each counts once, and what follows holds for sound like that of this recording only. Where sessions
     are known, all of them count the same together, however many recordings each has: a new recording is of a new
-    session.
+    session. But no recording counts for more than two: a session of one or two does not show what sessions are like.
 
     Args:
         recordings (`np.ndarray` of shape `(clips,)`, *optional*): a number for each clip, the same for all pieces of a
@@ -53,7 +54,16 @@ def recording_weights(recordings: np.ndarray | None, count: int, sessions: np.nd
         return weights
     _, own = np.unique(sessions, return_inverse=True)
     totals = np.bincount(own, weights)
-    return weights / totals[own] * (weights.sum() / len(totals))
+    # The factor of each session; what one may not have is for the others.
+    factors, is_free = np.ones(len(totals)), np.ones(len(totals), dtype=bool)
+    while is_free.any():
+        left = totals.sum() - factors[~is_free] @ totals[~is_free]
+        factors[is_free] = left / is_free.sum() / totals[is_free]
+        is_over = is_free & (factors > MOST_WEIGHT)
+        if not is_over.any():
+            break
+        factors[is_over], is_free[is_over] = MOST_WEIGHT, False
+    return weights * factors[own]
 
 
 def p_values(scores: np.ndarray, normal_scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

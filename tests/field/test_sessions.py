@@ -123,13 +123,15 @@ def test_scores_of_normal_clips_leave_out_their_whole_session():
 
 
 def test_every_session_counts_the_same_and_all_count_as_many_as_there_are_recordings():
-    sessions = np.repeat([0, 1, 2], [12, 5, 3])
+    sessions = np.repeat([0, 1, 2], [10, 6, 4])
     weights = recording_weights(None, 20, sessions)
     np.testing.assert_allclose(np.bincount(sessions, weights), 20 / 3)
     pieces = np.repeat(np.arange(6), [8, 2, 4, 4, 1, 1])  # of six recordings
     weights = recording_weights(pieces, 20, np.repeat([0, 1, 2], [10, 8, 2]))
     np.testing.assert_allclose(np.bincount(pieces, weights), np.ones(6))
     assert build_memory_bank(embedded(days(12, 5, 9, 4)), MAHALANOBIS).weights.sum() == pytest.approx(30)
+    weights = recording_weights(None, 41, np.repeat([0, 1, 2], [20, 20, 1]))
+    np.testing.assert_allclose(np.unique(weights), [39 / 40, 2])  # not a third of all for one recording
 
 
 @pytest.mark.parametrize("sessions", [days(30), [None] * 30, days(*[1] * 30), days(26, 4)])

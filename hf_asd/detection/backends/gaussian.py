@@ -108,6 +108,23 @@ class Mahalanobis(Gaussian):
 
     description: ClassVar[str] = "Mahalanobis distance from the mean of the normal recordings"
 
+    def likeness(self, clips: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """
+        Whether clips differ from the normal ones in the same way: the cosine of the angle between their deviations,
+        measured by the covariance of the normal clips.
+
+        Args:
+            clips (`torch.Tensor` of shape `(clips, dimensions)`), others (`torch.Tensor` of shape
+                `(others, dimensions)`): embeddings, float32.
+
+        Returns:
+            `torch.Tensor` of shape `(clips, others)`, float64, from -1 to 1.
+        """
+        standardized = [self.standardize(rows).double() for rows in (clips, others)]
+        weighted = self._times_precision(standardized[1], self.inverse)[0]
+        lengths = [self._combine(rows, *self._times_precision(rows, self.inverse)) for rows in standardized]
+        return standardized[0] @ weighted.T / (lengths[0][:, None] * lengths[1]).clamp_min(1e-12)
+
     def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
         return (clips * weighted).sum(1).clamp_min(0).sqrt()
 
