@@ -47,7 +47,7 @@ def test_saved_and_loaded_detector_gives_the_same_bits(machine, encoder, kind):
     assert bank.threshold == again.threshold
     np.testing.assert_array_equal(bank.normal_scores, again.normal_scores)
     suffixes = {file.suffix for file in folder.rglob("*") if file.is_file()}
-    assert suffixes <= {".json", ".safetensors"}
+    assert suffixes <= {".json", ".safetensors", ".parquet"}
 
 
 def test_the_statistics_hear_the_wrong_pitch(machine):

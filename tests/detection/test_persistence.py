@@ -70,7 +70,8 @@ def test_statistics_beside_an_encoder_survive_the_disk(clips, tmp_path):
 def test_every_file_is_vouched_for_and_none_of_another_detector_stays(clips, tmp_path):
     folder = AnomalyDetector().fit(clips).save_pretrained(tmp_path / "detector")
     listed = json.loads((folder / "detector.json").read_text())["files"]
-    assert set(listed) == {"config.json", "memory_bank.safetensors", "normal_profiles.safetensors"}
+    kept = {"training_clips.parquet", "training_clips.safetensors"}
+    assert set(listed) == {"config.json", "memory_bank.safetensors", "normal_profiles.safetensors", *kept}
     sounds = folder / "normal_profiles.safetensors"
     content = bytearray(sounds.read_bytes())
     content[-1] ^= 1

@@ -69,6 +69,8 @@ def test_one_commit_holds_everything_and_no_pickle(hub, detector, clips, cache):
         "memory_bank.safetensors",
         "normal_profiles.safetensors",
         "requirements.txt",
+        "training_clips.parquet",
+        "training_clips.safetensors",
         "widget/simulated_fan_anomaly.flac",
         "widget/simulated_fan_normal.flac",
     ]
