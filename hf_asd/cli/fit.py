@@ -140,7 +140,10 @@ def _detector(args: argparse.Namespace, config: DetectorConfig) -> "AnomalyDetec
     """A new one, or the one that recordings are added to."""
     from ..detection.detector import AnomalyDetector
 
-    return AnomalyDetector(args.encoder, config) if args.add is None else AnomalyDetector.from_pretrained(args.add)
+    if args.add is not None:
+        return AnomalyDetector.from_pretrained(args.add)
+    with flag_names(DetectorConfig):
+        return AnomalyDetector(args.encoder, config)
 
 
 def _recordings(args: argparse.Namespace, detector: "AnomalyDetector") -> "FolderContent":

@@ -221,8 +221,8 @@ def faults_text(found: Sequence[tuple[Verdict, float, bool]]) -> str:
 
 def _usable(detector: "AnomalyDetector", finding: Finding) -> list[Verdict]:
     """Verdicts whose embedding is of this encoder."""
-    own = detector.encoder.fingerprint
-    return [verdict for verdict in detector.verdicts if (verdict.finding, verdict.encoder) == (finding, own)]
+    said = [verdict for verdict in detector.verdicts if verdict.finding == finding]
+    return [verdict for verdict in said if verdict.encoder == detector.encoder.fingerprint]
 
 
 def _clip_id(verdict: Verdict) -> str:

@@ -1,10 +1,14 @@
 """Another threshold for a detector that is finished."""
 
+import json
+
 import numpy as np
 import pytest
+import soundfile
 from datasets import Dataset
+from sounds import RATE, hum
 
-from hf_asd import AnomalyDetector, DetectorConfig
+from hf_asd import AnomalyDetector, DetectorConfig, load_folder
 from hf_asd.cli import main
 from hf_asd.detection.compact import compact
 from hf_asd.detection.threshold import threshold_from
@@ -81,3 +85,18 @@ def test_recordings_that_were_left_out_still_count_for_the_promise():
 def test_a_rate_outside_of_0_to_1_is_refused():
     with pytest.raises(ValueError, match="false_alarm_rate is 2"):
         AnomalyDetector().fit(rows()).set_false_alarm_rate(2)
+
+
+def test_a_rate_for_one_run_leaves_the_detector_as_it_is(tmp_path, capsys):
+    random = np.random.default_rng(2)
+    for number in range(20):
+        (tmp_path / "fan").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "fan" / f"{number}.wav", hum(random), RATE)
+    folder = AnomalyDetector().fit(load_folder(tmp_path / "fan")).save_pretrained(tmp_path / "detector")
+    before, file = (folder / "detector.json").read_bytes(), str(tmp_path / "fan" / "3.wav")
+    wanted = AnomalyDetector.from_pretrained(folder).set_false_alarm_rate(0.3).machines["fan"].threshold
+    assert main(["score", str(folder), file, "--false-alarm-rate", "0.3", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] == wanted
+    assert main(["monitor", str(folder), file, "--false-alarm-rate", "0.3"]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] == wanted
+    assert (folder / "detector.json").read_bytes() == before
