@@ -79,6 +79,7 @@ class DetectorFacts:
                 "name": name,
                 "threshold": bank["threshold"],
                 "false_alarm_rate": bank["false_alarm_rate"],
+                "num_sessions": len(set(bank["sessions"] or ())),
                 "training_summary": self.manifest["training_summary"][name],
                 "evaluation": None if self.evaluation is None else self.evaluation["machines"].get(name),
             }
