@@ -157,7 +157,8 @@ class AnomalyDetector:
 
         The detector is then the one of fitting to all at once, to the last bit: to the old recordings, then the new
         ones, in the order of their rows. It does not need the old recordings any more. A new recording with the name
-        of an old one gets the day behind its name.
+        of an old one gets the day behind its name. (Spectral statistics give the same bits whatever else is embedded;
+        the forward passes of another encoder may round differently in batches of other recordings.)
 
         Args:
             dataset (`datasets.Dataset` or `datasets.DatasetDict`): as for [`~AnomalyDetector.fit`]; long recordings

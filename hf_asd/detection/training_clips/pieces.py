@@ -117,6 +117,7 @@ def count_joined(ends: Sequence[Ends | None]) -> int:
     rng, likelihoods, ranks, proven = np.random.default_rng(0), [], [], 0
     rates = np.array([0 if end is None else end.sampling_rate for end in ends])
     places = {rate: np.flatnonzero(rates == rate) for rate in set(rates.tolist()) - {0}}
+    all_heads = np.array([np.zeros(JOINED) if end is None else end.head for end in ends])
     for row, predictors, variances in _predicted(ends):
         end, following = ends[row], ends[row + 1]
         if end is None or following is None or end.sampling_rate != following.sampling_rate:
@@ -128,7 +129,7 @@ def count_joined(ends: Sequence[Ends | None]) -> int:
         chosen = rng.permutation(others)[:OTHERS]
         # All of this rate but the two themselves, which lie beside each other.
         chosen = own[chosen + 2 * (chosen >= np.searchsorted(own, row))]
-        heads = np.stack([following.head, *(ends[place].head for place in chosen)])
+        heads = np.concatenate([following.head[None], all_heads[chosen]])
         likelihood, *others_likelihood = continuation(end, heads, predictors, variances).tolist()
         likelihoods.append(likelihood)
         ranks.append(np.mean(likelihood > np.array(others_likelihood)))
@@ -142,7 +143,7 @@ def count_joined(ends: Sequence[Ends | None]) -> int:
 
 def _predicted(ends: Sequence[Ends | None]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """The number of each clip but the last that can be continued, with its predictors; some hundred at a time."""
-    rows = [row for row, end in enumerate(ends[:-1]) if end is not None]
-    for start in range(0, len(rows), PREDICTED):
-        some = rows[start : start + PREDICTED]
-        yield from zip(some, *predict(np.stack([ends[row].correlation for row in some])), strict=True)
+    known = [(row, end.correlation) for row, end in enumerate(ends[:-1]) if end is not None]
+    for start in range(0, len(known), PREDICTED):
+        rows, correlations = zip(*known[start : start + PREDICTED], strict=True)
+        yield from zip(rows, *predict(np.stack(correlations)), strict=True)

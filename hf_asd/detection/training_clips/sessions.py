@@ -73,7 +73,7 @@ def _new_session(share: float | None, rate: float) -> str:
     if share is None:
         return ""
     if share <= 1.5 * rate:
-        return "A session sounds like the others. "
+        return "A new session sounds like the known ones. "
     return (
         f"A new session sounds different: a detector that did not know of sessions would call {_percent(share)} of "
         f"its normal recordings anomalous, instead of {_percent(rate)}. "
