@@ -133,7 +133,9 @@ def fit(args: argparse.Namespace) -> None:
     _print_fit(args, detector, scored)
     for machine, found in probes.items():
         print(f"{machine}: {probe_sentences(found)}")
-    print(f"detector: {args.output}\nreport:   {args.output / report.name}")
+    print(f"detector: {args.output}")
+    if report is not None:
+        print(f"report:   {args.output / report.name}")
 
 
 def _detector(args: argparse.Namespace, config: DetectorConfig) -> "AnomalyDetector":
@@ -277,12 +279,15 @@ def _write_report(
     skipped: list[str],
     store: "ClipStore",
     probes: "dict[str, MachineProbe]",
-) -> Path:
+) -> Path | None:
+    """The report; `None` where there is nothing to show: recordings that were added were all known."""
     from ..detection.verdicts import faults_text, found_faults
     from ..reporting.report import ReportContent, write_report
 
     is_named = args.encoder not in (None, "bundled")
     train = still_learned(detector, train)
+    if not len(train) and scored.rows is None:
+        return None
     facts = {"Embedding": args.encoder if is_named else detector.embedding_description}
     if args.add is not None:
         facts["Shown"] = f"the {len(train)} normal recordings or windows that were added to those of {args.add}"
@@ -298,7 +303,7 @@ def _write_report(
         folder / "report.html",
         ReportContent(
             title=f"{', '.join(detector.machines)}: what is normal",
-            train=train if len(train) or scored.rows is not None else None,
+            train=train,
             test=scored.rows,
             evaluation=scored.evaluation,
             skipped=skipped,

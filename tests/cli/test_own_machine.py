@@ -39,6 +39,8 @@ def test_fit_and_score_a_folder(own_machine, capsys):
         "normal_profiles.safetensors",
         "probe.json",
         "report.html",
+        "training_clips.parquet",
+        "training_clips.safetensors",
     }
     assert re.search(r"\| fit \| \d+ s \| .*logical cores", (detector / "README.md").read_text())
     captured = capsys.readouterr()
