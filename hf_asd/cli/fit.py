@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..audio.channels import Channel
     from ..audio.clip_store import ClipStore
+    from ..audio.windows import Window
     from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
     from ..detection.probing.probe import MachineProbe
@@ -99,6 +100,7 @@ class _Scored:
 def fit(args: argparse.Namespace) -> None:
     """Fits a detector to a folder of normal recordings, and writes it with its report and its card."""
     from ..audio.clip_store import ClipStore
+    from ..audio.windows import Window
     from ..detection.persistence import detector_folder
     from ..detection.probing.words import probe_sentences
     from ..detection.training_clips.copies import KnownClips
@@ -175,14 +177,27 @@ def _fit(
     known: "KnownClips",
 ) -> "tuple[Dataset, list[str]]":
     """Fits or updates the detector; returns the rows that it learned from, and a message for each that it did not."""
+    from ..detection.recording_check.check import QualityOfSome
+    from ..detection.recording_check.verdicts import lines_of_fit
+
     if args.add is not None:
         return add_recordings(args, detector, dataset["train"], store, known)
-    return detector.fit_recordings(
+    clip_ids = dataset["train"]["clip_id"][:]
+    keep, quality = keep_whole(store, clip_ids, known.add), QualityOfSome(len(clip_ids))
+
+    def look_at(row: int, window: "Window") -> None:
+        keep(row, window)
+        quality(row, window)
+
+    train, skipped = detector.fit_recordings(
         dataset["train"],
         on_bad_audio=args.on_bad_audio,
-        visit=keep_whole(store, dataset["train"]["clip_id"][:], known.add),
+        visit=look_at,
         window_seconds=args.window_seconds,
     )
+    for line in lines_of_fit(quality.qualities):
+        print(f"  microphone: {line}")
+    return train, skipped
 
 
 def _score_test(
