@@ -6,12 +6,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import MonitorConfig
 from .detectors import add_detector, add_false_alarm_rate, load_detector
 from .exit_codes import BAD_INPUT, DONE, INTERRUPTED
-from .flags import add_options, build_config, flag_names
+from .flags import add_flag, add_options, build_config, flag_names
+
+
+if TYPE_CHECKING:
+    from ..detection.monitoring.mqtt import MqttPublisher
 
 
 def add_commands(commands) -> None:
@@ -20,6 +25,14 @@ def add_commands(commands) -> None:
     add_detector(command)
     add_false_alarm_rate(command)
     command.add_argument("source", help="a recording, a folder, or - for a pipe with WAV, FLAC or raw samples")
+    add_flag(
+        command,
+        "--mqtt",
+        str | None,
+        "also publish each line to this MQTT broker, HOST[:PORT]/TOPIC, as TOPIC/MACHINE; with --state a recording "
+        "counts as decided when the broker has all its lines",
+        None,
+    )
     add_options(command, MonitorConfig)
     add_options(command, AlarmPolicy)
     command.set_defaults(run=monitor)
@@ -34,6 +47,7 @@ USED_BY = {
     "settle_seconds": ("a file", "a folder"),
     "subfolders": ("a folder",),
     "state": ("a folder",),
+    "start": ("a pipe", "a file"),
 }
 
 
@@ -50,9 +64,26 @@ def monitor(args: argparse.Namespace) -> int:
     if hasattr(args, "settle_seconds") and not config.wait_seconds:
         raise ValueError("--settle-seconds is given, but it would not be used: add --wait-seconds.")
     from ..detection.monitoring.monitor import monitor as decide
+    from ..detection.monitoring.mqtt import MqttPublisher, MqttTarget
 
+    target = None if args.mqtt is None else MqttTarget.parse(args.mqtt)
     with flag_names(MonitorConfig):
-        return _print_lines(decide(load_detector(args), args.source, config, policy, machine=args.machine))
+        lines = decide(load_detector(args), args.source, config, policy, machine=args.machine, name=args.detector)
+        if target is None:
+            return _print_lines(lines)
+        publisher = MqttPublisher(target)
+        code = _print_lines(_published(lines, publisher, wait=config.state is not None))
+    if lost := publisher.close():
+        print(f"{lost} lines were not delivered to {target}; they are on standard output only.", file=sys.stderr)
+        return code or BAD_INPUT
+    return code
+
+
+def _published(lines: Iterator[dict], publisher: "MqttPublisher", wait: bool) -> Iterator[dict]:
+    """The lines, each of which is published behind its being printed."""
+    for line in lines:
+        yield line
+        publisher.publish(line, wait)
 
 
 def _print_lines(lines: Iterator[dict]) -> int:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..detection.config import MonitorConfig
 from ..detection.decision_rows import FILE, rows_as_csv, rows_as_json
 from .columns import table_lines
 from .detectors import (
@@ -18,8 +20,12 @@ from .detectors import (
     print_skipped,
 )
 from .exit_codes import ANOMALY, DONE, NO_DECISION
-from .flags import add_flag
+from .flags import add_flag, flag_names
 from .results import check_results, standard_stream, write_result
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def add_commands(commands) -> None:
@@ -44,6 +50,14 @@ def add_commands(commands) -> None:
         None,
     )
     add_flag(command, "--explain", bool, "print what is unusual about each recording that is an anomaly", False)
+    add_flag(
+        command,
+        "--start",
+        str | None,
+        "when the recording began, as a date with a time (ISO 8601; local time where it has no offset); for one "
+        "recording; none: the time in the file's name, else when it was last modified",
+        None,
+    )
     text = f"exit with {ANOMALY} when an anomaly is found, else with {NO_DECISION} when a recording has no decision"
     add_flag(command, "--fail-on-anomaly", bool, text, False)
     add_window_seconds(
@@ -94,16 +108,23 @@ def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str],
     function that writes the report.
     """
     from ..data.folder import read_folder
+    from ..data.recording_time import parse_time
     from ..detection.decision import Decision
+    from ..detection.events.recordings import LINE_FIELDS, add_events
 
+    with flag_names(MonitorConfig):
+        start = None if args.start is None else parse_time(args.start)
     detector = load_detector(args)
     machine = next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
     content = read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio, to_score=True)
     ignored = content.summary.ignored_line()
     if ignored is not None:
         print(ignored, file=sys.stderr)
+    dataset = content.dataset["test"]
+    if start is not None and len(dataset) > 1:
+        raise ValueError(f"--start is given for {len(dataset)} recordings; it is for one. Put times into their names.")
     scored, skipped = detector.score_recordings(
-        content.dataset["test"],
+        dataset,
         explain=args.explain,
         on_bad_audio=args.on_bad_audio,
         window_seconds=args.window_seconds,
@@ -119,7 +140,23 @@ def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str],
         title = f"{', '.join(sorted(set(scored['machine'])))}: new recordings"
         write_report(args.report, ReportContent(title=title, test=scored, detector=detector, skipped=skipped))
 
-    return rows, names, skipped, write_page
+    rows = add_events(rows, detector, args.detector, _seconds(dataset), start)
+    return rows, [*names, *LINE_FIELDS], skipped, write_page
+
+
+def _seconds(dataset: "Dataset") -> dict[str, float]:
+    """By file how long recordings are."""
+    from ..audio.errors import BadAudioError
+    from ..audio.reading import duration
+    from ..data.schema import undecoded_audio
+
+    seconds = {}
+    for audio in undecoded_audio(dataset):
+        try:
+            seconds[audio["path"]] = duration(audio)
+        except BadAudioError:  # it was skipped
+            continue
+    return seconds
 
 
 def _written(path: Path | None, text: str) -> list[str]:

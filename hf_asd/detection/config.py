@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..audio.channels import Channel
 from ..audio.pipes.raw import RawFormat
+from ..data.recording_time import parse_time
 from ..models.choices import POOLING_PARAMETER, PoolingName, StatisticsName
 from ..options import check_options, option
 from .backends import BackendName
@@ -213,7 +214,14 @@ class MonitorConfig:
     sample_format: RawFormat | None = option(
         None, "samples of a pipe without a header: bits, integers (s) or floats (f), little endian; none: s16le"
     )
+    start: str | None = option(
+        None,
+        "when the recording or the pipe began, as a date with a time (ISO 8601; local time where it has no offset); "
+        "none: the time in the file's name, else when it was last modified; of a pipe the clock",
+    )
     explain: bool = option(False, "give reasons for each anomalous window")
 
     def __post_init__(self):
         check_options(self)
+        if self.start is not None:
+            parse_time(self.start)

@@ -12,6 +12,7 @@ from sounds import RATE, hum
 from hf_asd.audio.recording import Recording
 from hf_asd.cli import main
 from hf_asd.detection.decision import Decision
+from hf_asd.detection.events.recordings import LINE_FIELDS
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
     assert "nearest normal recording: my_fan/" in printed
     lines = [json.loads(line) for line in (own_machine / "result.json").read_text().splitlines()]
     faulty, healthy, silent = sorted(lines, key=lambda line: line["file"])
-    assert list(faulty) == ["file", *(field.name for field in fields(Decision))]
+    assert list(faulty) == ["file", *(field.name for field in fields(Decision)), *LINE_FIELDS]
     texts = [reason["text"] for reason in faulty["reasons"]]
     assert faulty["is_anomaly"] and any(" Hz" in text for text in texts)
     assert texts[0] in printed and healthy["reasons"] == []

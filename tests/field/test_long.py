@@ -24,6 +24,7 @@ from hf_asd.detection.backends.cross_scores import recording_splits
 from hf_asd.detection.compact import compact
 from hf_asd.detection.config import ScoringConfig
 from hf_asd.detection.decision import DECISION_FEATURES, Decision
+from hf_asd.detection.events.recordings import LINE_FIELDS
 from hf_asd.detection.long_recordings import recording_p_value
 from hf_asd.detection.score_tail import ScoreTail
 from hf_asd.detection.threshold import p_values, recording_weights, threshold_from
@@ -206,7 +207,8 @@ def test_table_csv_and_json_name_the_worst_window(place, detector, tmp_path, cap
     assert "normal (50 windows)" in printed
     assert "ANOMALY at 0:01:00-0:01:02 (50 windows)" in printed or "ANOMALY at 0:01:02-0:01:04" in printed
     lines = [json.loads(line) for line in (tmp_path / "r.json").read_text().splitlines()]
-    assert all(list(line) == ["file", *(field.name for field in fields(Decision))] for line in lines)
+    names = ["file", *(field.name for field in fields(Decision)), *LINE_FIELDS]
+    assert all(list(line) == names for line in lines)
     (found,) = (line for line in lines if line["is_anomaly"])
     assert found["file"].endswith("knocks.wav") and found["worst_window_start_s"] in (60.0, 62.0)
     with open(tmp_path / "r.csv", newline="") as file:

@@ -70,13 +70,19 @@ def shown(lines: list[dict]) -> list[tuple]:
     return list(zip(names, [line["start_s"] for line in lines], ends, strict=True))
 
 
+def heard(lines: list[dict]) -> list[dict]:
+    """Without what tells where and when the sound came from."""
+    origin = ("id", "time", "time_from", "source", "event_id", "since")
+    return [{name: value for name, value in line.items() if name not in origin} for line in lines]
+
+
 def test_a_wav_with_48_khz_and_32_bits_in_stereo_is_heard_as_from_a_file(detector, tmp_path):
     wide = np.repeat(np.repeat(sound(3), 3)[:, None], 2, axis=1)
     soundfile.write(tmp_path / "a.wav", wide, 48_000, subtype="PCM_32")
     content = (tmp_path / "a.wav").read_bytes()
     from_file = watch(detector, tmp_path / "a.wav")
     from_pipe = watch(detector, "-", io.BytesIO(content[:40] + b"\xff\xff\xff\xff" + content[44:]))
-    assert [{**line, "source": "-"} for line in from_file] == from_pipe and len(from_pipe) == 3
+    assert heard(from_file) == heard(from_pipe) and len(from_pipe) == 3
 
 
 def test_a_header_in_a_pipe_is_not_a_knock(detector):
@@ -85,7 +91,7 @@ def test_a_header_in_a_pipe_is_not_a_knock(detector):
     )
     assert [line["is_anomaly"] for line in lines] == [False] * 3
     raw = watch(detector, "-", io.BytesIO(encode(sound(3))[44:]))
-    assert raw == lines
+    assert heard(raw) == heard(lines)
 
 
 def test_a_pipe_that_pauses_is_read_as_it_comes(detector):

@@ -11,10 +11,14 @@ from ...audio.channels import select_channel
 from ..alarm import AlarmPolicy
 from ..config import MonitorConfig
 from ..detector import AnomalyDetector
+from ..events.lines import DetectorName, line_head
+from ..events.severity import UNREADABLE
+from ..events.tracker import EventTracker
 from ..training_summary import usual_seconds
 from .folder import folder_windows
 from .growing import file_windows
 from .pipe import PIPE, pipe_windows
+from .times import WindowTimes
 from .windows import Fault, Window
 
 
@@ -28,6 +32,7 @@ def monitor(
     policy: AlarmPolicy | None = None,
     machine: str | None = None,
     pipe: BinaryIO | None = None,
+    name: str | None = None,
 ) -> Iterator[dict]:
     """
     Decides about a stream of sound, window by window, without keeping it.
@@ -46,11 +51,14 @@ def monitor(
         policy ([`AlarmPolicy`], *optional*): when decisions become an alarm.
         machine (`str`, *optional*): which machine it is; needed when the detector knows several.
         pipe (`BinaryIO`, *optional*): read instead of standard input.
+        name (`str`, *optional*): of the detector, for the lines.
 
     Yields:
-        `dict`: `source`, `start_s` and `end_s` (seconds within the recording or since the pipe was opened), the fields
-        of [`~hf_asd.detection.decision.Decision`], `alarm` (whether an alarm is active) and `event` (`"raised"`,
-        `"cleared"` or `None`); or `source`, `start_s` and `error`.
+        `dict`: the fields of [`~hf_asd.detection.events.lines.line_head`] (when it was, which detector and source),
+        `end_s` (seconds within the recording or since the pipe was opened), the fields of
+        [`~hf_asd.detection.decision.Decision`] and of [`~hf_asd.detection.events.tracker.EventTracker.update`]; or, of
+        sound that cannot be read, the first of these with `error` and `severity`. All follow
+        [`~hf_asd.detection.events.lines.line_schema`].
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -70,7 +78,9 @@ def monitor(
         raise ValueError(f"{source}: is not a file or folder. Send a device or a pipe with: cat {source} | ... -")
     else:
         raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
-    return _decide(detector, windows, policy or AlarmPolicy(), machine, config.explain)
+    decided_by = DetectorName.of(detector, name)
+    tracker = EventTracker(machine, detector.machines[machine], policy or AlarmPolicy(), decided_by.version)
+    return _decide(detector, windows, tracker, decided_by, config)
 
 
 def _window_seconds(detector: AnomalyDetector, machine: str, config: MonitorConfig) -> float:
@@ -80,22 +90,29 @@ def _window_seconds(detector: AnomalyDetector, machine: str, config: MonitorConf
 
 
 def _decide(
-    detector: AnomalyDetector, windows: Iterator[Window | Fault], policy: AlarmPolicy, machine: str, explain: bool
+    detector: AnomalyDetector,
+    windows: Iterator[Window | Fault],
+    tracker: EventTracker,
+    name: DetectorName,
+    config: MonitorConfig,
 ) -> Iterator[dict]:
+    times, machine = WindowTimes(config.start), tracker.machine
     for window in windows:
-        line = {"source": window.source, "start_s": round(window.start_s, 3)}
+        source, start_s = window.source, window.start_s
         if isinstance(window, Fault):
-            yield line | {"error": window.error}
+            head = line_head(name, source, start_s, *times.of(source, start_s, None), machine)
+            yield head | {"error": window.error, "severity": UNREADABLE}
             continue
         samples, rate = window.samples, window.sampling_rate
-        line["end_s"] = round(window.start_s + len(samples) / rate, 3)
+        seconds = len(samples) / rate
+        time, time_from = times.of(source, start_s, seconds)
+        line = line_head(name, source, start_s, time, time_from, machine) | {"end_s": round(start_s + seconds, 3)}
         try:
             if not np.isfinite(samples).all():
                 raise ValueError(f"holds {int((~np.isfinite(samples)).sum())} samples that are NaN or infinite.")
             mono = select_channel(samples, detector.config.channel)
-            decision = detector(mono, rate, machine, explain, window_seconds=None)
+            decision = detector(mono, rate, machine, config.explain, window_seconds=None).to_dict()
         except ValueError as error:  # the next window may be usable
-            yield line | {"error": str(error)}
+            yield line | {"error": str(error), "severity": UNREADABLE}
             continue
-        event = policy.update(decision.is_anomaly)
-        yield line | decision.to_dict() | {"alarm": policy.standing, "event": event}
+        yield line | decision | tracker.update(decision, time, seconds)
