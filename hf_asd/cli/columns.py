@@ -1,10 +1,16 @@
 """What `hf-asd score` prints and writes about each recording."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..audio.clock import span_text
 from ..detection.decision_rows import FILE
 from ..detection.decision_words import UNUSUAL, as_high, reason_texts
+
+
+if TYPE_CHECKING:
+    from ..detection.events.plant import MachineSummary
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,22 @@ def table_lines(rows: list[dict], explain: bool) -> list[str]:
         lines.append(f"{row[FILE]:<{width}}  {values}  {_decision_text(row)}")
         if explain and not abstains:
             lines += [f"    {line}" for line in _reason_lines(row)]
+    return lines
+
+
+def machine_lines(machines: "Sequence[MachineSummary]") -> list[str]:
+    """The machines of a run, the most urgent first."""
+    has_rate = any(one.adjusted_p_value is not None for one in machines)
+    width = max([len(one.machine) for one in machines] + [len("machine")])
+    heading = f"{'severity':>8}  {'machine':<{width}}  {'anomalous':>11}" + ("  adjusted p" if has_rate else "")
+    lines = ["machines, the most urgent first:", f"{heading}  since (UTC)           worst recording"]
+    for one in machines:
+        share = f"{one.num_anomalies} of {one.num_recordings}"
+        rate = "" if one.adjusted_p_value is None else f"  {one.adjusted_p_value:10.2g}"
+        since = "" if one.since is None else one.since[:19].replace("T", " ")
+        text = f"{one.severity:8d}  {one.machine:<{width}}  {share:>11}{rate}  {since:<20}  {one.worst_file}"
+        undecided = f", {one.num_undecided} without a decision" if one.num_undecided else ""
+        lines.append(text + ("  FOUND" if one.is_discovery else "") + undecided)
     return lines
 
 

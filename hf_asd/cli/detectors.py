@@ -29,6 +29,23 @@ def add_false_alarm_rate(command: argparse.ArgumentParser) -> None:
     add_flag(command, "--false-alarm-rate", float | None, f"{text}; none: as it was fitted", None, above=0, below=1)
 
 
+def add_machines(command: argparse.ArgumentParser) -> None:
+    """Adds `--machines`."""
+    text = "recordings of many machines: the first subfolder of each names its machine, whatever it is called"
+    add_flag(command, "--machines", bool, text, False)
+
+
+def check_machines(args: argparse.Namespace) -> None:
+    """
+    Raises:
+        ValueError: `--machine` and `--machines` are both given.
+    """
+    if args.machines and args.machine is not None:
+        raise ValueError(
+            "--machine and --machines are given; the first is for recordings of one machine. Leave one out."
+        )
+
+
 def add_on_bad_audio(command: argparse.ArgumentParser) -> None:
     """Adds `--on-bad-audio`."""
     text = "unusable recordings stop the command (error) or are left out and listed (skip)"

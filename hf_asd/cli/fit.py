@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..detection.config import DetectorConfig
-from .detectors import add_on_bad_audio, add_window_seconds, print_skipped
+from .detectors import add_machines, add_on_bad_audio, add_window_seconds, check_machines, print_skipped
 from .flags import add_flag, add_options, build_config, flag_names, not_a_recipe
 from .results import check_detector_place
 from .updating import (
@@ -65,6 +65,7 @@ def add_commands(commands) -> None:
         "else the folder does",
         None,
     )
+    add_machines(command)
     add_window_seconds(
         command,
         "recordings of at least twice this length in seconds are cut into windows of this length, which count as one "
@@ -153,10 +154,15 @@ def _detector(args: argparse.Namespace, config: DetectorConfig) -> "AnomalyDetec
 def _recordings(args: argparse.Namespace, detector: "AnomalyDetector") -> "FolderContent":
     """The recordings, after a summary of what was understood."""
     from ..data.folder import read_folder
+    from ..data.plant_folder import read_plant
 
-    # A detector of one machine takes every recording for that one.
-    machine = args.machine or (next(iter(detector.machines)) if len(detector.machines) == 1 else None)
-    content = read_folder(args.folder, machine, on_bad_audio=args.on_bad_audio, session=args.session)
+    check_machines(args)
+    if args.machines:
+        content = read_plant(args.folder, on_bad_audio=args.on_bad_audio, session=args.session)
+    else:
+        # A detector of one machine takes every recording for that one.
+        machine = args.machine or (next(iter(detector.machines)) if len(detector.machines) == 1 else None)
+        content = read_folder(args.folder, machine, on_bad_audio=args.on_bad_audio, session=args.session)
     summary = content.summary
     print("\n".join(summary.lines()), flush=True)
     untrained = [machine for machine, counts in sorted(summary.counts.items()) if not counts["train"]]

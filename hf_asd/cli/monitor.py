@@ -47,6 +47,7 @@ USED_BY = {
     "settle_seconds": ("a file", "a folder"),
     "subfolders": ("a folder",),
     "state": ("a folder",),
+    "machines": ("a folder",),
     "start": ("a pipe", "a file"),
 }
 
@@ -94,8 +95,10 @@ def _print_lines(lines: Iterator[dict]) -> int:
         `int`, the exit code: 0 done, 2 something could not be read or nothing was decided, 130 stopped by Ctrl+C.
     """
     counts, code = Counter(), None
+    latest: dict[str, dict] = {}  # by machine the last line of the most severe of its events
     try:
         for line in lines:
+            _keep_worst(latest, line)
             counts.update(errors="error" in line, windows="error" not in line, alarms=line.get("event") == "raised")
             counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
             print(_as_json(line), flush=True)
@@ -103,7 +106,24 @@ def _print_lines(lines: Iterator[dict]) -> int:
         code = INTERRUPTED
     names = ("windows", "anomalies", "undecided", "alarms", "errors")
     print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
+    print("\n".join(_by_urgency(latest) if len(latest) > 1 else []), end="\n" * (len(latest) > 1), file=sys.stderr)
     return code or (BAD_INPUT if counts["errors"] or not counts["windows"] else DONE)
+
+
+def _keep_worst(latest: dict[str, dict], line: dict) -> None:
+    machine = line["machine"]
+    if machine is not None and (machine not in latest or line["severity"] >= latest[machine]["severity"]):
+        latest[machine] = {name: line.get(name) for name in ("machine", "severity", "since", "source", "time")}
+
+
+def _by_urgency(latest: dict[str, dict]) -> list[str]:
+    """A line for each machine, the most urgent first."""
+    rows = sorted(latest.values(), key=lambda row: (-row["severity"], row["machine"]))
+    lines = ["machines, the most urgent first:"]
+    for row in rows:
+        since = f", alarm since {row['since'][:19].replace('T', ' ')} UTC" if row["since"] else ""
+        lines.append(f"{row['severity']:4d}  {row['machine']}: {row['source']}{since}")
+    return lines
 
 
 def _as_json(line: dict) -> str:

@@ -4,18 +4,20 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..detection.config import MonitorConfig
 from ..detection.decision_rows import FILE, rows_as_csv, rows_as_json
-from .columns import table_lines
+from .columns import machine_lines, table_lines
 from .detectors import (
     add_detector,
     add_false_alarm_rate,
+    add_machines,
     add_on_bad_audio,
     add_window_seconds,
+    check_machines,
     load_detector,
     print_skipped,
 )
@@ -26,6 +28,9 @@ from .results import check_results, standard_stream, write_result
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from ..detection.detector import AnomalyDetector
+    from ..detection.events.plant import MachineSummary
 
 
 def add_commands(commands) -> None:
@@ -58,6 +63,17 @@ def add_commands(commands) -> None:
         "recording; none: the time in the file's name, else when it was last modified",
         None,
     )
+    add_machines(command)
+    add_flag(
+        command,
+        "--fdr",
+        float | None,
+        "accepted share of false ones among the machines that are found in this run (Benjamini-Hochberg); then they "
+        "alone count for --fail-on-anomaly; none: each recording counts by itself",
+        None,
+        above=0,
+        below=1,
+    )
     text = f"exit with {ANOMALY} when an anomaly is found, else with {NO_DECISION} when a recording has no decision"
     add_flag(command, "--fail-on-anomaly", bool, text, False)
     add_window_seconds(
@@ -72,18 +88,25 @@ def add_commands(commands) -> None:
 def score(args: argparse.Namespace) -> int:
     """Scores recordings with a fitted detector: one line a recording."""
     from ..audio.stored_sound import channel_hint
+    from ..distributed import partial_state
 
     check_results(args, "csv", "json", "report")
     if standard_stream(args.report) is not None:
         raise ValueError(f"--report is {args.report}; give a file, such as report.html.")
-    rows, names, skipped, write_page = _decide(args)
+    check_machines(args)
+    result = _decide(args)
+    rows, skipped = result.rows, result.skipped
+    machines, about_machines = _summarize(args, rows, result.detector)
+    counts = Counter(row["is_anomaly"] for row in rows)
+    code = _exit_code(args, counts, skipped, machines)
+    if not partial_state().is_main_process:
+        return code
     if not rows:
         print_skipped(skipped)
         raise ValueError(f"none of the {len(skipped)} recordings can be used, so that nothing was decided.")
-    problems = [*_written(args.json, rows_as_json(rows)), *_written(args.csv, rows_as_csv(rows, names))]
+    problems = [*_written(args.json, rows_as_json(rows)), *_written(args.csv, rows_as_csv(rows, result.names))]
     if args.report is not None:
-        problems += _problem(args.report, write_page)
-    counts = Counter(row["is_anomaly"] for row in rows)
+        problems += _problem(args.report, result.write_page)
     # A result on standard output is for a program: it stands there alone.
     table = sys.stderr if sys.stdout in (standard_stream(args.csv), standard_stream(args.json)) else sys.stdout
     print("\n".join(table_lines(rows, args.explain)), file=table)
@@ -95,19 +118,54 @@ def score(args: argparse.Namespace) -> int:
     if unusual:
         without = f", {unusual} unusual but not enough for an alarm{without}"
     print(f"{counts[True]} of {len(rows)} recordings are anomalous{without}, {len(skipped)} skipped", file=table)
+    if about_machines:
+        print("\n".join(about_machines), file=table)
     if problems:
         raise OSError("\n".join(problems))
-    if not args.fail_on_anomaly or not (counts[True] or counts[None] or skipped):
+    return code
+
+
+def _exit_code(args: argparse.Namespace, counts: Counter, skipped: list[str], machines: "list[MachineSummary]") -> int:
+    found = counts[True] if args.fdr is None else sum(one.is_discovery is True for one in machines)
+    if not args.fail_on_anomaly or not (found or counts[None] or skipped):
         return DONE
-    return ANOMALY if counts[True] else NO_DECISION
+    return ANOMALY if found else NO_DECISION
 
 
-def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str], Callable[[], object]]:
+def _summarize(
+    args: argparse.Namespace, rows: list[dict], detector: "AnomalyDetector"
+) -> "tuple[list[MachineSummary], list[str]]":
+    """The machines of the run, the most urgent first, and lines about them where they are several."""
+    from ..detection.events.plant import control_false_discoveries, explain_false_discoveries, machine_summaries
+
+    machines, explained = machine_summaries(rows, detector.machines), []
+    if args.fdr is not None:
+        machines = control_false_discoveries(machines, detector.machines, args.fdr)
+        explained = [explain_false_discoveries(machines, detector.machines, args.fdr)]
+    return machines, [*(machine_lines(machines) if len(machines) > 1 else []), *explained]
+
+
+@dataclass
+class _Result:
     """
-    The file and the decision of each recording, the names of these fields, a message for each that was left out, and a
-    function that writes the report.
+    Args:
+        rows (`list[dict]`): file and decision of each recording, with its event.
+        names (`list[str]`): of their fields.
+        skipped (`list[str]`): a message for each recording that was left out.
+        detector ([`~hf_asd.AnomalyDetector`]): the one that decided.
+        write_page (`Callable`): writes the report.
     """
+
+    rows: list[dict]
+    names: list[str]
+    skipped: list[str]
+    detector: "AnomalyDetector"
+    write_page: Callable[[], object]
+
+
+def _decide(args: argparse.Namespace) -> _Result:
     from ..data.folder import read_folder
+    from ..data.plant_folder import read_plant, unknown_machine
     from ..data.recording_time import parse_time
     from ..detection.decision import Decision
     from ..detection.events.recordings import LINE_FIELDS, add_events
@@ -116,11 +174,16 @@ def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str],
         start = None if args.start is None else parse_time(args.start)
     detector = load_detector(args)
     machine = next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
-    content = read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio, to_score=True)
+    if args.machines:
+        content = read_plant(args.recordings, on_bad_audio=args.on_bad_audio, to_score=True)
+    else:
+        content = read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio, to_score=True)
     ignored = content.summary.ignored_line()
     if ignored is not None:
         print(ignored, file=sys.stderr)
     dataset = content.dataset["test"]
+    if args.machines and (unknown := sorted(set(dataset["machine"]) - detector.machines.keys())):
+        raise ValueError(f"{content.summary.name}: {unknown_machine(', '.join(unknown), detector.machines)}")
     if start is not None and len(dataset) > 1:
         raise ValueError(f"--start is given for {len(dataset)} recordings; it is for one. Put times into their names.")
     scored, skipped = detector.score_recordings(
@@ -141,7 +204,7 @@ def _decide(args: argparse.Namespace) -> tuple[list[dict], list[str], list[str],
         write_report(args.report, ReportContent(title=title, test=scored, detector=detector, skipped=skipped))
 
     rows = add_events(rows, detector, args.detector, _seconds(dataset), start)
-    return rows, [*names, *LINE_FIELDS], skipped, write_page
+    return _Result(rows, [*names, *LINE_FIELDS], skipped, detector, write_page)
 
 
 def _seconds(dataset: "Dataset") -> dict[str, float]:

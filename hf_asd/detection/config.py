@@ -204,6 +204,9 @@ class MonitorConfig:
         at_least=0,
     )
     subfolders: bool = option(True, "watch the subfolders of a folder as well")
+    machines: bool = option(
+        False, "a folder of many machines: the first subfolder of each recording names its machine"
+    )
     state: Path | None = option(
         None, "file that keeps which recordings of a folder were decided, so that a restart does not decide them again"
     )

@@ -1,6 +1,7 @@
 """Adds an embedding to every row of a dataset: the only place that runs an encoder over one."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,14 +141,15 @@ def embed_recordings(
     if output_dir is not None:
         with state.main_process_first():
             _claim(Path(output_dir), dataset, encoder, channel, rules)
-    starts = range(0, len(dataset), SHARD_ROWS)
+    shard_rows = _shard_rows(len(dataset), 1 if output_dir is not None else state.num_processes)
+    starts = range(0, len(dataset), shard_rows)
     own = starts[state.process_index :: state.num_processes]
     decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit)
     shards: dict[int, _Shard] = {}
-    total = sum(min(SHARD_ROWS, len(dataset) - start) for start in own)
+    total = sum(min(shard_rows, len(dataset) - start) for start in own)
     with tqdm(total=total, desc="embedding", unit="clip", disable=not state.is_local_main_process) as progress:
         for start in own:
-            rows = dataset.select(range(start, min(start + SHARD_ROWS, len(dataset))))
+            rows = dataset.select(range(start, min(start + shard_rows, len(dataset))))
             file = None
             if output_dir is not None:
                 # A changed recording has another fingerprint, so that its shard is embedded again.
@@ -168,6 +170,12 @@ def embed_recordings(
         spans=[windows[place][1] for place in usable],
         skipped=messages,
     )
+
+
+def _shard_rows(count: int, num_processes: int) -> int:
+    """Rows of a shard: fewer where several processes share few rows; the batches are those of one process."""
+    batches = max(1, math.ceil(count / BATCH_CLIPS / num_processes))
+    return SHARD_ROWS if num_processes == 1 else min(SHARD_ROWS, BATCH_CLIPS * batches)
 
 
 def with_embeddings(dataset: Dataset, embedded: EmbeddedRows) -> Dataset:

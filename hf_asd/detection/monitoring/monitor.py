@@ -1,13 +1,16 @@
 """Decisions about a source of sound, window by window."""
 
+import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from ...audio.channels import select_channel
+from ...data.plant_folder import machine_of, unknown_machine
 from ..alarm import AlarmPolicy
 from ..config import MonitorConfig
 from ..detector import AnomalyDetector
@@ -66,8 +69,12 @@ def monitor(
             contradicts the header in a pipe.
     """
     config = config or MonitorConfig()
-    machine = detector.known_machine(machine)
-    seconds = _window_seconds(detector, machine, config)
+    if not config.machines:
+        machine = detector.known_machine(machine)
+    elif machine is not None or not Path(source).is_dir():
+        raise ValueError("machines is given; it is for a folder with a subfolder for each machine, without --machine.")
+    _check_one_process()
+    seconds = max(_window_seconds(detector, one, config) for one in ([machine] if machine else detector.machines))
     if str(source) == PIPE:
         windows = pipe_windows(pipe or sys.stdin.buffer, seconds, config)
     elif Path(source).is_dir():
@@ -79,8 +86,17 @@ def monitor(
     else:
         raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
     decided_by = DetectorName.of(detector, name)
-    tracker = EventTracker(machine, detector.machines[machine], policy or AlarmPolicy(), decided_by.version)
-    return _decide(detector, windows, tracker, decided_by, config)
+    known = [machine] if machine is not None else list(detector.machines)
+    policy = policy or AlarmPolicy()
+    trackers = {one: EventTracker(one, detector.machines[one], replace(policy), decided_by.version) for one in known}
+    return _decide(detector, windows, trackers, str(source), decided_by, config)
+
+
+def _check_one_process() -> None:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ValueError(
+            "monitor runs as one process; start one for each folder or pipe. score shares its work among processes."
+        )
 
 
 def _window_seconds(detector: AnomalyDetector, machine: str, config: MonitorConfig) -> float:
@@ -92,13 +108,15 @@ def _window_seconds(detector: AnomalyDetector, machine: str, config: MonitorConf
 def _decide(
     detector: AnomalyDetector,
     windows: Iterator[Window | Fault],
-    tracker: EventTracker,
+    trackers: dict[str, EventTracker],
+    folder: str,
     name: DetectorName,
     config: MonitorConfig,
 ) -> Iterator[dict]:
-    times, machine = WindowTimes(config.start), tracker.machine
+    times, only = WindowTimes(config.start), None if config.machines else next(iter(trackers))
     for window in windows:
         source, start_s = window.source, window.start_s
+        machine = only if only is not None or source == folder else machine_of(source, folder)
         if isinstance(window, Fault):
             head = line_head(name, source, start_s, *times.of(source, start_s, None), machine)
             yield head | {"error": window.error, "severity": UNREADABLE}
@@ -107,6 +125,9 @@ def _decide(
         seconds = len(samples) / rate
         time, time_from = times.of(source, start_s, seconds)
         line = line_head(name, source, start_s, time, time_from, machine) | {"end_s": round(start_s + seconds, 3)}
+        if machine is None or machine not in trackers:
+            yield line | {"error": unknown_machine(machine, trackers), "severity": UNREADABLE}
+            continue
         try:
             if not np.isfinite(samples).all():
                 raise ValueError(f"holds {int((~np.isfinite(samples)).sum())} samples that are NaN or infinite.")
@@ -115,4 +136,4 @@ def _decide(
         except ValueError as error:  # the next window may be usable
             yield line | {"error": str(error), "severity": UNREADABLE}
             continue
-        yield line | decision | tracker.update(decision, time, seconds)
+        yield line | decision | trackers[machine].update(decision, time, seconds)
