@@ -99,12 +99,13 @@ def _print_lines(lines: Iterator[dict]) -> int:
     try:
         for line in lines:
             _keep_worst(latest, line)
-            counts.update(errors="error" in line, windows="error" not in line, alarms=line.get("event") == "raised")
+            counts.update(errors="error" in line, windows="end_s" in line and "error" not in line)
+            counts.update(alarms=line.get("event") == "raised", drifts="drift" in line)
             counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
             print(_as_json(line), flush=True)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    names = ("windows", "anomalies", "undecided", "alarms", "errors")
+    names = ["windows", "anomalies", "undecided", "alarms", "errors", *(["drifts"] if counts["drifts"] else [])]
     print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
     print("\n".join(_by_urgency(latest) if len(latest) > 1 else []), end="\n" * (len(latest) > 1), file=sys.stderr)
     return code or (BAD_INPUT if counts["errors"] or not counts["windows"] else DONE)

@@ -6,7 +6,7 @@ import sys
 
 from ..options import nearest
 from ..version import __version__
-from . import app, challenge, check, export, fit, monitor, probe, recipes, score, sharing, threshold, verdict
+from . import app, challenge, check, drift, export, fit, monitor, probe, recipes, score, sharing, threshold, verdict
 from .exit_codes import EXIT_CODES
 
 
@@ -16,7 +16,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hf-asd {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error occurs")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (fit, check, score, app, monitor, threshold, verdict, probe, export, recipes, sharing, challenge):
+    for module in (fit, check, score, app, monitor, drift, threshold, verdict, probe, export, recipes, sharing, challenge):
         module.add_commands(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

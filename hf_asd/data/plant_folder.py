@@ -67,6 +67,7 @@ def _merged(name: str, summaries: Sequence[FolderSummary]) -> FolderSummary:
     for one in summaries:
         merged.counts.update(one.counts)
         merged.sessions.update(one.sessions)
+        merged.session_sources.update(one.session_sources)
         merged.add_words((word, meaning) for meaning, words in one.words.items() for word in words)
         for kind, names in one.ignored.items():
             merged.ignored.setdefault(kind, []).extend(names)

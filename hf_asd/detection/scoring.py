@@ -45,6 +45,32 @@ def score_dataset(
     window_seconds: WindowSeconds,
 ) -> tuple[Dataset, list[str]]:
     """Does what [`AnomalyDetector.score_recordings`] documents."""
+    options: dict[str, Any] = {"on_bad_audio": on_bad_audio, "visit": visit, "output_dir": output_dir}
+    dataset, embedded, decisions = decide_windows(
+        detector, dataset, check_input=check_input, explain=explain, window_seconds=window_seconds, **options
+    )
+    return _one_row_a_recording(detector, dataset, embedded, decisions), embedded.skipped
+
+
+def decide_windows(
+    detector: "AnomalyDetector",
+    dataset: Dataset,
+    *,
+    check_input: bool = True,
+    explain: bool = False,
+    on_bad_audio: OnBadAudio = "error",
+    visit: Visit | None = None,
+    output_dir: str | Path | None = None,
+    window_seconds: WindowSeconds = "auto",
+) -> tuple[Dataset, EmbeddedRows, list[Decision]]:
+    """
+    Decides about each recording, and about each window of a long one.
+
+    Args: as for [`AnomalyDetector.score_recordings`].
+
+    Returns:
+        `tuple[Dataset, EmbeddedRows, list[Decision]]`: the rows, what was embedded, and a decision for each embedding.
+    """
     has_machines = not isinstance(dataset, Dataset) or "machine" in dataset.column_names
     if not has_machines and len(detector.machines) > 1:
         raise ValueError(f"the dataset has no column machine; this detector knows {', '.join(detector.machines)}.")
@@ -85,7 +111,7 @@ def score_dataset(
     numbers = embedded.row_numbers.tolist()
     found = [findings.get((row, span)) for row, span in zip(numbers, embedded.spans, strict=True)]
     decisions = _decide(detector, [machines[row] for row in numbers], torch.from_numpy(embedded.embeddings), found)
-    return _one_row_a_recording(detector, dataset, embedded, decisions), embedded.skipped
+    return dataset, embedded, decisions
 
 
 def decide_recordings(

@@ -45,7 +45,13 @@ class DetectorName:
 
 
 def line_head(
-    detector: DetectorName, source: str, start_s: float, time: datetime, time_from: TimeSource, machine: str | None
+    detector: DetectorName,
+    source: str,
+    start_s: float,
+    time: datetime,
+    time_from: TimeSource,
+    machine: str | None,
+    about: str = "",
 ) -> dict:
     """
     What every line begins with, also one about sound that cannot be read.
@@ -58,6 +64,7 @@ def line_head(
         time_from (`str`): where the time comes from: `--start`, the file's name, the time when it was last modified,
             or this computer's clock.
         machine (`str`, *optional*): its name, where it is known.
+        about (`str`, *optional*): what tells this line from another one about the same sound.
 
     Returns:
         `dict`: `id` (the same whenever this sound is decided again by this detector, so that a receiver can drop
@@ -65,7 +72,7 @@ def line_head(
     """
     # The clock says another time whenever the same file is decided again.
     moment = time_text(time) if time_from != "clock" or source == "-" else ""
-    identity = f"{detector.version}/{machine}/{source}/{round(start_s, 3)}/{moment}"
+    identity = f"{detector.version}/{machine}/{source}/{round(start_s, 3)}/{moment}{about}"
     return {
         "id": str(uuid5(NAMESPACE, identity)),
         "time": time_text(time),

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...audio.channels import select_channel
 from ...data.plant_folder import machine_of, unknown_machine
+from ...data.recording_time import now
 from ..alarm import AlarmPolicy
 from ..config import MonitorConfig
 from ..detector import AnomalyDetector
@@ -18,6 +19,7 @@ from ..events.lines import DetectorName, line_head
 from ..events.severity import UNREADABLE
 from ..events.tracker import EventTracker
 from ..training_summary import usual_seconds
+from .drift import day_watches, drift_fields
 from .folder import folder_windows
 from .growing import file_windows
 from .pipe import PIPE, pipe_windows
@@ -60,7 +62,8 @@ def monitor(
         `dict`: the fields of [`~hf_asd.detection.events.lines.line_head`] (when it was, which detector and source),
         `end_s` (seconds within the recording or since the pipe was opened), the fields of
         [`~hf_asd.detection.decision.Decision`] and of [`~hf_asd.detection.events.tracker.EventTracker.update`]; or, of
-        sound that cannot be read, the first of these with `error` and `severity`. All follow
+        sound that cannot be read, the first of these with `error` and `severity`; or, where the days become unlike
+        the earlier ones, with `drift`, `drift_since`, `drift_cause` and `severity`. All follow
         [`~hf_asd.detection.events.lines.line_schema`].
 
     Raises:
@@ -113,6 +116,7 @@ def _decide(
     name: DetectorName,
     config: MonitorConfig,
 ) -> Iterator[dict]:
+    days = day_watches(detector, list(trackers))
     times, only = WindowTimes(config.start), None if config.machines else next(iter(trackers))
     for window in windows:
         source, start_s = window.source, window.start_s
@@ -132,8 +136,15 @@ def _decide(
             if not np.isfinite(samples).all():
                 raise ValueError(f"holds {int((~np.isfinite(samples)).sum())} samples that are NaN or infinite.")
             mono = select_channel(samples, detector.config.channel)
-            decision = detector(mono, rate, machine, config.explain, window_seconds=None).to_dict()
+            decided = detector(mono, rate, machine, config.explain, window_seconds=None)
         except ValueError as error:  # the next window may be usable
             yield line | {"error": str(error), "severity": UNREADABLE}
             continue
+        decision = decided.to_dict()
         yield line | decision | trackers[machine].update(decision, time, seconds)
+        if machine in days and (drift := days[machine].add(decided, mono, rate, time)) is not None:
+            yield line_head(name, source, start_s, time, time_from, machine, about="drift") | drift_fields(drift)
+    for machine, day in days.items():
+        if (drift := day.close()) is not None:
+            head = line_head(name, folder, 0.0, now(), "clock", machine, about="drift")
+            yield head | drift_fields(drift)

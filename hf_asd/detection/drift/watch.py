@@ -1,0 +1,182 @@
+"""Follows the sessions of one machine, and says since when they are unlike the earlier ones, and in what."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..memory_bank import MemoryBank
+from .change import Change, describe_change
+from .session_test import FEWEST_SESSIONS, PERIOD, RATE, SessionTest, clip_levels
+
+
+TREND_SESSIONS, TREND_LEVEL = 8, 0.01
+
+
+@dataclass(frozen=True)
+class Session:
+    """
+    Args:
+        name (`str`): such as its day.
+        embeddings (`np.ndarray` of shape `(clips, dimensions)`): of its recordings.
+        scores (`np.ndarray` of shape `(clips,)`): their anomaly scores.
+        are_anomalies (`np.ndarray` of shape `(clips,)`): the decisions, bool.
+    """
+
+    name: str
+    embeddings: np.ndarray
+    scores: np.ndarray
+    are_anomalies: np.ndarray
+
+
+@dataclass(frozen=True)
+class Drift:
+    """
+    What is said about the sessions of one machine.
+
+    Args:
+        machine (`str`): its name.
+        num_earlier (`int`): sessions that the first one without drift was compared with.
+        num_sessions, num_recordings (`int`): that were looked at.
+        is_drift (`bool`, *optional*): whether some are unlike all before; `None` where there are too few to tell.
+        since (`str`, *optional*): the first of them.
+        num_sessions_since, num_since, num_anomalies_since (`int`): sessions and recordings from then on, and how many
+            of these are anomalous.
+        p_value (`float`, *optional*): of the session that raised it, or the lowest one, corrected for four tests.
+        change ([`Change`], *optional*): in what they are unlike.
+        trend (`str`, *optional*): a slow rise of the scores, in words.
+    """
+
+    machine: str
+    num_earlier: int
+    num_sessions: int
+    num_recordings: int
+    is_drift: bool | None
+    since: str | None = None
+    num_sessions_since: int = 0
+    num_since: int = 0
+    num_anomalies_since: int = 0
+    p_value: float | None = None
+    change: Change | None = None
+    trend: str | None = None
+
+    def text(self) -> str:
+        """All of it in a sentence or two; what concerns a whole batch comes first."""
+        if self.is_drift is None:
+            text = (
+                f"too few sessions to tell drift: {self.num_earlier} before the last one, at least "
+                f"{FEWEST_SESSIONS + 1} are needed"
+            )
+        elif self.is_drift and self.change is not None:
+            text = (
+                f"DRIFT since {self.since}: {_counted(self.num_since, 'recording')} of "
+                f"{_counted(self.num_sessions_since, 'session')}, {self.num_anomalies_since} of them anomalous, are "
+                f"unlike the {self.num_earlier} sessions before: {self.change.text}"
+            )
+        else:
+            text = (
+                f"no drift in {_counted(self.num_sessions, 'session')}, {_counted(self.num_recordings, 'recording')} "
+                f"(without drift it is raised in at most {100 * RATE:g} % of installations in {PERIOD} sessions)"
+            )
+        return text + ("" if self.trend is None else f"; {self.trend}")
+
+    def to_dict(self) -> dict:
+        """Plain values, for JSON."""
+        return asdict(self) | {"text": self.text()}
+
+
+class DriftWatch:
+    """
+    Takes the sessions of a machine in the order of time.
+
+    Args:
+        machine (`str`): its name.
+        bank ([`MemoryBank`]): its normal clips.
+
+    Raises:
+        ValueError: as for [`SessionTest`].
+    """
+
+    def __init__(self, machine: str, bank: MemoryBank):
+        self.machine, self.threshold = machine, bank.threshold
+        self._test = SessionTest(bank)
+        self._before = [np.concatenate(self._test.training)]
+        self._after: list[Session] = []  # from the drift on
+        self._names: list[str] = []
+        self._medians: list[float] = []
+        self._num_recordings = 0
+        self._earlier = self._test.num_sessions
+        self._p_value: float | None = None
+        self._is_tested = False
+        self._last: Session | None = None
+
+    def add(self, session: Session) -> bool:
+        """Takes the next session; returns whether drift begins to be raised with it."""
+        self._names.append(session.name)
+        self._medians.append(float(np.median(session.scores)))
+        self._num_recordings += len(session.scores)
+        if self._after:
+            self._after.append(session)
+            return False
+        earlier = self._test.num_sessions
+        result = self._test.add(clip_levels(session.embeddings))
+        self._is_tested = self._is_tested or result.p_value is not None
+        if result.p_value is not None and (self._p_value is None or result.p_value < self._p_value):
+            self._p_value = result.p_value
+        if not result.is_drift:
+            if self._last is not None:
+                self._before.append(clip_levels(self._last.embeddings))
+            self._last, self._earlier = session, earlier
+            return False
+        begun = [self._last] if result.num_sessions == 2 and self._last is not None else []
+        if not begun and self._last is not None:
+            self._before.append(clip_levels(self._last.embeddings))
+        self._after, self._earlier = [*begun, session], earlier + 1 - result.num_sessions
+        return True
+
+    def result(self) -> Drift:
+        """What the sessions so far say."""
+        after = self._after
+        anomalous = sum(int(one.are_anomalies.sum()) for one in after)
+        change = None
+        if after:
+            levels = np.concatenate([clip_levels(one.embeddings) for one in after])
+            change = describe_change(np.concatenate(self._before), levels)
+        return Drift(
+            machine=self.machine,
+            num_earlier=self._earlier,
+            num_sessions=len(self._names),
+            num_recordings=self._num_recordings,
+            is_drift=True if after else False if self._is_tested else None,
+            since=after[0].name if after else None,
+            num_sessions_since=len(after),
+            num_since=sum(len(one.scores) for one in after),
+            num_anomalies_since=anomalous,
+            p_value=self._p_value,
+            change=change,
+            trend=find_trend(self._names, self._medians, self.threshold),
+        )
+
+
+def find_trend(names: Sequence[str], medians: Sequence[float], threshold: float) -> str | None:
+    """
+    A rise of the scores from session to session, below the threshold (H. B. Mann 1945, "Nonparametric tests against
+    trend": Kendall's tau with time, at 1 %); `None` where there is none.
+    """
+    if len(medians) < TREND_SESSIONS or medians[-1] > threshold:
+        return None
+    from scipy.stats import kendalltau
+
+    tau, p_value = kendalltau(np.arange(len(medians)), medians, alternative="greater")
+    if not (tau > 0 and p_value < TREND_LEVEL):
+        return None
+    quarter = max(1, len(medians) // 4)
+    first, last = np.mean(medians[:quarter]), np.mean(medians[-quarter:])
+    return (
+        f"a slow TREND below the threshold: the median score of a session rises from {first:.2g} to {last:.2g} "
+        f"(threshold {threshold:.3g}) from {names[0]} to {names[-1]}; wear, dirt or the season?"
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
