@@ -183,9 +183,7 @@ def main():
     for branch in BRANCHES:
         said = ", ".join(f"{cause} {number}" for (kind, cause), number in sorted(causes.items()) if kind == branch)
         share = 100 * told[branch] / count
-        print(
-            f"{branch}: raised within {CHANGED_SESSIONS} sessions {told[branch]} ({share:.1f} %); cause: {said or 'none'}"
-        )
+        print(f"{branch}: raised within {CHANGED_SESSIONS} sessions {told[branch]} ({share:.1f} %); {said}")
     print(f"moved in the first sessions after fitting: raised {at_once} ({100 * at_once / count:.1f} %)")
 
 

@@ -13,6 +13,7 @@ from ..detection.config import MonitorConfig
 from .detectors import add_detector, add_false_alarm_rate, load_detector
 from .exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from .flags import add_flag, add_options, build_config, flag_names
+from .shaft import add_shaft, read_shaft, with_orders
 
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def add_commands(commands) -> None:
         "counts as decided when the broker has all its lines",
         None,
     )
+    add_shaft(command)
     add_options(command, MonitorConfig)
     add_options(command, AlarmPolicy)
     command.set_defaults(run=monitor)
@@ -68,8 +70,10 @@ def monitor(args: argparse.Namespace) -> int:
     from ..detection.monitoring.mqtt import MqttPublisher, MqttTarget
 
     target = None if args.mqtt is None else MqttTarget.parse(args.mqtt)
+    shaft = read_shaft(args, config.explain)
     with flag_names(MonitorConfig):
         lines = decide(load_detector(args), args.source, config, policy, machine=args.machine, name=args.detector)
+        lines = (with_orders(line, shaft) for line in lines)
         if target is None:
             return _print_lines(lines)
         publisher = MqttPublisher(target)

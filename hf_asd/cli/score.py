@@ -24,6 +24,7 @@ from .detectors import (
 from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag, flag_names
 from .results import check_results, standard_stream, write_result
+from .shaft import add_shaft, read_shaft, with_orders
 
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def add_commands(commands) -> None:
         "recording; none: the time in the file's name, else when it was last modified",
         None,
     )
+    add_shaft(command)
     add_machines(command)
     add_flag(
         command,
@@ -170,6 +172,7 @@ def _decide(args: argparse.Namespace) -> _Result:
     from ..detection.decision import Decision
     from ..detection.events.recordings import LINE_FIELDS, add_events
 
+    shaft = read_shaft(args, args.explain)
     with flag_names(MonitorConfig):
         start = None if args.start is None else parse_time(args.start)
     detector = load_detector(args)
@@ -203,7 +206,7 @@ def _decide(args: argparse.Namespace) -> _Result:
         title = f"{', '.join(sorted(set(scored['machine'])))}: new recordings"
         write_report(args.report, ReportContent(title=title, test=scored, detector=detector, skipped=skipped))
 
-    rows = add_events(rows, detector, args.detector, _seconds(dataset), start)
+    rows = add_events([with_orders(row, shaft) for row in rows], detector, args.detector, _seconds(dataset), start)
     return _Result(rows, [*names, *LINE_FIELDS], skipped, detector, write_page)
 
 
