@@ -39,7 +39,10 @@ def read_shaft(args: argparse.Namespace, explain: bool) -> "Shaft | None":
         return None
     if not explain:
         raise ValueError("--speed is given, but it would not be used: add --explain.")
-    return Shaft(args.speed, None if args.bearing is None else parse_bearing(args.bearing))
+    try:
+        return Shaft(args.speed, None if args.bearing is None else parse_bearing(args.bearing))
+    except ValueError as error:
+        raise ValueError(f"--{error}") from error
 
 
 def with_orders(row: dict, shaft: "Shaft | None") -> dict:

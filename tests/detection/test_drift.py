@@ -153,7 +153,10 @@ def test_drift_of_a_folder_and_as_a_line_of_monitor(tmp_path, capsys):
             soundfile.write(name, gain * hum(rng), RATE, subtype="FLOAT")
     assert main(["drift", saved, str(tmp_path / "new"), "--fail-on-drift", "--json", str(tmp_path / "d.json")]) == 1
     text = capsys.readouterr().out
-    assert text.startswith("fan: DRIFT since 2026-11-08: ") and "nearly all bands are quieter at once, by 1" in text
+    assert text.startswith(
+        "fan: DRIFT since 2026-11-08: 8 recordings of 2 sessions, 0 of them anomalous and 8 without"
+    )
+    assert "nearly all bands are quieter at once, by 1" in text
     assert json.loads((tmp_path / "d.json").read_text())["since"] == "2026-11-08"
     main(["monitor", saved, str(tmp_path / "new")])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -54,7 +54,7 @@ def describe_change(before: np.ndarray, after: np.ndarray) -> Change:
         )
         return Change("recording", text, overall, floor)
     bands = _bands(loud, before[:, LOUDEST].std(0))
-    text = f"{bands}{floor_text}: has the machine another load, speed or product, or does it wear?"
+    text = f"{bands}{floor_text}: has the machine another load, speed or product, or a fault?"
     return Change("machine", text, overall, floor)
 
 

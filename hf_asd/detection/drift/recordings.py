@@ -65,7 +65,8 @@ def find_drift(
 
 def _session(name: str, embeddings: np.ndarray, decisions: list[Decision]) -> Session:
     scores = np.array([decision.anomaly_score for decision in decisions])
-    return Session(name, embeddings, scores, np.array([decision.is_anomaly is True for decision in decisions]))
+    anomalies = np.array([decision.is_anomaly is True for decision in decisions])
+    return Session(name, embeddings, scores, anomalies, sum(decision.is_anomaly is None for decision in decisions))
 
 
 def _times(rows: Dataset) -> list[datetime]:

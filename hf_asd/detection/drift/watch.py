@@ -21,12 +21,14 @@ class Session:
         embeddings (`np.ndarray` of shape `(clips, dimensions)`): of its recordings.
         scores (`np.ndarray` of shape `(clips,)`): their anomaly scores.
         are_anomalies (`np.ndarray` of shape `(clips,)`): the decisions, bool.
+        num_undecided (`int`, *optional*, defaults to 0): of them without a decision.
     """
 
     name: str
     embeddings: np.ndarray
     scores: np.ndarray
     are_anomalies: np.ndarray
+    num_undecided: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Drift:
         num_sessions, num_recordings (`int`): that were looked at.
         is_drift (`bool`, *optional*): whether some are unlike all before; `None` where there are too few to tell.
         since (`str`, *optional*): the first of them.
-        num_sessions_since, num_since, num_anomalies_since (`int`): sessions and recordings from then on, and how many
-            of these are anomalous.
+        num_sessions_since, num_since, num_anomalies_since, num_undecided_since (`int`): sessions and recordings from
+            then on, how many of these are anomalous, and how many have no decision.
         p_value (`float`, *optional*): of the session that raised it, or the lowest one, corrected for four tests.
         change ([`Change`], *optional*): in what they are unlike.
         trend (`str`, *optional*): a slow rise of the scores, in words.
@@ -56,6 +58,7 @@ class Drift:
     num_sessions_since: int = 0
     num_since: int = 0
     num_anomalies_since: int = 0
+    num_undecided_since: int = 0
     p_value: float | None = None
     change: Change | None = None
     trend: str | None = None
@@ -68,10 +71,11 @@ class Drift:
                 f"{FEWEST_SESSIONS + 1} are needed"
             )
         elif self.is_drift and self.change is not None:
+            undecided = f" and {self.num_undecided_since} without a decision" if self.num_undecided_since else ""
             text = (
                 f"DRIFT since {self.since}: {_counted(self.num_since, 'recording')} of "
-                f"{_counted(self.num_sessions_since, 'session')}, {self.num_anomalies_since} of them anomalous, are "
-                f"unlike the {self.num_earlier} sessions before: {self.change.text}"
+                f"{_counted(self.num_sessions_since, 'session')}, {self.num_anomalies_since} of them anomalous"
+                f"{undecided}, are unlike the {self.num_earlier} sessions before: {self.change.text}"
             )
         else:
             text = (
@@ -152,6 +156,7 @@ class DriftWatch:
             num_sessions_since=len(after),
             num_since=sum(len(one.scores) for one in after),
             num_anomalies_since=anomalous,
+            num_undecided_since=sum(one.num_undecided for one in after),
             p_value=self._p_value,
             change=change,
             trend=find_trend(self._names, self._medians, self.threshold),

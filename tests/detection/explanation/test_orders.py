@@ -50,7 +50,7 @@ def test_frequencies_are_named_by_orders():
     with_bearing = Shaft(1480, BEARINGS["6205-2RS-JEM"])
     hertz = 3.5848 * 1480 / 60
     assert with_bearing.name(hertz) == "3.6 x shaft speed, at BPFO of the outer race (88.42 Hz)"
-    assert with_bearing.name(2 * hertz).endswith("at 2 x BPFO of the outer race (176.9 Hz)")
+    assert with_bearing.name(2 * hertz).endswith("at 2 x BPFO of the outer race (176.8 Hz)")
     inner = 5.4152 * 1480 / 60
     sideband = "a sideband of BPFI of the inner race, shaft speed below (108.9 Hz)"
     assert with_bearing.name(inner - 1480 / 60).endswith(sideband)
@@ -93,6 +93,8 @@ def test_orders_in_score_and_monitor(tmp_path, capsys):
         assert main([*command, *options]) == 0
         printed = capsys.readouterr().out
         assert "near 350 Hz, 7.0 x shaft speed" in printed
+        assert main([*command, *options[:-1], "6205"]) == 2
+        assert "--bearing is 6205; accepted are" in capsys.readouterr().err
         assert main([*command, *options[1:]]) == 2
         assert "--speed is given, but it would not be used: add --explain" in capsys.readouterr().err
         assert main([*command, "--explain", "--bearing", "UER204"]) == 2
