@@ -8,6 +8,7 @@ from .words import Reason
 
 
 LEAST_HZ, TONE_SHARE = 1.0, 0.015  # how exactly the frequency of a tone is known: lines 2 Hz apart, 24 to an octave
+UNCERTAIN = 0.25  # of the shaft's frequency: tones that are known less exactly have no tenths of an order
 SLIP = 0.02  # rolling elements slip by one or two percent (Randall and Antoni 2011)
 HARMONICS = 3  # of a defect frequency that are looked for
 PARTS = {"BPFO": "outer race", "BPFI": "inner race", "BSF": "rolling element", "FTF": "cage"}
@@ -113,9 +114,11 @@ class Shaft:
         """
         order, width = hertz / self.hertz, max(LEAST_HZ, TONE_SHARE * hertz)
         whole = round(order)
-        if whole and abs(order - whole) * self.hertz <= width:
-            order = whole
-        text = f"{order:.1f} x shaft speed"
+        if width > UNCERTAIN * self.hertz:
+            text = f"about {order:.0f} x shaft speed"
+        else:
+            is_whole = whole > 0 and abs(order - whole) * self.hertz <= width
+            text = f"{whole if is_whole else order:.1f} x shaft speed"
         found = None if self.bearing is None else self._defect(hertz, width, is_spacing)
         return text if found is None else f"{text}, at {found}"
 
