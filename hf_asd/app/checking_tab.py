@@ -71,7 +71,7 @@ class CheckingTab:
 
     def _listen_to_events(self) -> None:
         options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        busy = options | {"concurrency_limit": 8}
+        busy: dict[str, Any] = options | {"concurrency_limit": 8}
         outputs = [*self._results, *self._slider]
         dropped = [self.files, self.machine]
         self.files.upload(self.on_files, dropped, [*outputs, self.files], trigger_mode="multiple", **busy)

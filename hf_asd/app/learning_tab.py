@@ -59,7 +59,7 @@ class LearningTab:
 
     def _listen_to_events(self) -> None:
         options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        busy = options | {"concurrency_limit": 2}
+        busy: dict[str, Any] = options | {"concurrency_limit": 2}
         given = [self.machine, self.percent]
         self.files.upload(self.on_files, [self.files, *given], [*self._results, self.files], **busy)
         if self.settings.reads_folders:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import gradio as gr
+from gradio.themes import Base
 
 from . import views
 from .checking_tab import CheckingTab
@@ -76,7 +77,7 @@ def _closing(sessions: Sessions):
 
 def theme() -> gr.Theme:
     """Colors and fonts of gradio's own parts."""
-    return gr.themes.Base(
+    return Base(
         primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=("monospace",)
     ).set(
         button_primary_background_fill="#005f9e",

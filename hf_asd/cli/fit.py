@@ -101,7 +101,6 @@ class _Scored:
 def fit(args: argparse.Namespace) -> None:
     """Fits a detector to a folder of normal recordings, and writes it with its report and its card."""
     from ..audio.clip_store import ClipStore
-    from ..audio.windows import Window
     from ..detection.persistence import detector_folder
     from ..detection.probing.words import probe_sentences
     from ..detection.training_clips.copies import KnownClips

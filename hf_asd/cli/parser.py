@@ -16,7 +16,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hf-asd {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error occurs")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (fit, check, score, app, monitor, drift, threshold, verdict, probe, export, recipes, sharing, challenge):
+    own = (fit, check, score, app, monitor, drift, threshold, verdict, probe, export)
+    for module in (*own, recipes, sharing, challenge):
         module.add_commands(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

@@ -10,6 +10,7 @@ from .flags import add_flag
 
 
 if TYPE_CHECKING:
+    from ..detection.verdicts import Finding
     from ..detection.detector import AnomalyDetector
 
 
@@ -45,7 +46,8 @@ def verdict(args: argparse.Namespace) -> None:
     if not args.recording.is_file():
         raise FileNotFoundError(f"{args.recording}: there is no such recording.")
     machine = detector.known_machine(args.machine)
-    ((finding, words),) = given.items()
+    finding: "Finding" = "fault" if args.normal is None else "normal"
+    words = given[finding]
     kept = give_verdict(detector, args.detector, args.recording, finding, words, machine)
     print(
         f"{args.recording}: {DECISION_WORDS[kept.is_anomaly]}, score {kept.anomaly_score:.4g}, threshold "

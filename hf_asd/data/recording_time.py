@@ -41,10 +41,10 @@ def time_in_name(name: str) -> datetime | None:
     '2026-11-26T14:30:05+00:00'
     """
     for found in IN_NAME.finditer(name):
-        parts = [int(found[key] or 0) for key in ("y", "m", "d", "H", "M", "S")]
+        year, month, day, hour, minute, second = (int(found[key] or 0) for key in ("y", "m", "d", "H", "M", "S"))
         micros = int((found["f"] or "0").ljust(6, "0"))
         try:
-            moment = datetime(*parts, micros)  # pyright: ignore[reportArgumentType]
+            moment = datetime(year, month, day, hour, minute, second, micros)
             zone = found["z"]
             if zone is not None:
                 return datetime.fromisoformat(moment.isoformat() + zone.replace("Z", "+00:00")).astimezone(UTC)

@@ -109,7 +109,7 @@ class HeardClips:
         chosen = list(places)
         return replace(
             self,
-            rows=Dataset.from_dict(self.rows.select(chosen).to_dict(), features=FEATURES),
+            rows=Dataset.from_list(self.rows.select(chosen).to_list(), features=FEATURES),
             arrays={name: values[chosen] for name, values in self.arrays.items()},
         )
 

@@ -1,5 +1,7 @@
 """When not to decide, in a graph: the checks of `detection/explanation/input_checks.py` in their order."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import nn
@@ -117,7 +119,7 @@ class InputChecks(nn.Module):
 
 def _power(waveform: torch.Tensor, window: int) -> torch.Tensor:
     """Power spectra of windows half a window apart, `(clips, windows, window / 2 + 1)`."""
-    missing = torch.sym_max(window - waveform.shape[1], 0)
+    missing = cast(int, torch.sym_max(window - waveform.shape[1], 0))  # of no fixed number in a graph
     filled, half = nn.functional.pad(waveform, (0, missing)), window // 2
     halves = filled[:, : filled.shape[1] // half * half].unflatten(1, (-1, half))
     frames = torch.cat([halves[:, :-1], halves[:, 1:]], dim=2)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from datasets import Dataset
@@ -304,7 +305,7 @@ def model_card(
 
 def _metadata(facts: DetectorFacts, license: str | None, dataset: str | None, repo_id: str | None) -> ModelCardData:
     """The header of the card, which the Hub reads."""
-    widget = {} if repo_id is None else {"widget": widget_examples(repo_id)}
+    widget: dict[str, Any] = {} if repo_id is None else {"widget": widget_examples(repo_id)}
     return ModelCardData(
         library_name="hf-asd",
         pipeline_tag="audio-classification",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -172,8 +173,8 @@ def find_trend(names: Sequence[str], medians: Sequence[float], threshold: float)
         return None
     from scipy.stats import kendalltau
 
-    tau, p_value = kendalltau(np.arange(len(medians)), medians, alternative="greater")
-    if not (tau > 0 and p_value < TREND_LEVEL):
+    trend: Any = kendalltau(np.arange(len(medians)), medians, alternative="greater")
+    if not (trend.statistic > 0 and trend.pvalue < TREND_LEVEL):
         return None
     quarter = max(1, len(medians) // 4)
     first, last = np.mean(medians[:quarter]), np.mean(medians[-quarter:])

@@ -87,4 +87,4 @@ def line_head(
 
 def line_schema() -> dict:
     """The JSON schema (draft 2020-12) that every line follows."""
-    return json.loads(files(__package__).joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))
+    return json.loads(files("hf_asd.detection.events").joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))

@@ -86,6 +86,7 @@ class MqttPublisher:
     def __init__(self, target: MqttTarget):
         try:
             from paho.mqtt import client as mqtt
+            from paho.mqtt.enums import CallbackAPIVersion
         except ImportError as error:
             raise ImportError(
                 "--mqtt needs paho-mqtt: pip install paho-mqtt, or hf-asd with its extra mqtt."
@@ -96,7 +97,7 @@ class MqttPublisher:
         self._news = threading.Event()
         self._is_away = False
         client_id = f"hf-asd-{socket.gethostname()}-{os.getpid()}"
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=client_id)
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id)
         if USERNAME in os.environ:
             self._client.username_pw_set(os.environ[USERNAME], os.environ.get(PASSWORD))
         if target.tls:
