@@ -10,8 +10,8 @@ from .flags import add_flag
 
 
 if TYPE_CHECKING:
-    from ..detection.verdicts import Finding
     from ..detection.detector import AnomalyDetector
+    from ..detection.verdicts import Finding
 
 
 def add_commands(commands) -> None:
@@ -46,7 +46,7 @@ def verdict(args: argparse.Namespace) -> None:
     if not args.recording.is_file():
         raise FileNotFoundError(f"{args.recording}: there is no such recording.")
     machine = detector.known_machine(args.machine)
-    finding: "Finding" = "fault" if args.normal is None else "normal"
+    finding: Finding = "fault" if args.normal is None else "normal"
     words = given[finding]
     kept = give_verdict(detector, args.detector, args.recording, finding, words, machine)
     print(

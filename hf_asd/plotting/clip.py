@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from .scores import ScoreRow, draw_scores
@@ -51,7 +51,8 @@ def clip_figure(
     reasons = [textwrap.fill(reason, LINE_LENGTH, subsequent_indent="    ") for reason in text.reasons]
     height = 0.26 * (lines[0].count("\n") + 1) + 0.17 * sum(reason.count("\n") + 1 for reason in reasons) + 0.15
     figure = Figure(figsize=(8.2, 4.3 + height), layout="constrained")
-    words, sound, below = np.ravel(figure.subfigures(3, 1, height_ratios=[height, 3.0, 1.3]))
+    parts: Any = figure.subfigures(3, 1, height_ratios=[height, 3.0, 1.3])
+    words, sound, below = parts
     color = theme.anomaly if text.is_alarm else theme.ink
     words.text(0.012, 0.93, lines[0], va="top", fontsize=12, fontweight="bold", color=color)
     if reasons:

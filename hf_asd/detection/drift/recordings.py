@@ -56,7 +56,7 @@ def find_drift(
         if decision.abstain_reason is None or not decision.abstain_reason.startswith(UNFIT):
             key = decision.machine, names[row] or times[row].astimezone().date().isoformat()
             groups[key].append(place)
-            begun[key] = min(begun.get(key, times[row]), times[row])
+            begun[key] = min(begun[key], times[row]) if key in begun else times[row]
     for machine, name in sorted(groups, key=lambda key: (begun[key], key)):
         places = groups[machine, name]
         watches[machine].add(_session(name, embedded.embeddings[places], [decisions[place] for place in places]))

@@ -40,7 +40,12 @@ class Detector:
         rows, starts = [], []
         for samples, start in self.windows(path):
             outputs = self.session.run(None, {"waveform": samples[None]})
-            rows.append({meta.name: np.asarray(value)[0] for meta, value in zip(self.session.get_outputs(), outputs, strict=True)})
+            rows.append(
+                {
+                    meta.name: np.asarray(value)[0]
+                    for meta, value in zip(self.session.get_outputs(), outputs, strict=True)
+                }
+            )
             starts.append(start)
         usable = [int(row["no_decision"]) == 0 for row in rows]
         among = [number for number in range(len(rows)) if usable[number] or not any(usable)]
