@@ -21,8 +21,10 @@ def add_commands(commands) -> None:
     add_flag(command, "--revision", str | None, "branch, tag or commit of a detector on the Hub; none: main", None)
     text = "folder that the detector was fitted on, to hear the nearest normal recording beside a new one"
     add_flag(command, "--normal", Path | None, text, None)
-    text = "address to listen on; others than this computer's own let everybody in the network use the page"
-    add_flag(command, "--host", str, text, LOCAL_HOST)
+    text = (
+        f"address to listen on, such as 0.0.0.0 for everybody in the network; none: {LOCAL_HOST}, this computer alone"
+    )
+    add_flag(command, "--host", str | None, text, None)
     text = "port to listen on; none: the first free one from 7860 on"
     add_flag(command, "--port", int | None, text, None, at_least=1, at_most=65535)
     add_flag(command, "--max-upload-mb", int, "largest size of a file that is dropped", MAX_UPLOAD_MB, at_least=1)
@@ -55,7 +57,8 @@ def app(args: argparse.Namespace) -> None:
     normal = NormalRecordings()
     if args.normal is not None and detector is not None:
         normal = NormalRecordings.of_folder(args.normal, detector)
-    is_private = is_local(args.host)
+    host = args.host or LOCAL_HOST
+    is_private = is_local(host)
     settings = AppSettings(
         detector,
         normal,
@@ -68,7 +71,7 @@ def app(args: argparse.Namespace) -> None:
         print(f"the page is at {address} (Ctrl+C ends it)", flush=True)
         if not is_private:
             print(
-                f"--host is {args.host}: everybody who can reach this computer can use the page. Folders of this "
+                f"--host is {host}: everybody who can reach this computer can use the page. Folders of this "
                 "computer cannot be named there.",
                 flush=True,
             )
@@ -77,4 +80,4 @@ def app(args: argparse.Namespace) -> None:
 
             webbrowser.open(address)
 
-    serve(settings, args.host, args.port, ready)
+    serve(settings, host, args.port, ready)
