@@ -87,7 +87,9 @@ class Detector:
                     self.check(path, samples, rate)
                     yield np.ascontiguousarray(samples), start / rate if is_long else None
         except soundfile.LibsndfileError as error:
-            raise ValueError(f"{path}: cannot be read ({error}); give a WAV, FLAC or OGG file that plays.") from error
+            raise ValueError(
+                f"{path}: cannot be read ({error.error_string}); give a WAV, FLAC or OGG file that plays."
+            ) from error
 
     def check(self, path, samples, rate):
         """Refuses samples that the detector was not made for."""
