@@ -63,8 +63,7 @@ class SessionTest:
                 "bundled encoder, or with --with-statistics."
             )
         levels = clip_levels(embeddings)
-        groups = getattr(bank, "sessions", None)
-        groups = bank.recordings if groups is None else groups
+        groups = bank.recordings if bank.sessions is None else bank.sessions
         numbers = np.zeros(len(levels), int) if groups is None else np.asarray(groups)[: len(levels)]
         self.training = [levels[numbers == number] for number in np.unique(numbers)]
         self._within = _within(self.training)[:, LOUDEST].mean(1).var() if len(levels) > 1 else 1.0
