@@ -109,6 +109,6 @@ def num_false_alarms(bank: MemoryBank, threshold: float) -> int:
 
 
 def decisions_as_csv(decided: Sequence[tuple[str, Decision]]) -> str:
-    """The same columns as `hf-asd score --csv` writes: the name of each recording and all fields of its decision."""
+    """The name of each recording and all fields of its decision, the first columns of `hf-asd score --csv`."""
     names = [FILE, *(field.name for field in fields(Decision))]
     return rows_as_csv([{FILE: name, **decision.to_dict()} for name, decision in decided], names)

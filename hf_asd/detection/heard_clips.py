@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from datasets import Dataset, Features, List, Value, concatenate_datasets
@@ -109,7 +110,7 @@ class HeardClips:
         chosen = list(places)
         return replace(
             self,
-            rows=Dataset.from_list(self.rows.select(chosen).to_list(), features=FEATURES),
+            rows=Dataset.from_dict(cast(dict, self.rows.select(chosen).to_dict()), features=FEATURES),
             arrays={name: values[chosen] for name, values in self.arrays.items()},
         )
 
