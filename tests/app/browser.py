@@ -1,6 +1,7 @@
 """A browser for tests of the page: Chromium of the system, which asks nothing but this computer."""
 
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,13 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 # `npm install axe-core`, here or in the home folder.
 AXE = [folder / "node_modules" / "axe-core" / "axe.min.js" for folder in (ROOT, Path.home())]
 FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+
+
+def free_port() -> int:
+    """A port of this computer that no other test is about to use."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Tab:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import soundfile
-from browser import Tab, chromium
+from browser import Tab, chromium, free_port
 from documents import write_recordings
 from sounds import RATE, hum
 
@@ -48,7 +48,7 @@ def address(place):
 
     detector = AnomalyDetector.from_pretrained(place / "detector")
     normal = NormalRecordings.of_folder(place / "fan", detector)
-    with serving(AppSettings(detector, normal, max_files=30)) as found:
+    with serving(AppSettings(detector, normal, max_files=30), port=free_port()) as found:
         yield found
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from browser import free_port
 from documents import write_recordings
 from sounds import RATE, hum
 
@@ -154,7 +155,7 @@ def test_files_are_deleted_at_the_end_and_nothing_is_asked_elsewhere(detector, m
     asked, connect = [], socket.socket.connect
     monkeypatch.setattr(socket.socket, "connect", lambda *words: [asked.append(words[1]), connect(*words)][1])
     before = os.environ.get("GRADIO_TEMP_DIR")
-    with serving(AppSettings(detector)) as address:
+    with serving(AppSettings(detector), port=free_port()) as address:
         folder = Path(os.environ["GRADIO_TEMP_DIR"]).parent
         assert folder.is_dir() and address.startswith("http://127.0.0.1:")
     assert asked and all(place[0] == "127.0.0.1" for place in asked if isinstance(place, tuple))
