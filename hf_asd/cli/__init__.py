@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
             # An import that is interrupted may end in another error.
             if interruption.happened or isinstance(error, KeyboardInterrupt):
                 print(f"{_command(words)}: stopped by Ctrl+C", file=sys.stderr)
+                # Where an import was interrupted in code that it made by `exec`, CPython would end the process by the
+                # signal instead of this exit code, unless other code is run by `exec` after it.
+                exec("pass")
                 return INTERRUPTED
             return _report(words, error)
 
