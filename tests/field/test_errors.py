@@ -670,15 +670,19 @@ def test_ctrl_c_ends_with_one_line(recordings, tmp_path, seconds):
     assert process.returncode == 130 and "Traceback" not in error and lines[-1] in ends and len(lines) <= 2, error
 
 
-def test_ctrl_c_in_code_that_an_import_makes_ends_with_its_exit_code():
-    code = """
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_in_code_that_an_import_makes_keeps_its_exit_code(tmp_path):
+    (tmp_path / "interrupted.py").write_text(
+        """
 import sys
 from hf_asd import cli
 cli._run = lambda words: exec("raise KeyboardInterrupt")
 sys.argv = ["hf-asd", "score"]
 sys.exit(cli.main())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-m", "interrupted"], capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (130, "hf-asd score: stopped by Ctrl+C\n")
 
 
