@@ -184,18 +184,20 @@ def test_a_killed_update_leaves_the_old_detector_whole(early, plant, tmp_path):
     shutil.copytree(early, folder)
     (folder / "notes.txt").write_text("of the user")
     code = (
-        "import sys; from hf_asd import AnomalyDetector, load_folder\n"
+        "import sys, time; from hf_asd import AnomalyDetector, load_folder\n"
         "detector = AnomalyDetector.from_pretrained(sys.argv[1]).add(load_folder(sys.argv[2])['train'])\n"
         "print('saving', flush=True)\n"
-        "while True: detector.save_pretrained(sys.argv[1])\n"
+        "while True: detector.save_pretrained(sys.argv[1]); time.sleep(0.3)\n"  # so that a reader finds a moment
     )
     new = tmp_path / "fan"
     shutil.copytree(plant / DAYS[2], new / DAYS[2])
     command = [sys.executable, "-c", code, str(folder), str(new)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"saving\n"
-        sizes = {len(AnomalyDetector.from_pretrained(folder).machines["fan"].normal_scores) for _ in range(4)}
-        process.send_signal(signal.SIGKILL)
+        try:
+            assert process.stdout is not None and process.stdout.readline() == b"saving\n"
+            sizes = {len(AnomalyDetector.from_pretrained(folder).machines["fan"].normal_scores) for _ in range(4)}
+        finally:
+            process.send_signal(signal.SIGKILL)
     sizes.add(len(AnomalyDetector.from_pretrained(folder).machines["fan"].normal_scores))
     old = len(AnomalyDetector.from_pretrained(early).machines["fan"].normal_scores)
     assert sizes <= {old, old + 12}
