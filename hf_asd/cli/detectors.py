@@ -11,6 +11,7 @@ from .flags import add_flag
 
 
 if TYPE_CHECKING:
+    from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
 
 
@@ -44,6 +45,33 @@ def check_machines(args: argparse.Namespace) -> None:
         raise ValueError(
             "--machine and --machines are given; the first is for recordings of one machine. Leave one out."
         )
+
+
+def recorded_machine(args: argparse.Namespace, detector: "AnomalyDetector") -> str | None:
+    """The machine that was recorded: the only one that the detector knows, else that of `--machine`."""
+    return next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
+
+
+def read_recordings(args: argparse.Namespace, detector: "AnomalyDetector") -> "FolderContent":
+    """The recordings to decide about; with `--machines` their subfolders name the machines."""
+    from ..data.folder import read_folder
+    from ..data.plant_folder import read_plant
+
+    if args.machines:
+        return read_plant(args.recordings, on_bad_audio=args.on_bad_audio, to_score=True)
+    machine = recorded_machine(args, detector)
+    return read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio, to_score=True)
+
+
+def check_known_machines(args: argparse.Namespace, content: "FolderContent", detector: "AnomalyDetector") -> None:
+    """
+    Raises:
+        ValueError: a subfolder of `--machines` names a machine that the detector does not know.
+    """
+    from ..data.plant_folder import unknown_machine
+
+    if args.machines and (unknown := sorted(set(content.dataset["test"]["machine"]) - detector.machines.keys())):
+        raise ValueError(f"{content.summary.name}: {unknown_machine(', '.join(unknown), detector.machines)}")
 
 
 def add_on_bad_audio(command: argparse.ArgumentParser) -> None:

@@ -9,9 +9,11 @@ from .detectors import (
     add_detector,
     add_machines,
     add_on_bad_audio,
+    check_known_machines,
     check_machines,
     load_detector,
     print_skipped,
+    read_recordings,
 )
 from .exit_codes import ANOMALY, DONE
 from .flags import add_flag
@@ -39,21 +41,12 @@ def drift(args: argparse.Namespace) -> int:
     """Prints for each machine since when its sessions are unlike the earlier ones, and in what."""
     check_results(args, "json")
     check_machines(args)
-    from ..data.folder import read_folder
-    from ..data.plant_folder import read_plant, unknown_machine
     from ..detection.drift.recordings import common_cause, find_drift
 
     detector = load_detector(args)
-    machine = next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
-    options = {"on_bad_audio": args.on_bad_audio, "to_score": True}
-    if args.machines:
-        content = read_plant(args.recordings, **options)
-    else:
-        content = read_folder(args.recordings, machine, **options)
-    dataset = content.dataset["test"]
-    if args.machines and (unknown := sorted(set(dataset["machine"]) - detector.machines.keys())):
-        raise ValueError(f"{content.summary.name}: {unknown_machine(', '.join(unknown), detector.machines)}")
-    drifts, skipped = find_drift(detector, dataset, args.on_bad_audio)
+    content = read_recordings(args, detector)
+    check_known_machines(args, content, detector)
+    drifts, skipped = find_drift(detector, content.dataset["test"], args.on_bad_audio)
     if args.json is not None:
         write_result(args.json, "".join(f"{json.dumps(one.to_dict())}\n" for one in drifts))
     table = sys.stderr if standard_stream(args.json) is sys.stdout else sys.stdout

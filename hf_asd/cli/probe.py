@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .detectors import add_detector, add_on_bad_audio, load_detector, print_skipped
+from .detectors import add_detector, add_on_bad_audio, load_detector, print_skipped, recorded_machine
 from .flags import add_flag
 from .results import check_results, standard_stream, write_result
 
@@ -70,7 +70,7 @@ def _probe(args: argparse.Namespace) -> "dict[str, MachineProbe]":
     from ..detection.probing.probe import choose_rows, probe, windows_to_probe
 
     detector = load_detector(args)
-    machine = next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
+    machine = recorded_machine(args, detector)
     content = read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio)
     if not len(content.dataset["train"]):
         raise ValueError(f"{content.summary.name}: holds no normal recordings to put faults into.")

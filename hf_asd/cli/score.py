@@ -17,9 +17,11 @@ from .detectors import (
     add_machines,
     add_on_bad_audio,
     add_window_seconds,
+    check_known_machines,
     check_machines,
     load_detector,
     print_skipped,
+    read_recordings,
 )
 from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag, flag_names
@@ -28,8 +30,6 @@ from .shaft import add_shaft, read_shaft, with_orders
 
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from ..detection.detector import AnomalyDetector
     from ..detection.events.plant import MachineSummary
 
@@ -166,9 +166,7 @@ class _Result:
 
 
 def _decide(args: argparse.Namespace) -> _Result:
-    from ..data.folder import read_folder
-    from ..data.plant_folder import read_plant, unknown_machine
-    from ..data.recording_time import parse_time
+    from ..data.recording_time import durations, parse_time
     from ..detection.decision import Decision
     from ..detection.events.recordings import LINE_FIELDS, add_events
 
@@ -176,17 +174,12 @@ def _decide(args: argparse.Namespace) -> _Result:
     with flag_names(MonitorConfig):
         start = None if args.start is None else parse_time(args.start)
     detector = load_detector(args)
-    machine = next(iter(detector.machines)) if len(detector.machines) == 1 else args.machine
-    if args.machines:
-        content = read_plant(args.recordings, on_bad_audio=args.on_bad_audio, to_score=True)
-    else:
-        content = read_folder(args.recordings, machine, on_bad_audio=args.on_bad_audio, to_score=True)
+    content = read_recordings(args, detector)
     ignored = content.summary.ignored_line()
     if ignored is not None:
         print(ignored, file=sys.stderr)
     dataset = content.dataset["test"]
-    if args.machines and (unknown := sorted(set(dataset["machine"]) - detector.machines.keys())):
-        raise ValueError(f"{content.summary.name}: {unknown_machine(', '.join(unknown), detector.machines)}")
+    check_known_machines(args, content, detector)
     if start is not None and len(dataset) > 1:
         raise ValueError(f"--start is given for {len(dataset)} recordings; it is for one. Put times into their names.")
     scored, skipped = detector.score_recordings(
@@ -206,23 +199,8 @@ def _decide(args: argparse.Namespace) -> _Result:
         title = f"{', '.join(sorted(set(scored['machine'])))}: new recordings"
         write_report(args.report, ReportContent(title=title, test=scored, detector=detector, skipped=skipped))
 
-    rows = add_events([with_orders(row, shaft) for row in rows], detector, args.detector, _seconds(dataset), start)
+    rows = add_events([with_orders(row, shaft) for row in rows], detector, args.detector, durations(dataset), start)
     return _Result(rows, [*names, *LINE_FIELDS], skipped, detector, write_page)
-
-
-def _seconds(dataset: "Dataset") -> dict[str, float]:
-    """By file how long recordings are."""
-    from ..audio.errors import BadAudioError
-    from ..audio.reading import duration
-    from ..data.schema import undecoded_audio
-
-    seconds = {}
-    for audio in undecoded_audio(dataset):
-        try:
-            seconds[audio["path"]] = duration(audio)
-        except BadAudioError:  # it was skipped
-            continue
-    return seconds
 
 
 def _written(path: Path | None, text: str) -> list[str]:

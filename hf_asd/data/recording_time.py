@@ -4,8 +4,11 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 TimeSource = Literal["start", "name", "modified", "clock"]
 # A date with a time of day, as recorders and scripts write it into names; Z or an offset where it is not local time.
@@ -73,6 +76,23 @@ def recording_start(path: str | Path, seconds: float) -> tuple[datetime, TimeSou
     except OSError:
         return None
     return datetime.fromtimestamp(modified, UTC) - timedelta(seconds=seconds), "modified"
+
+
+def durations(dataset: "Dataset") -> dict[str, float]:
+    """By file how long the recordings of a dataset are, in seconds; those that cannot be read are missing."""
+    from ..audio.errors import BadAudioError
+    from ..audio.reading import duration
+    from .schema import undecoded_audio
+
+    seconds = {}
+    for audio in undecoded_audio(dataset):
+        if not audio["path"]:
+            continue
+        try:
+            seconds[audio["path"]] = duration(audio)
+        except BadAudioError:  # it was left out
+            continue
+    return seconds
 
 
 def now() -> datetime:

@@ -162,8 +162,8 @@ class DetectorConfig(ScoringConfig):
 
     def given_encoder_options(self) -> list[str]:
         """Options for an encoder that the user names, as far as they differ from their defaults."""
-        names = ("pooling", "pooling_parameter", "layer", "clamp_outlier_channels", "with_statistics")
-        names += ("encoder_weight",)
+        names = ("pooling", "pooling_parameter", "layer", "clamp_outlier_channels")
+        names += ("with_statistics", "encoder_weight")
         defaults = {field.name: field.default for field in fields(self)}
         return [name for name in names if getattr(self, name) != defaults[name]]
 

@@ -2,15 +2,13 @@
 
 from collections import defaultdict
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from datasets import Dataset
 
-from ...audio.errors import BadAudioError
-from ...audio.reading import OnBadAudio, duration
-from ...data.recording_time import now, recording_start
+from ...audio.reading import OnBadAudio
+from ...data.recording_time import durations, now, recording_start
 from ...data.schema import undecoded_audio
 from ..decision import Decision
 from ..scoring import decide_windows
@@ -70,12 +68,10 @@ def _session(name: str, embeddings: np.ndarray, decisions: list[Decision]) -> Se
 
 
 def _times(rows: Dataset) -> list[datetime]:
-    times = []
+    times, seconds = [], durations(rows)
     for audio in undecoded_audio(rows):
-        try:
-            found = recording_start(Path(audio["path"]), duration(audio)) if audio["path"] else None
-        except BadAudioError:  # it was left out
-            found = None
+        path = audio["path"]
+        found = recording_start(path, seconds[path]) if path in seconds else None
         times.append(now() if found is None else found[0])
     return times
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data.folder_summary import count
 from ..memory_bank import MemoryBank
 from .change import Change, describe_change
 from .session_test import FEWEST_SESSIONS, PERIOD, RATE, SessionTest, clip_levels
@@ -74,13 +75,13 @@ class Drift:
         elif self.is_drift and self.change is not None:
             undecided = f" and {self.num_undecided_since} without a decision" if self.num_undecided_since else ""
             text = (
-                f"DRIFT since {self.since}: {_counted(self.num_since, 'recording')} of "
-                f"{_counted(self.num_sessions_since, 'session')}, {self.num_anomalies_since} of them anomalous"
+                f"DRIFT since {self.since}: {count(self.num_since, 'recording')} of "
+                f"{count(self.num_sessions_since, 'session')}, {self.num_anomalies_since} of them anomalous"
                 f"{undecided}, are unlike the {self.num_earlier} sessions before: {self.change.text}"
             )
         else:
             text = (
-                f"no drift in {_counted(self.num_sessions, 'session')}, {_counted(self.num_recordings, 'recording')} "
+                f"no drift in {count(self.num_sessions, 'session')}, {count(self.num_recordings, 'recording')} "
                 f"(without drift it is raised in at most {100 * RATE:g} % of installations in {PERIOD} sessions)"
             )
         return text + ("" if self.trend is None else f"; {self.trend}")
@@ -182,7 +183,3 @@ def find_trend(names: Sequence[str], medians: Sequence[float], threshold: float)
         f"a slow TREND below the threshold: the median score of a session rises from {first:.2g} to {last:.2g} "
         f"(threshold {threshold:.3g}) from {names[0]} to {names[-1]}; wear, dirt or the season?"
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

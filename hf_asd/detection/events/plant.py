@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..decision_rows import FILE
 from ..long_recordings import recording_p_value
-from .recordings import FILE
 
 
 if TYPE_CHECKING:

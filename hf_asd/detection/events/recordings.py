@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...data.recording_time import TimeSource, now, recording_start
 from ..alarm import AlarmPolicy
+from ..decision_rows import FILE
 from .lines import DetectorName, line_head
 from .tracker import EventTracker
 
@@ -13,7 +14,6 @@ from .tracker import EventTracker
 if TYPE_CHECKING:
     from ..detector import AnomalyDetector
 
-FILE = "file"
 EVENT_FIELDS = ("alarm", "event", "event_id", "since", "severity")
 HEAD_FIELDS = ("id", "time", "time_from", "detector", "detector_version")
 LINE_FIELDS = (*HEAD_FIELDS, *EVENT_FIELDS)  # that are added to the fields of a decision
