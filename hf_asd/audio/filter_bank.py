@@ -70,6 +70,16 @@ class FilterBankExtractor(SequenceFeatureExtractor):
         del content["_filters"], content["_window"]  # constants, not settings
         return content
 
+    @property
+    def filter_bank(self) -> dict:
+        """What its log energies depend on; extractors that agree in it differ in what becomes of them only."""
+        return {
+            "window": self.window,
+            "full_scale": self.full_scale,
+            "feature_size": self.feature_size,
+            "sampling_rate": self.sampling_rate,
+        }
+
     def log_mel(self, waveforms: torch.Tensor) -> torch.Tensor:
         """
         Log energies, neither normalized nor filled up.
@@ -159,12 +169,29 @@ class FilterBankExtractor(SequenceFeatureExtractor):
             log_mels = list(self.log_mel(torch.stack(clips)))
         else:
             log_mels = [self.log_mel(clip[None])[0] for clip in clips]
+        return self.from_log_mel(log_mels, return_tensors, return_attention_mask)
+
+    def from_log_mel(
+        self,
+        log_mels: list[torch.Tensor],
+        return_tensors: str | None = None,
+        return_attention_mask: bool = False,
+    ) -> BatchFeature:
+        """
+        As calling the extractor, from log energies that were computed before.
+
+        Args:
+            log_mels (`list[torch.Tensor]`): of [`~FilterBankExtractor.log_mel`], each of shape
+                `(frames, feature_size)`.
+            return_tensors, return_attention_mask: as for calling.
+        """
+        device = log_mels[0].device
         frames = max(len(log_mel) for log_mel in log_mels)
         if self.num_frames is not None:
             frames, log_mels = self.num_frames, [log_mel[: self.num_frames] for log_mel in log_mels]
         elif self.fill_patches:
             frames = -(-frames // self.patch_size) * self.patch_size
-        filled = torch.full((len(clips), frames, self.feature_size), self.padding_value, device=device)
+        filled = torch.full((len(log_mels), frames, self.feature_size), self.padding_value, device=device)
         for row, log_mel in enumerate(log_mels):
             filled[row, : len(log_mel)] = log_mel
         if self.do_normalize:

@@ -1,7 +1,8 @@
 """Unusable recordings of a dataset: all of them named in one error, or left out and listed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from datasets import DatasetDict
 from tqdm.auto import tqdm
 
@@ -13,7 +14,10 @@ from .schema import undecoded_audio
 
 
 def drop_bad_audio(
-    dataset: DatasetDict, on_bad_audio: OnBadAudio = "error", channel: Channel = 0
+    dataset: DatasetDict,
+    on_bad_audio: OnBadAudio = "error",
+    channel: Channel = 0,
+    visit: Callable[[dict, np.ndarray], None] | None = None,
 ) -> tuple[DatasetDict, list[str]]:
     """
     Reads every recording once, and refuses or drops those that cannot be used.
@@ -25,6 +29,8 @@ def drop_bad_audio(
         on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether bad recordings stop the work
             or are dropped.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        visit (`Callable[[dict, np.ndarray], None]`, *optional*): called with the undecoded `audio` and the samples of
+            each usable recording.
 
     Returns:
         `tuple[datasets.DatasetDict, list[str]]`: the usable rows, and one message for every dropped one.
@@ -40,10 +46,13 @@ def drop_bad_audio(
         audios = tqdm(undecoded_audio(rows), desc=f"checking {split} recordings", unit="clip", delay=2)
         for row, audio in enumerate(audios):
             try:
-                read_audio(audio, channel=channel)
-                good.append(row)
+                samples = read_audio(audio, channel=channel)
             except BadAudioError as error:
                 messages.append(str(error))
+                continue
+            good.append(row)
+            if visit is not None:
+                visit(audio, samples)
         usable[split] = rows if len(good) == len(rows) else rows.select(good)
     if messages and on_bad_audio == "error":
         raise all_bad_audio(messages, sum(map(len, dataset.values())))

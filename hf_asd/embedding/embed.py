@@ -15,6 +15,8 @@ from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
 from ..audio.clock import Span, span_text
+from ..audio.filter_bank import FilterBankExtractor
+from ..audio.log_mel_store import LogMelStore, recording_key
 from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
 from ..audio.windows import Window, WindowRule, read_windows
@@ -45,6 +47,12 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def log_mel_extractor(self) -> FilterBankExtractor | None: ...
+
+    @property
+    def longest_frames(self) -> float: ...
+
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray: ...
 
 
@@ -54,6 +62,7 @@ def embed(
     output_dir: str | Path | None = None,
     channel: Channel = 0,
     allow_silence: bool = False,
+    log_mels: LogMelStore | None = None,
 ) -> Dataset:
     """
     Adds an `embedding` column. Under `torchrun` or `accelerate launch` each process embeds its share of the rows, and
@@ -67,6 +76,8 @@ def embed(
             embedded again.
         channel (`int` or `str`, *optional*, defaults to 0), allow_silence (`bool`, *optional*, defaults to `False`):
             as for [`~hf_asd.audio.reading.read_audio`].
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): log energies that are kept of these
+            recordings. Where the encoder starts from such, it takes them; the embeddings are the same.
 
     Returns:
         `datasets.Dataset`: the rows in their order with `embedding`, a list of float32 of fixed length.
@@ -78,7 +89,9 @@ def embed(
     dataset = complete_rows(dataset, "clip_id")
     if "audio" not in dataset.column_names:
         raise ValueError(f"the dataset has the columns {', '.join(dataset.column_names)}; needed is audio.")
-    embedded = embed_recordings(dataset, encoder, output_dir, channel=channel, allow_silence=allow_silence)
+    embedded = embed_recordings(
+        dataset, encoder, output_dir, channel=channel, allow_silence=allow_silence, log_mels=log_mels
+    )
     return with_embeddings(dataset, embedded)
 
 
@@ -118,6 +131,7 @@ def embed_recordings(
     on_bad_audio: OnBadAudio = "error",
     visit: Visit | None = None,
     rules: Sequence[WindowRule | None] | None = None,
+    log_mels: LogMelStore | None = None,
 ) -> EmbeddedRows:
     """
     As [`embed`], for callers that need the decoded clips for more than their embeddings: each file is decoded once.
@@ -131,6 +145,8 @@ def embed_recordings(
             recording that turns out to be damaged after some windows is left out as a whole.
         rules (`Sequence[WindowRule | None]`, *optional*): for each row whether its recording is cut into windows; by
             default none is.
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): as for [`embed`]; of no use with `visit`,
+            which needs the decoded clips, or windows.
 
     Returns:
         [`EmbeddedRows`].
@@ -144,7 +160,8 @@ def embed_recordings(
     shard_rows = _shard_rows(len(dataset), 1 if output_dir is not None else state.num_processes)
     starts = range(0, len(dataset), shard_rows)
     own = starts[state.process_index :: state.num_processes]
-    decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit)
+    usable = log_mels if log_mels is not None and log_mels.fits(encoder.log_mel_extractor) else None
+    decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit, usable, encoder.longest_frames)
     shards: dict[int, _Shard] = {}
     total = sum(min(shard_rows, len(dataset) - start) for start in own)
     with tqdm(total=total, desc="embedding", unit="clip", disable=not state.is_local_main_process) as progress:
@@ -231,6 +248,8 @@ class _Decoding:
     allow_silence: bool
     stop_at_bad: bool
     visit: Visit | None
+    log_mels: LogMelStore | None
+    longest_frames: float
     messages: list[tuple[int, str]] = field(default_factory=list)
     unusable: set[int] = field(default_factory=set)  # numbers of rows without any embedding
 
@@ -238,6 +257,13 @@ class _Decoding:
     def stopped(self) -> bool:
         """Whether the task will end in an error, so that only further unusable recordings are looked for."""
         return self.stop_at_bad and bool(self.messages)
+
+    def kept(self, audio: dict, rule: WindowRule | None) -> np.ndarray | None:
+        """The log energies of a recording, where they are kept and it need not be decoded."""
+        if self.log_mels is None or self.visit is not None or rule is not None:
+            return None
+        log_mel = self.log_mels.get(audio, self.channel)
+        return None if log_mel is None or len(log_mel) > self.longest_frames else np.array(log_mel)
 
     def windows(self, row: int, audio: dict, rule: WindowRule | None) -> Iterator[Window]:
         """The windows of the recording of a row, as far as it can be decoded."""
@@ -336,7 +362,11 @@ def _new_shard(
     for start in range(0, len(rows), BATCH_CLIPS):
         audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
         for place, audio in enumerate(audios, start=start):
-            found = []
+            log_mel, found = decoding.kept(audio, rules[first + place]), []
+            if log_mel is not None:
+                waiting[place, 0] = log_mel
+                spans.append([None])
+                continue
             for window in decoding.windows(first + place, audio, rules[first + place]):
                 found.append(window.span)
                 if window.clip is not None:
@@ -391,12 +421,7 @@ def _fingerprint(dataset: Dataset) -> str:
     """Of names, sizes and times of recordings; of their content where they are not files."""
     digest = hashlib.sha256()
     for clip_id, audio in zip(dataset["clip_id"][:], undecoded_audio(dataset), strict=True):
-        digest.update(f"{clip_id}\n".encode())
-        if audio["bytes"]:
-            digest.update(audio["bytes"])
-        elif Path(audio["path"]).is_file():
-            stat = Path(audio["path"]).stat()
-            digest.update(f"{audio['path']} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        digest.update(f"{clip_id}\n{recording_key(audio)}\n".encode())
     return digest.hexdigest()
 
 

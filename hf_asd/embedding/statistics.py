@@ -1,5 +1,7 @@
 """Spectral statistics: embeddings without weights."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -42,6 +44,16 @@ class SpectralStatistics:
         return STATISTICS_SIZE if self.statistics == "band_statistics" else MELS
 
     @property
+    def log_mel_extractor(self) -> EatFeatureExtractor | None:
+        """Whose log energies it takes in place of samples."""
+        return None if self.statistics == "acoustic_features" else self.feature_extractor
+
+    @property
+    def longest_frames(self) -> float:
+        """Frames of the longest recording that is embedded as one."""
+        return math.inf
+
+    @property
     def description(self) -> str:
         """For cards and reports."""
         return DESCRIPTIONS[self.statistics]
@@ -54,7 +66,8 @@ class SpectralStatistics:
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
         """
         Args:
-            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
+            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz; or its log energies, of shape
+                `(frames, 128)`, where there is a `log_mel_extractor`.
 
         Returns:
             `np.ndarray`, float32: of shape `(clips, 296)` (band statistics; natural logarithms, events in decibels),
@@ -67,6 +80,8 @@ class SpectralStatistics:
             return np.stack([np.concatenate([summary[kind] for kind in SOUNDS]) for summary in summaries])
         rows = []
         for clip in clips:
-            log_mel = self.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0]
+            log_mel = torch.from_numpy(clip)
+            if clip.ndim == 1:
+                log_mel = self.feature_extractor.log_mel(log_mel[None])[0]
             rows.append(log_mel.mean(0) if self.statistics == "mean" else band_statistics(log_mel))
         return torch.stack(rows).numpy()

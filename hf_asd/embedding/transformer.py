@@ -119,6 +119,20 @@ class TransformerEncoder:
         self.feature_extractor.save_pretrained(folder)
 
     @property
+    def log_mel_extractor(self) -> FilterBankExtractor | None:
+        """Whose log energies it takes in place of samples."""
+        extractor = self.feature_extractor
+        if not isinstance(extractor, FilterBankExtractor):
+            return None
+        own = self.statistics is None or self.statistics.feature_extractor.filter_bank == extractor.filter_bank
+        return extractor if own else None
+
+    @property
+    def longest_frames(self) -> float:
+        """Frames of the longest recording that is embedded as one."""
+        return (self._longest_samples() - FRAME_SAMPLES) // HOP_SAMPLES
+
+    @property
     def description(self) -> str:
         """For cards and reports."""
         beside = "" if self.statistics is None else ", beside spectral statistics"
@@ -149,20 +163,23 @@ class TransformerEncoder:
         parts and averaged.
 
         Args:
-            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz.
+            clips (`list[np.ndarray]`): each of shape `(samples,)`, float32, 16 kHz; or its log energies, of shape
+                `(frames, 128)`, where there is a `log_mel_extractor`.
 
         Returns:
             `np.ndarray` of shape `(clips, dimensions)`, float32.
         """
+        if self.statistics is not None and self.log_mel_extractor is not None and self.model.device.type == "cpu":
+            clips = [self._log_mel(clip) for clip in clips]  # once for both
         parts, owners = [], []
         for owner, clip in enumerate(clips):
             own = self._parts(clip)
             parts += own
             owners += [owner] * len(own)
         # Only parts of one length share a forward pass, so no padding reaches an embedding.
-        by_length: dict[int, list[int]] = {}
+        by_length: dict[tuple[int, int], list[int]] = {}
         for index, part in enumerate(parts):
-            by_length.setdefault(len(part), []).append(index)
+            by_length.setdefault((part.ndim, len(part)), []).append(index)
         embedded: dict[int, torch.Tensor] = {}
         for indices in by_length.values():
             for start in range(0, len(indices), self.batch_size):
@@ -190,7 +207,16 @@ class TransformerEncoder:
             grids.append(patch_grid(clamp_outliers(tokens) if self.clamp_outlier_channels else tokens, self.shape)[0])
         return torch.cat(grids).cpu()
 
+    def _log_mel(self, clip: np.ndarray) -> np.ndarray:
+        """The log energies of a recording that is embedded as one; a longer one as it is."""
+        if clip.ndim == 2 or len(clip) > self._longest_samples():
+            return clip
+        return self.feature_extractor.log_mel(torch.from_numpy(clip)[None])[0].numpy()
+
     def _parts(self, clip: np.ndarray) -> list[np.ndarray]:
+        return [clip] if clip.ndim == 2 else np.array_split(clip, math.ceil(len(clip) / self._longest_samples()))
+
+    def _longest_samples(self) -> int:
         longest = WINDOW_SECONDS * SAMPLING_RATE
         max_frames = architecture_of(self.shape).max_frames
         if max_frames is not None:  # everything beyond would be dropped; frames of 25 ms every 10 ms
@@ -198,9 +224,12 @@ class TransformerEncoder:
         num_frames = getattr(self.feature_extractor, "num_frames", None)
         if num_frames is not None:
             longest = min(longest, samples_of(num_frames))
-        return np.array_split(clip, math.ceil(len(clip) / longest))
+        return longest
 
     def _inputs(self, parts: list[np.ndarray]) -> torch.Tensor:
+        if parts[0].ndim == 2:
+            log_mels = [torch.from_numpy(part).to(self.model.device) for part in parts]
+            return self.feature_extractor.from_log_mel(log_mels, "pt")[self.model.main_input_name]
         # EAT's and BEATs' log energies are computed where the model is.
         where = {"device": self.model.device} if isinstance(self.feature_extractor, FilterBankExtractor) else {}
         features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt", **where)

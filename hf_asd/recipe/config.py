@@ -45,6 +45,12 @@ class DataConfig:
     )
     channel: Channel = option(0, "channel of a recording with several, from 0, or what is made of them", at_least=0)
     on_bad_audio: OnBadAudio = option("error", "unusable recordings stop the run (error) or are left out (skip)")
+    log_mel_gb: float = option(
+        20,
+        "largest size in GB of the log energies that are kept on disk, 0.5 MB for 10 s, so that recordings are "
+        "decoded once for all stages; the others are decoded when they are needed; 0: none are kept",
+        at_least=0,
+    )
 
     def __post_init__(self):
         check_options(self)

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
+from ..audio.log_mel_store import open_log_mels, write_log_mels
 from ..clustering.asdkit_labels import write_asdkit_labels
 from ..clustering.cluster_names import write_names
 from ..clustering.pseudo_attributes import assign_pseudo_attributes
@@ -32,6 +32,7 @@ from ..evaluation.scores import evaluate_scores, labeled_subset
 from ..evaluation.submission import write_submission
 from ..files import read_json, whole_folder, write_json
 from ..hub.model_card import record_compute, record_evaluation, record_recipe, render_model_card
+from ..models.eat.feature_extraction_eat import EatFeatureExtractor
 from ..reporting.clusters import cluster_report
 from ..reporting.report import ReportContent, write_report
 from ..simulation.writer import write_factory
@@ -41,6 +42,8 @@ from .config import Recipe, StageName
 
 
 logger = logging.getLogger(__name__)
+LOG_MELS = "log_mel"  # a folder of the data stage
+LOG_MEL_EXTRACTOR = EatFeatureExtractor()  # spectral statistics start from the same log energies
 BASELINES = {
     "spectral statistics": DetectorConfig(statistics="band_statistics"),
     "mean log-mel, nearest neighbor": DetectorConfig(statistics="mean", preset="fast"),
@@ -50,7 +53,8 @@ BASELINES = {
 def load_data(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: recordings in `data.path`, or the options of the factory, which is written to `factory/` first.
-    Out: a table for each split with the usable recordings, and `skipped.json`, a message for each unusable one.
+    Out: a table for each split with the usable recordings, `skipped.json`, a message for each unusable one, and
+    `log_mel/`, the log energies of recordings.
     """
     problems: list[str] = []
     if recipe.data.year is None:
@@ -59,7 +63,9 @@ def load_data(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
         source = recipe.data.path if recipe.factory is None else write_factory(recipe.factory, folder / "factory")
         assert source is not None  # the recipe has checked it
         dataset = load_dcase(source, recipe.data.year, machines=recipe.data.machines, cache_dir=folder / "rows")
-    checked, skipped = drop_bad_audio(dataset, recipe.data.on_bad_audio, recipe.data.channel)
+    channel = recipe.data.channel
+    with write_log_mels(folder / LOG_MELS, LOG_MEL_EXTRACTOR, channel, recipe.data.log_mel_gb) as kept:
+        checked, skipped = drop_bad_audio(dataset, recipe.data.on_bad_audio, channel, kept.add)
     if recipe.attributes_file is not None:
         checked["train"] = reveal_attributes(checked["train"], load_attribute_truth(recipe.attributes_file))
     for split, rows in checked.items():
@@ -120,7 +126,8 @@ def pretrain_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> 
         partial_state().wait_for_everyone()
         rows.append(read_table(table))
         weights.append(source.weight)
-    pretrain(rows, recipe.pretrain, folder, recipe.data.channel, weights)
+    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    pretrain(rows, recipe.pretrain, folder, recipe.data.channel, weights, log_mels)
 
 
 def _copy_encoder(encoder: str | None, folder: Path) -> None:
@@ -144,7 +151,8 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
         pooling_parameter=recipe.embed.pooling_parameter,
     )
     rows = read_table(folders["data"] / "train.parquet")
-    embedded = embed(rows, encoder, folder / "parts", recipe.data.channel)
+    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    embedded = embed(rows, encoder, folder / "parts", recipe.data.channel, log_mels=log_mels)
     if partial_state().is_main_process:
         write_table(embedded, folder / "train.parquet")
 
@@ -170,7 +178,8 @@ def finetune_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> 
     if "finetune" in recipe.skip:
         return
     rows = read_table(folders["cluster"] / "train.parquet")
-    finetune(rows, folders["pretrain"] / "encoder", recipe.finetune, folder, recipe.data.channel)
+    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    finetune(rows, folders["pretrain"] / "encoder", recipe.finetune, folder, recipe.data.channel, log_mels)
 
 
 def fit_detector(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
@@ -181,7 +190,8 @@ def fit_detector(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None
     # The embeddings that clustering compared come from the encoder before fine-tuning.
     rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
     encoder = recipe.fit.load_encoder(folders["pretrain" if "finetune" in recipe.skip else "finetune"] / "encoder")
-    embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel)
+    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel, log_mels=log_mels)
     if partial_state().is_main_process:
         AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
         write_table(embedded, folder / "train.parquet")
@@ -197,22 +207,24 @@ def score_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
         return  # a folder of own recordings may hold only normal ones
     test = read_table(folders["data"] / "test.parquet")
     main = partial_state().is_main_process
-    # The challenge asks for a decision about every clip, so that no input is refused, and about the whole of it.
-    options: Any = {"check_input": False, "window_seconds": None}
+    # The challenge asks for a decision about every clip, and about the whole of it: embeddings are not refused.
     detector = AnomalyDetector.from_pretrained(folders["fit"] / "detector")
-    scored = detector.score(test, folder / "parts", **options)
+    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    embedded = embed(test, detector.encoder, folder / "parts", detector.config.channel, log_mels=log_mels)
     if main:
+        scored = detector.score(embedded)
         write_table(scored, folder / "test.parquet")
         if recipe.data.year is not None:
             write_submission(scored, folder / "submission", recipe.data.year)
     if recipe.score.baselines:
         train = read_table(folders["data"] / "train.parquet")
         for name, config in BASELINES.items():
-            parts = folder / name
-            detector = AnomalyDetector(None, replace(config, channel=recipe.data.channel))
-            detector.fit(train, parts / "train", with_reasons=False, window_seconds=None)
-            scored = detector.score(test, parts / "test", **options).remove_columns("embedding")
+            parts, channel = folder / name, recipe.data.channel
+            detector = AnomalyDetector(None, replace(config, channel=channel))
+            normal = embed(train, detector.encoder, parts / "train", channel, log_mels=log_mels)
+            embedded = embed(test, detector.encoder, parts / "test", channel, log_mels=log_mels)
             if main:
+                scored = detector.fit(normal, with_reasons=False).score(embedded).remove_columns("embedding")
                 write_table(scored, parts / "test.parquet")
 
 

@@ -40,53 +40,53 @@ def spec_augment(
     return torch.where(hidden.to(input_values.device), input_values.mean((1, 2), keepdim=True), input_values)
 
 
-def random_gain(log_mel: torch.Tensor, gain_db: float, generator: torch.Generator) -> torch.Tensor:
+def random_gain(gain_db: float, generators: list[torch.Generator]) -> torch.Tensor:
     """
-    Makes a clip louder or softer, because its level also depends on the microphone's distance.
+    Makes clips louder or softer, because the level also depends on the microphone's distance.
 
     Args:
-        log_mel (`torch.Tensor` of shape `(frames, mel_bins)`): log energies, natural logarithms, float32.
         gain_db (`float`): largest gain in dB, up or down.
-        generator (`torch.Generator`): on the CPU.
+        generators (`list[torch.Generator]`): of each clip, on the CPU.
 
     Returns:
-        `torch.Tensor` of the same shape.
+        `torch.Tensor` of shape `(clips, 1, 1)`: added to log energies (natural logarithms), float32.
     """
-    gain = gain_db * (2 * torch.rand((), generator=generator) - 1)
-    return log_mel + (gain * DECIBEL).to(log_mel.device)
+    shares = torch.stack([torch.rand((), generator=generator) for generator in generators])
+    return DECIBEL * gain_db * (2 * shares - 1)[:, None, None]
 
 
-def random_eq(log_mel: torch.Tensor, eq_db: float, generator: torch.Generator) -> torch.Tensor:
+def random_eq(mel_bins: int, eq_db: float, generators: list[torch.Generator]) -> torch.Tensor:
     """
-    Raises and lowers the mel bands of a clip smoothly along frequency, as another place, room or microphone does.
+    Raises and lowers the mel bands of clips smoothly along frequency, as another place, room or microphone does.
 
     Args:
-        log_mel (`torch.Tensor` of shape `(frames, mel_bins)`): log energies of one clip, natural logarithms, float32.
+        mel_bins (`int`): how many.
         eq_db (`float`): standard deviation of the gain in dB.
-        generator (`torch.Generator`): on the CPU.
+        generators (`list[torch.Generator]`): of each clip, on the CPU.
 
     Returns:
-        `torch.Tensor` of the same shape.
+        `torch.Tensor` of shape `(clips, 1, mel_bins)`: added to log energies (natural logarithms), float32.
     """
-    points = eq_db * torch.randn(1, 1, EQ_POINTS, generator=generator)
-    gain = nn.functional.interpolate(points, size=log_mel.shape[-1], mode="linear", align_corners=True)[0, 0]
-    return log_mel + (gain * DECIBEL).to(log_mel.device)
+    points = torch.stack([torch.randn(1, EQ_POINTS, generator=generator) for generator in generators])
+    gains = nn.functional.interpolate(points, size=mel_bins, mode="linear", align_corners=True)
+    return DECIBEL * eq_db * gains
 
 
-def mix_background(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: float) -> torch.Tensor:
+def mix_background(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
     """
     Adds another clip in the background; energies are added, as for independent sounds.
 
     Args:
-        log_mel (`torch.Tensor` of shape `(frames, mel_bins)`), noise (`torch.Tensor` of the same shape): log energies,
-            natural logarithms, float32.
-        snr_db (`float`): ratio of the clip's energy, over all frames and bands, to that of the noise, in dB.
+        log_mel (`torch.Tensor` of shape `(clips, frames, mel_bins)`), noise (`torch.Tensor` of the same shape): log
+            energies, natural logarithms, float32.
+        snr_db (`torch.Tensor` of shape `(clips,)`): ratio of each clip's energy, over all frames and bands, to that of
+            its noise, in dB.
 
     Returns:
-        `torch.Tensor` of the same shape.
+        `torch.Tensor` of the same shape as `log_mel`.
     """
-    gain = log_mel.logsumexp((0, 1)) - noise.logsumexp((0, 1)) - snr_db * DECIBEL
-    return torch.logaddexp(log_mel, noise + gain)
+    gain = log_mel.logsumexp((1, 2)) - noise.logsumexp((1, 2)) - snr_db * DECIBEL
+    return torch.logaddexp(log_mel, noise + gain[:, None, None])
 
 
 def augment_acoustics(
@@ -125,24 +125,19 @@ def augment_acoustics(
     log_mel = input_values * scale + mean
     # The seed itself is used for masks.
     generators = [torch.Generator().manual_seed(seed ^ 1) for seed in augmentation_seeds.tolist()]
-    equalized = [
-        random_eq(clip, options.eq_db, generator) for clip, generator in zip(log_mel, generators, strict=True)
-    ]
-    augmented = []
-    for row, (clip, partner, generator) in enumerate(
-        zip(equalized, neighbors(len(equalized)).tolist(), generators, strict=True)
-    ):
-        if faults is not None and faults[row] >= 0:
-            clip = add_fault(
-                clip,
-                list(SYNTHETIC_FAULTS)[faults[row]],
-                torch.Generator().manual_seed(int(augmentation_seeds[row]) ^ 2),
-            )
-        chance, share = torch.rand(2, generator=generator).tolist()
-        if chance < options.noise_probability:
-            clip = mix_background(clip, equalized[partner], low + share * (high - low))
-        augmented.append(random_gain(clip, options.gain_db, generator))
-    return (torch.stack(augmented) - mean) / scale
+    log_mel += random_eq(log_mel.shape[-1], options.eq_db, generators).to(log_mel.device)
+    backgrounds = log_mel[neighbors(len(log_mel))]
+    for row in range(len(log_mel) if faults is not None else 0):
+        if faults[row] >= 0:
+            generator = torch.Generator().manual_seed(int(augmentation_seeds[row]) ^ 2)
+            log_mel[row] = add_fault(log_mel[row], list(SYNTHETIC_FAULTS)[faults[row]], generator)
+    chance, share = torch.stack([torch.rand(2, generator=generator) for generator in generators]).T
+    mixed = (chance < options.noise_probability).nonzero()[:, 0].to(log_mel.device)
+    if len(mixed):
+        snr_db = (low + share * (high - low)).to(log_mel.device)[mixed]
+        log_mel[mixed] = mix_background(log_mel[mixed], backgrounds[mixed], snr_db)
+    log_mel += random_gain(options.gain_db, generators).to(log_mel.device)
+    return (log_mel - mean) / scale
 
 
 def draw_faults(augmentation_seeds: torch.Tensor, probability: float) -> torch.Tensor:

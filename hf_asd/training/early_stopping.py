@@ -13,6 +13,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from ..audio.channels import Channel
+from ..audio.log_mel_store import LogMelStore
 from ..distributed import broadcast, partial_state
 from ..files import read_json, whole_file, write_json
 from .sampling import ClipCollator, CroppedClips, Draw, crop_lengths
@@ -129,7 +130,12 @@ def held_out_loss(model: nn.Module, batches: list[dict]) -> float:
 
 
 def held_out_batches(
-    rows: Dataset, collate: ClipCollator, frames: int, batch_size: int, channel: Channel = 0
+    rows: Dataset,
+    collate: ClipCollator,
+    frames: int,
+    batch_size: int,
+    channel: Channel = 0,
+    log_mels: LogMelStore | None = None,
 ) -> list[dict]:
     """
     Held-out clips as batches, always with the same crops; clips of similar length share a batch, as in training.
@@ -140,8 +146,10 @@ def held_out_batches(
         frames (`int`): longest crop, as in training.
         batch_size (`int`): clips per batch.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): as for
+            [`~hf_asd.training.sampling.CroppedClips`].
     """
-    lengths, clips = crop_lengths(rows, frames), CroppedClips(rows, channel)
+    lengths, clips = crop_lengths(rows, frames), CroppedClips(rows, channel, log_mels)
     order = lengths.argsort(kind="stable")
     chosen = [order[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     return [collate([clips[Draw(row, 0, int(lengths[batch[0]]))] for row in batch.tolist()]) for batch in chosen]

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedConfig, TrainerCallback, set_seed
 
 from ..audio.channels import Channel
+from ..audio.log_mel_store import LogMelStore
 from ..distributed import broadcast, compute_device, partial_state
 from ..embedding.embed import embed, get_embeddings
 from ..embedding.transformer import TransformerEncoder
@@ -58,6 +59,7 @@ def finetune(
     config: FinetuneConfig,
     output_dir: str | Path,
     channel: Channel = 0,
+    log_mels: LogMelStore | None = None,
 ) -> Path:
     """
     Fine-tunes an encoder on attributes and pseudo-attributes; the classes of all machines share one head.
@@ -71,6 +73,8 @@ def finetune(
         config ([`FinetuneConfig`]): the options.
         output_dir (`str` or `Path`): for checkpoints, and in the end `encoder/`.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): as for
+            [`~hf_asd.training.pretraining.pretrain`].
 
     Returns:
         `Path`: `<output_dir>/encoder`, an [`AttributeClassifier`] and its feature extractor.
@@ -91,18 +95,22 @@ def finetune(
     classes = training_classes(dataset, config)
     set_seed(config.seed)
     model, extractor = build_classifier(encoder, classes.names, config)
+    if log_mels is not None and not log_mels.fits(extractor):
+        log_mels = None
     frames = crop_frames(model.encoder.config, config.crop_seconds)
     arguments = training_arguments(output_dir, config)
     head_only = config.num_trainable_layers == 0
     some = dataset if head_only else dataset.select(evenly_spaced(len(dataset), NORM_CLIPS))
-    embeddings = encoder_embeddings(model, extractor, some, output_dir, channel)
+    embeddings = encoder_embeddings(model, extractor, some, output_dir, channel, log_mels)
     if head_only:
         train_head(model, embeddings, classes.labels, config)
         return save_classifier(folder, model, extractor)
     model.running_norm.fit(embeddings)
     freeze(model, encoder, config)
     rows = dataset.select_columns("audio").add_column("label", classes.labels)
-    rows, stopping = split_for_early_stopping(rows, ClipCollator(extractor), frames, config, output_dir, channel)
+    rows, stopping = split_for_early_stopping(
+        rows, ClipCollator(extractor), frames, config, output_dir, channel, log_mels
+    )
     trainer = FinetuningTrainer(
         rows,
         config,
@@ -110,6 +118,7 @@ def finetune(
         args=arguments,
         frames=frames,
         channel=channel,
+        log_mels=log_mels,
         data_collator=AugmentingCollator(extractor, config, classes.first_fault),
         callbacks=[UpdateRunningNorm(), *([stopping] if stopping else [])],
     )
@@ -267,14 +276,15 @@ class FinetuningTrainer(SeededTrainer):
             for name, parameter in self.model.named_parameters():
                 if parameter.requires_grad:
                     groups.setdefault((name.startswith("head."), name in decayed), []).append(parameter)
-            self.optimizer = torch.optim.AdamW(
+            options = [
                 {
                     "params": parameters,
                     "lr": self.config.head_learning_rate if is_head else self.config.learning_rate,
                     "weight_decay": self.config.weight_decay if is_decayed else 0.0,
                 }
                 for (is_head, is_decayed), parameters in groups.items()
-            )
+            ]
+            self.optimizer = torch.optim.AdamW(options, fused=True)
         return self.optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -299,7 +309,12 @@ class UpdateRunningNorm(TrainerCallback):
 
 
 def encoder_embeddings(
-    model: AttributeClassifier, extractor, rows: Dataset, output_dir: str | Path, channel: Channel
+    model: AttributeClassifier,
+    extractor,
+    rows: Dataset,
+    output_dir: str | Path,
+    channel: Channel,
+    log_mels: LogMelStore | None = None,
 ) -> torch.Tensor:
     """
     Pooled outputs of a classifier's encoder; several processes share the work, and each gets all of them.
@@ -310,6 +325,7 @@ def encoder_embeddings(
         output_dir (`str` or `Path`): keeps the embeddings in `features/`, so that a later call does not compute them
             again.
         channel (`int` or `str`): as for [`~hf_asd.audio.reading.read_audio`].
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): as for [`~hf_asd.embedding.embed.embed`].
 
     Returns:
         `torch.Tensor` of shape `(rows, dimensions)`, float32, on the CPU.
@@ -321,7 +337,8 @@ def encoder_embeddings(
         pooling_parameter=model.config.pooling_parameter,
     )
     folder = Path(output_dir) / "features"
-    return get_embeddings(embed(rows.select_columns(["audio", "clip_id"]), encoder, folder, channel))
+    clips = rows.select_columns(["audio", "clip_id"])
+    return get_embeddings(embed(clips, encoder, folder, channel, log_mels=log_mels))
 
 
 def freeze(model: AttributeClassifier, encoder: str | Path, config: FinetuneConfig) -> None:
@@ -339,13 +356,14 @@ def split_for_early_stopping(
     config: FinetuneConfig,
     output_dir: str | Path,
     channel: Channel,
+    log_mels: LogMelStore | None = None,
 ) -> tuple[Dataset, EarlyStopping | None]:
     """
     Holds out clips for early stopping, if that is on.
 
     Args:
         rows (`datasets.Dataset`): with `audio` and `label`.
-        collate, frames, channel: as for [`~hf_asd.training.early_stopping.held_out_batches`].
+        collate, frames, channel, log_mels: as for [`~hf_asd.training.early_stopping.held_out_batches`].
         config ([`FinetuneConfig`]): the options.
         output_dir (`str` or `Path`): keeps losses and best weights.
 
@@ -355,7 +373,7 @@ def split_for_early_stopping(
     if not config.early_stopping_patience:
         return rows, None
     kept, held_out = hold_out(rows["label"][:], config.validation_fraction, config.seed)
-    batches = held_out_batches(rows.select(held_out), collate, frames, config.batch_size, channel)
+    batches = held_out_batches(rows.select(held_out), collate, frames, config.batch_size, channel, log_mels)
     stopping = EarlyStopping(batches, config.early_stopping_patience, config.save_steps, Path(output_dir))
     return rows.select(kept), stopping
 

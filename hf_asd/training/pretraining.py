@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig, TrainerCallback, set_seed
 
 from ..audio.channels import Channel
+from ..audio.log_mel_store import LogMelStore
 from ..audio.reading import read_audio
 from ..distributed import broadcast
 from ..models.eat.configuration_eat import EatConfig
@@ -37,6 +38,7 @@ def pretrain(
     output_dir: str | Path,
     channel: Channel = 0,
     weights: list[float] | None = None,
+    log_mels: LogMelStore | None = None,
 ) -> Path:
     """
     Continues the pre-training of an encoder on recordings of machines. Only the sound is used; recordings are read
@@ -52,6 +54,8 @@ def pretrain(
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         weights (`list[float]`, *optional*): for each dataset how often its clips are used in an epoch; by default
             once. With 0.5 they are used in every second epoch.
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): log energies that are kept of recordings,
+            so that they need not be decoded for each crop; the crops are the same.
 
     Returns:
         `Path`: `<output_dir>/encoder`, an encoder and its feature extractor for `AutoModel` and
@@ -73,7 +77,7 @@ def pretrain(
         return folder
     recordings, weight_per_row = join_datasets(dataset if isinstance(dataset, list) else [dataset], weights)
     set_seed(config.seed)
-    model, extractor = build_student_and_teacher(config, recordings, channel)
+    model, extractor = build_student_and_teacher(config, recordings, channel, log_mels)
     if config.input_frames is not None:
         extractor.num_frames = config.input_frames
         extractor.check_num_frames()
@@ -86,6 +90,7 @@ def pretrain(
         frames=frames_of(config.crop_seconds, model.config.patch_size if config.input_frames is None else 1),
         fills_up=config.input_frames is not None,
         channel=channel,
+        log_mels=log_mels if log_mels is not None and log_mels.fits(extractor) else None,
         data_collator=PretrainingCollator(extractor, config),
         callbacks=[UpdateTeacher(config)],
     )
@@ -119,21 +124,21 @@ def join_datasets(datasets: list[Dataset], weights: list[float] | None) -> tuple
 
 
 def build_student_and_teacher(
-    config: PretrainConfig, recordings: Dataset, channel: Channel
+    config: PretrainConfig, recordings: Dataset, channel: Channel, log_mels: LogMelStore | None = None
 ) -> tuple[EatForPreTraining, EatFeatureExtractor]:
     """
     The model to train, from scratch or from a pre-trained encoder, and its feature extractor.
 
     Args:
         config ([`PretrainConfig`]): the options.
-        recordings (`datasets.Dataset`), channel (`int` or `str`): as for [`pretrain`].
+        recordings (`datasets.Dataset`), channel (`int` or `str`), log_mels: as for [`pretrain`].
 
     Raises:
         ValueError: the encoder is not an EAT.
     """
     projection_size = PROJECTION_SIZE if config.contrast_weight else None
     if config.encoder is None:
-        student, extractor = init_encoder(config, recordings, channel)
+        student, extractor = init_encoder(config, recordings, channel, log_mels)
         student.config.projection_size = projection_size
         return EatForPreTraining(student.config, student), extractor
     encoder = local_encoder(config.encoder)
@@ -148,22 +153,24 @@ def build_student_and_teacher(
 
 
 def init_encoder(
-    config: PretrainConfig, dataset: Dataset, channel: Channel = 0
+    config: PretrainConfig, dataset: Dataset, channel: Channel = 0, log_mels: LogMelStore | None = None
 ) -> tuple[EatModel, EatFeatureExtractor]:
     """
     An encoder with random weights, and its feature extractor, for pre-training from scratch.
 
     Args:
         config ([`PretrainConfig`]): of which `model`, `input_statistics` and `seed` are read.
-        dataset (`datasets.Dataset`), channel (`int` or `str`): as for [`band_statistics`].
+        dataset (`datasets.Dataset`), channel (`int` or `str`), log_mels: as for [`band_statistics`].
     """
     student, extractor = EatModel(EatConfig(**config.model)), EatFeatureExtractor()
     if config.input_statistics == "bands":
-        extractor.mean, extractor.std = band_statistics(dataset, channel, config.seed)
+        extractor.mean, extractor.std = band_statistics(dataset, channel, config.seed, log_mels)
     return student, extractor
 
 
-def band_statistics(dataset: Dataset, channel: Channel = 0, seed: int = 0) -> tuple[list[float], list[float]]:
+def band_statistics(
+    dataset: Dataset, channel: Channel = 0, seed: int = 0, log_mels: LogMelStore | None = None
+) -> tuple[list[float], list[float]]:
     """
     Mean and standard deviation of the log energies in each mel band, over the recordings or 1000 random ones of them.
 
@@ -174,6 +181,7 @@ def band_statistics(dataset: Dataset, channel: Channel = 0, seed: int = 0) -> tu
         dataset (`datasets.Dataset`): with `audio`.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         seed (`int`, *optional*, defaults to 0): of the choice of recordings.
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): as for [`pretrain`].
 
     Returns:
         `tuple` of two lists of 128 numbers, natural logarithms; standard deviations are at least 0.3 (1.3 dB).
@@ -183,8 +191,13 @@ def band_statistics(dataset: Dataset, channel: Channel = 0, seed: int = 0) -> tu
     count, total = 0, torch.zeros(2, extractor.feature_size, dtype=torch.float64)
     rows = dataset.select(np.sort(chosen)).select_columns("audio")
     for row in tqdm(rows, desc="input statistics", unit="clip", delay=2, disable=None):
-        samples = read_audio(cast(dict, row)["audio"], channel=channel)
-        log_mel = extractor.log_mel(torch.from_numpy(samples)[None])[0].double()
+        audio = cast(dict, row)["audio"]
+        kept = None if log_mels is None or not log_mels.fits(extractor) else log_mels.get(audio, channel)
+        if kept is not None:
+            log_mel = torch.from_numpy(np.array(kept)).double()
+        else:
+            samples = torch.from_numpy(read_audio(audio, channel=channel))
+            log_mel = extractor.log_mel(samples[None])[0].double()
         count += len(log_mel)
         total += torch.stack([log_mel.sum(0), log_mel.square().sum(0)])
     mean, square = total / count
@@ -248,15 +261,17 @@ class PretrainingTrainer(SeededTrainer):
         self.teacher_metrics: dict[str, float] = {}
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        measured = self.accelerator.sync_gradients and (self.state.global_step + 1) % self.state.logging_steps == 0
         outputs = model(
             **inputs,
+            with_agreement=measured,
             frame_weight=self.config.frame_weight,
             utterance_weight=self.utterance_weight,
             contrast_weight=self.config.contrast_weight,
         )
         loss = self.checked(outputs.loss)
         self.monitor.add(outputs.teacher_states)
-        if self.accelerator.sync_gradients and (self.state.global_step + 1) % self.state.logging_steps == 0:
+        if measured:
             self.check_teacher(outputs)
         return (loss, outputs) if return_outputs else loss
 

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
 from ..audio.filter_bank import FRAME_SAMPLES, HOP_SAMPLES
+from ..audio.log_mel_store import LogMelStore
 from ..audio.reading import SAMPLING_RATE, duration, read_audio
 
 
@@ -136,25 +137,36 @@ class CroppedClips(torch.utils.data.Dataset):
     Args:
         rows (`datasets.Dataset`): with `audio`; other columns are passed on.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): log energies that are kept of them, so that
+            they need not be decoded.
     """
 
-    def __init__(self, rows: Dataset, channel: Channel = 0):
+    def __init__(self, rows: Dataset, channel: Channel = 0, log_mels: LogMelStore | None = None):
         self.rows = rows
         self.channel: Channel = channel
+        self.log_mels = log_mels
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, draw: Draw) -> dict:
         """
-        A row with `samples` instead of `audio`, a random crop (float32, full scale at 1, 16 kHz), and its seed in
-        `augmentation_seeds`.
+        A row with a random crop instead of `audio`, and its seed in `augmentation_seeds`. The crop begins with a frame
+        of 10 ms: `samples` (float32, full scale at 1, 16 kHz), or `log_mel` (float32, `(frames, mel_bins)`) of
+        recordings whose log energies are kept.
         """
         row = self.rows[draw.row]
-        samples = read_audio(row.pop("audio"), channel=self.channel)
-        length = (draw.frames - 1) * HOP_SAMPLES + FRAME_SAMPLES
-        start = np.random.default_rng(draw.seed).integers(max(0, len(samples) - length) + 1)
-        return {**row, "samples": samples[start : start + length], "augmentation_seeds": draw.seed}
+        audio = row.pop("audio")
+        log_mel = None if self.log_mels is None else self.log_mels.get(audio, self.channel)
+        samples = read_audio(audio, channel=self.channel) if log_mel is None else np.empty(0, np.float32)
+        frames = (len(samples) - FRAME_SAMPLES) // HOP_SAMPLES + 1 if log_mel is None else len(log_mel)
+        start = int(np.random.default_rng(draw.seed).integers(max(0, frames - draw.frames) + 1))
+        if log_mel is not None:
+            crop = {"log_mel": np.array(log_mel[start : start + draw.frames])}
+        else:
+            length = (draw.frames - 1) * HOP_SAMPLES + FRAME_SAMPLES
+            crop = {"samples": samples[start * HOP_SAMPLES : start * HOP_SAMPLES + length]}
+        return {**row, **crop, "augmentation_seeds": draw.seed}
 
 
 class ClipCollator:
@@ -178,14 +190,23 @@ class ClipCollator:
             `augmentation_seeds` (int64, `(clips,)`); and `labels` (int64, `(clips,)`) and `weights` (float32,
             `(clips,)`) if clips have them.
         """
-        samples = [clip["samples"] for clip in clips]
-        batch = dict(self.feature_extractor(samples, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
+        if any("log_mel" in clip for clip in clips):
+            log_mels = [self._log_mel(clip) for clip in clips]
+            batch = dict(self.feature_extractor.from_log_mel(log_mels, "pt"))
+        else:
+            samples = [clip["samples"] for clip in clips]
+            batch = dict(self.feature_extractor(samples, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
         batch["augmentation_seeds"] = torch.tensor([clip["augmentation_seeds"] for clip in clips])
         if "label" in clips[0]:
             batch["labels"] = torch.tensor([clip["label"] for clip in clips])
         if "weight" in clips[0]:
             batch["weights"] = torch.tensor([clip["weight"] for clip in clips], dtype=torch.float32)
         return batch
+
+    def _log_mel(self, clip: dict) -> torch.Tensor:
+        if "log_mel" in clip:
+            return torch.from_numpy(clip["log_mel"])
+        return self.feature_extractor.log_mel(torch.from_numpy(clip["samples"])[None])[0]
 
 
 def loader_workers(processes: int) -> int:

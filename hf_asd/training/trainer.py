@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from ..audio.channels import Channel
+from ..audio.log_mel_store import LogMelStore
 from ..distributed import broadcast, compute_device, partial_state, use_cpu
 from ..files import whole_folder
 from ..hub.encoder_card import push_encoder
@@ -123,6 +124,7 @@ class SeededTrainer(Trainer):
         weights (`np.ndarray` of shape `(rows,)`, *optional*): how often each row is used in an epoch; by default once.
         fills_up (`bool`, *optional*, defaults to `False`): the feature extractor gives all clips the same length, so
             none is cropped to the length of another or to whole patches.
+        log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): as for [`CroppedClips`].
         kwargs: of `Trainer`. If `args` has no number of steps, it follows from the number of epochs.
 
     Raises:
@@ -139,6 +141,7 @@ class SeededTrainer(Trainer):
         channel: Channel,
         weights: np.ndarray | None = None,
         fills_up: bool = False,
+        log_mels: LogMelStore | None = None,
         **kwargs,
     ):
         arguments = kwargs["args"]
@@ -157,7 +160,7 @@ class SeededTrainer(Trainer):
             lengths, step_clips, arguments.max_steps, arguments.seed, weights, own_lengths=fills_up
         )
         self._writing = False
-        super().__init__(train_dataset=CroppedClips(dataset, channel), **kwargs)
+        super().__init__(train_dataset=CroppedClips(dataset, channel, log_mels), **kwargs)
 
     @property
     def output_dir(self) -> Path:

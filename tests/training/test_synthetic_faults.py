@@ -92,7 +92,8 @@ def test_a_faulty_clip_has_its_label_and_a_normal_background(clips):
         2 * extractor.std * values["input_values"] + extractor.mean for values in (plain, batch, noisy)
     )
     for clip in range(len(samples)):
-        torch.testing.assert_close(mixed[clip], mix_background(own[clip], before[clip ^ 1], 0.0), atol=1e-3, rtol=0)
+        expected = mix_background(own[[clip]], before[[clip ^ 1]], torch.zeros(1))[0]
+        torch.testing.assert_close(mixed[clip], expected, atol=1e-3, rtol=0)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from .modeling_eat import EatModel, EatPreTrainedModel, pytorch_default_
 
 MASK_NOISE = 0.01  # standard deviation of the tokens in place of masked patches
 TEMPERATURE = 0.1  # of the contrastive loss
+NORM_EPSILON = 1e-5  # of the targets' instance normalization
 
 
 def inverse_block_masks(
@@ -69,8 +70,8 @@ class EatForPreTrainingOutput(ModelOutput):
         frame_loss (`torch.Tensor` of shape `()`, float32): of the masked patches.
         utterance_loss (`torch.Tensor` of shape `()`, float32): of the CLS token.
         contrast_loss (`torch.Tensor` of shape `()`, float32): of the contrast between clips; 0 without a projection.
-        agreement (`torch.Tensor` of shape `()`, float32): mean cosine between the student's predictions of masked
-            patches and the teacher's targets.
+        agreement (`torch.Tensor` of shape `()`, float32, *optional*): mean cosine between the student's predictions
+            of masked patches and the teacher's targets.
         targets (`torch.Tensor` of shape `(clips, patches, hidden_size)`, float32): of the teacher.
         teacher_states (`torch.Tensor` of shape `(clips, patches, hidden_size)`, float32): the teacher's own output.
     """
@@ -203,7 +204,10 @@ class EatForPreTraining(EatPreTrainedModel):
         for number, layer in enumerate(self.teacher.layers):
             hidden_states, mlp_output = layer(hidden_states, with_mlp_output=True)
             if number >= first:
-                total = total + nn.functional.instance_norm(mlp_output[:, 1:].float().transpose(1, 2)).transpose(1, 2)
+                # Instance normalization, without copies of the transposed patches.
+                patches = mlp_output[:, 1:].float()
+                patches = patches - patches.mean(1, keepdim=True)
+                total.addcmul_(patches, (patches.square().mean(1, keepdim=True) + NORM_EPSILON).rsqrt())
         targets = nn.functional.layer_norm(total / (len(self.teacher.layers) - first), total.shape[-1:])
         return targets, hidden_states[:, 1:].float()
 
@@ -216,6 +220,7 @@ class EatForPreTraining(EatPreTrainedModel):
         frame_weight: float = 1.0,
         utterance_weight: float = 1.0,
         contrast_weight: float = 1.0,
+        with_agreement: bool = True,
     ) -> EatForPreTrainingOutput:
         """
         Args:
@@ -226,6 +231,7 @@ class EatForPreTraining(EatPreTrainedModel):
                 noisy one; by default the same as the teacher's.
             frame_weight, utterance_weight, contrast_weight (`float`, *optional*, default to 1.0): of the losses; the
                 last one of a model with a projection.
+            with_agreement (`bool`, *optional*, defaults to `True`): measure `agreement`, which costs some time.
         """
         targets, teacher_states = self.targets(input_values)
         values = input_values if student_values is None else student_values
@@ -233,15 +239,20 @@ class EatForPreTraining(EatPreTrainedModel):
         (clips, count, size), (masks, kept) = targets.shape, visible.shape[1:]
         scale = size**-0.5
         wanted = targets[:, None]
-        masked = torch.ones(clips, masks, count, device=seen.device).scatter(2, visible, 0.0)
-        masked /= clips * masks * (count - kept)
-        frame_loss = ((predicted - wanted).square().sum(-1) * masked).sum() * scale
+        masked = torch.ones(clips, masks, count, dtype=torch.bool, device=seen.device).scatter(2, visible, False)
+        num_masked = clips * masks * (count - kept)
+        # A visible patch is compared with itself: no loss, no gradient, and no copy of the masked ones.
+        compared = torch.where(masked[..., None], wanted, predicted.detach())
+        frame_loss = nn.functional.mse_loss(predicted, compared, reduction="sum") * (scale / num_masked)
         utterance_loss = (cls_token - wanted.mean(2)).square().sum(-1).mean() * scale
         contrast_loss = torch.zeros_like(frame_loss)
         if self.projector is not None:
             contrast_loss = self.contrast(seen.mean(2), teacher_states.mean(1))
-        with torch.no_grad():
-            agreement = (nn.functional.cosine_similarity(predicted, wanted, dim=-1) * masked).sum()
+        agreement = None
+        if with_agreement:
+            with torch.no_grad():
+                cosines = nn.functional.cosine_similarity(predicted, wanted, dim=-1)
+                agreement = (cosines * masked).sum() / num_masked
         return EatForPreTrainingOutput(
             loss=frame_weight * frame_loss + utterance_weight * utterance_loss + contrast_weight * contrast_loss,
             frame_loss=frame_loss.detach(),
