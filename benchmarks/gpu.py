@@ -80,7 +80,7 @@ def pretraining_step(config: EatConfig, clips: int, frames: int, device: torch.d
     compile_layers([*model.eat.layers, *model.teacher.layers, model.decoder], compiled)
     values = torch.randn(clips, frames, config.num_mel_bins, device=device)
     generator = torch.Generator().manual_seed(0)
-    visible = inverse_block_masks(16 * clips, frames // 16, 8, 0.8, 5, generator).unflatten(0, (clips, 16)).to(device)
+    visible = inverse_block_masks(16, frames // 16, 8, 0.8, 5, [generator] * clips).to(device)
 
     def step():
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):

@@ -141,7 +141,7 @@ with tempfile.TemporaryDirectory() as folder:
         "decoder, forward and backward": decoder,
         "reading and decoding": lambda: [dataset[draw] for draw in draws],
         "filter bank": lambda: extractor(samples, sampling_rate=16_000, return_tensors="pt"),
-        "masks": lambda: [inverse_block_masks(16, 62, 8, 0.8, 5, generator) for _ in clips],
+        "masks": lambda: inverse_block_masks(16, 62, 8, 0.8, 5, [generator] * len(clips)),
         "mask tokens": lambda: model.mask_tokens((16, 496, 768), inputs["augmentation_seeds"], device),
         "teacher's update": lambda: model.update_teacher(0.999),
         "optimizer": optimizer.step,

@@ -1,7 +1,13 @@
 import numpy as np
 import torch
 
-from hf_asd.embedding.band_statistics import band_statistics, event_statistics, spectrum_statistics
+from hf_asd.embedding.band_statistics import (
+    QUANTILES,
+    band_statistics,
+    event_statistics,
+    quantiles_over_time,
+    spectrum_statistics,
+)
 
 
 def test_levels_and_flutter_match_the_plain_formulas():
@@ -40,3 +46,11 @@ def test_a_knock_is_an_event_of_its_band_and_silence_a_dropout():
 def test_the_shortest_and_the_most_uniform_clips_have_finite_statistics():
     for log_mel in (torch.zeros(3, 128), torch.full((48, 128), -15.9), torch.randn(4, 128)):
         assert band_statistics(log_mel).isfinite().all()
+
+
+def test_quantiles_are_those_of_numpy_to_the_bit():
+    rng = np.random.default_rng(0)
+    for frames in (3, 4, 10, 11, 101, 998):
+        log_mel = rng.standard_normal((frames, 128)).astype(np.float32)
+        expected = np.quantile(log_mel, QUANTILES, axis=0).astype(np.float32)
+        np.testing.assert_array_equal(quantiles_over_time(log_mel), expected)

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,6 @@ from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
 from ..audio.clock import Span, span_text
-from ..audio.filter_bank import FilterBankExtractor
 from ..audio.log_mel_store import LogMelStore, recording_key
 from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
@@ -36,7 +36,12 @@ Visit = Callable[[int, Window], None]
 
 
 class Encoder(Protocol):
-    """Turns clips into embeddings: [`~hf_asd.SpectralStatistics`] or [`~hf_asd.TransformerEncoder`]."""
+    """
+    Turns clips into embeddings: [`~hf_asd.SpectralStatistics`] or [`~hf_asd.TransformerEncoder`].
+
+    One that also takes log energies has a `log_mel_extractor`, which computes them, and `longest_frames`: frames of
+    the longest recording that it embeds as one.
+    """
 
     @property
     def dimensions(self) -> int: ...
@@ -46,12 +51,6 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
-
-    @property
-    def log_mel_extractor(self) -> FilterBankExtractor | None: ...
-
-    @property
-    def longest_frames(self) -> float: ...
 
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray: ...
 
@@ -160,8 +159,9 @@ def embed_recordings(
     shard_rows = _shard_rows(len(dataset), 1 if output_dir is not None else state.num_processes)
     starts = range(0, len(dataset), shard_rows)
     own = starts[state.process_index :: state.num_processes]
-    usable = log_mels if log_mels is not None and log_mels.fits(encoder.log_mel_extractor) else None
-    decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit, usable, encoder.longest_frames)
+    decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit)
+    if log_mels is not None and log_mels.fits(getattr(encoder, "log_mel_extractor", None)):
+        decoding.log_mels, decoding.longest_frames = log_mels, encoder.longest_frames  # type: ignore[attr-defined]
     shards: dict[int, _Shard] = {}
     total = sum(min(shard_rows, len(dataset) - start) for start in own)
     with tqdm(total=total, desc="embedding", unit="clip", disable=not state.is_local_main_process) as progress:
@@ -248,8 +248,8 @@ class _Decoding:
     allow_silence: bool
     stop_at_bad: bool
     visit: Visit | None
-    log_mels: LogMelStore | None
-    longest_frames: float
+    log_mels: LogMelStore | None = None
+    longest_frames: float = 0
     messages: list[tuple[int, str]] = field(default_factory=list)
     unusable: set[int] = field(default_factory=set)  # numbers of rows without any embedding
 
@@ -354,28 +354,39 @@ def _new_shard(
     vectors: dict[tuple[int, int], np.ndarray] = {}
     waiting: dict[tuple[int, int], np.ndarray] = {}
 
+    running: list[tuple[list[tuple[int, int]], Future]] = []
+
+    def collect():
+        for keys, future in running:
+            vectors.update(zip(keys, future.result(), strict=True))
+        running.clear()
+
     def embed_waiting():
+        # While one batch is embedded, the next one is decoded.
+        collect()
         if waiting and encoder is not None and not decoding.stopped:
-            vectors.update(zip(waiting, encoder(list(waiting.values())), strict=True))
+            running.append((list(waiting), pool.submit(encoder, list(waiting.values()))))
         waiting.clear()
 
-    for start in range(0, len(rows), BATCH_CLIPS):
-        audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
-        for place, audio in enumerate(audios, start=start):
-            log_mel, found = decoding.kept(audio, rules[first + place]), []
-            if log_mel is not None:
-                waiting[place, 0] = log_mel
-                spans.append([None])
-                continue
-            for window in decoding.windows(first + place, audio, rules[first + place]):
-                found.append(window.span)
-                if window.clip is not None:
-                    waiting[place, window.number] = window.clip.samples
-                if len(waiting) == BATCH_CLIPS:
-                    embed_waiting()
-            spans.append([] if first + place in decoding.unusable else found)
-        embed_waiting()
-        progress.update(len(audios))
+    with ThreadPoolExecutor(1) as pool:
+        for start in range(0, len(rows), BATCH_CLIPS):
+            audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
+            for place, audio in enumerate(audios, start=start):
+                log_mel, found = decoding.kept(audio, rules[first + place]), []
+                if log_mel is not None:
+                    waiting[place, 0] = log_mel
+                    spans.append([None])
+                    continue
+                for window in decoding.windows(first + place, audio, rules[first + place]):
+                    found.append(window.span)
+                    if window.clip is not None:
+                        waiting[place, window.number] = window.clip.samples
+                    if len(waiting) == BATCH_CLIPS:
+                        embed_waiting()
+                spans.append([] if first + place in decoding.unusable else found)
+            embed_waiting()
+            progress.update(len(audios))
+        collect()
     windows = [(place, span) for place, own in enumerate(spans) for span in own or [None]]
     keys = [(place, number) for place, own in enumerate(spans) for number in range(len(own) or 1)]
     dimensions = 0 if encoder is None else encoder.dimensions

@@ -10,6 +10,7 @@ from ..models.choices import StatisticsName
 from ..models.eat.feature_extraction_eat import EatFeatureExtractor
 from ..options import check_word
 from .band_statistics import MELS, NUM_BANDS, STATISTICS_SIZE, band_statistics
+from .threads import map_on_cores
 
 
 DESCRIPTIONS: dict[StatisticsName, str] = {
@@ -76,12 +77,12 @@ class SpectralStatistics:
         if self.statistics == "acoustic_features":
             from ..audio.acoustic_features import SOUNDS, extract_features, summarize_features
 
-            summaries = [summarize_features(extract_features(clip)) for clip in clips]
+            summaries = map_on_cores(lambda clip: summarize_features(extract_features(clip)), clips)
             return np.stack([np.concatenate([summary[kind] for kind in SOUNDS]) for summary in summaries])
-        rows = []
-        for clip in clips:
-            log_mel = torch.from_numpy(clip)
-            if clip.ndim == 1:
-                log_mel = self.feature_extractor.log_mel(log_mel[None])[0]
-            rows.append(log_mel.mean(0) if self.statistics == "mean" else band_statistics(log_mel))
-        return torch.stack(rows).numpy()
+        return torch.stack(map_on_cores(self._of_log_mel, clips)).numpy()
+
+    def _of_log_mel(self, clip: np.ndarray) -> torch.Tensor:
+        log_mel = torch.from_numpy(clip)
+        if clip.ndim == 1:
+            log_mel = self.feature_extractor.log_mel(log_mel[None])[0]
+        return log_mel.mean(0) if self.statistics == "mean" else band_statistics(log_mel)

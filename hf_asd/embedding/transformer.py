@@ -18,6 +18,7 @@ from ..models.hub_checkpoints import local_encoder
 from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool, pooling_parameter
 from ..models.tone_check import check_tone_output
 from .statistics import SpectralStatistics
+from .threads import map_on_cores
 
 
 WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length
@@ -170,7 +171,7 @@ class TransformerEncoder:
             `np.ndarray` of shape `(clips, dimensions)`, float32.
         """
         if self.statistics is not None and self.log_mel_extractor is not None and self.model.device.type == "cpu":
-            clips = [self._log_mel(clip) for clip in clips]  # once for both
+            clips = map_on_cores(self._log_mel, clips)  # once for both
         parts, owners = [], []
         for owner, clip in enumerate(clips):
             own = self._parts(clip)
@@ -180,11 +181,17 @@ class TransformerEncoder:
         by_length: dict[tuple[int, int], list[int]] = {}
         for index, part in enumerate(parts):
             by_length.setdefault((part.ndim, len(part)), []).append(index)
+        batches = [
+            indices[start : start + self.batch_size]
+            for indices in by_length.values()
+            for start in range(0, len(indices), self.batch_size)
+        ]
+        together = [[parts[index] for index in batch] for batch in batches]
+        on_cpu = self.model.device.type == "cpu"
+        outputs = map_on_cores(self._forward, together) if on_cpu else [self._forward(batch) for batch in together]
         embedded: dict[int, torch.Tensor] = {}
-        for indices in by_length.values():
-            for start in range(0, len(indices), self.batch_size):
-                chosen = indices[start : start + self.batch_size]
-                embedded.update(zip(chosen, self._forward([parts[i] for i in chosen]), strict=True))
+        for batch, rows in zip(batches, outputs, strict=True):
+            embedded.update(zip(batch, rows, strict=True))
         rows = torch.stack([embedded[index] for index in range(len(parts))])
         sums = torch.zeros(len(clips), rows.shape[1]).index_add_(0, torch.tensor(owners), rows)
         means = (sums / torch.tensor(owners).bincount()[:, None]).numpy()
@@ -235,6 +242,7 @@ class TransformerEncoder:
         features = self.feature_extractor(parts, sampling_rate=SAMPLING_RATE, return_tensors="pt", **where)
         return features[self.model.main_input_name].to(self.model.device)
 
+    @torch.inference_mode()  # of each thread
     def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
         inputs = self._inputs(parts)
         if self.is_classifier:

@@ -226,13 +226,11 @@ class PretrainingCollator(ClipCollator):
         batch = super().__call__(clips)
         patch_size = self.feature_extractor.patch_size
         steps, bands = (length // patch_size for length in batch["input_values"].shape[1:])
-        visible = []
-        for seed in batch["augmentation_seeds"].tolist():
-            generator = torch.Generator().manual_seed(seed)
-            masks, share, block = self.config.num_masks, self.config.mask_ratio, self.config.mask_block
-            adjust = self.config.mask_adjust
-            visible.append(inverse_block_masks(masks, steps, bands, share, block, generator, adjust))
-        batch["visible"] = torch.stack(visible)
+        generators = [torch.Generator().manual_seed(seed) for seed in batch["augmentation_seeds"].tolist()]
+        config = self.config
+        batch["visible"] = inverse_block_masks(
+            config.num_masks, steps, bands, config.mask_ratio, config.mask_block, generators, config.mask_adjust
+        )
         if self.config.changes_acoustics:  # for the student only; the teacher gets the original clip
             batch["student_values"] = augment_acoustics(
                 batch["input_values"], batch["augmentation_seeds"], self.feature_extractor, self.config

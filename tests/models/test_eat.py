@@ -212,13 +212,13 @@ def test_positions_are_the_published_ones():
 
 
 def test_masks_keep_exactly_as_many_patches_in_blocks():
-    masks = inverse_block_masks(300, 62, 8, 0.8, 5, torch.Generator().manual_seed(0))
+    masks = inverse_block_masks(300, 62, 8, 0.8, 5, [torch.Generator().manual_seed(0)])[0]
     assert masks.shape == (300, int(62 * 8 * 0.2)) and (masks.diff(dim=1) > 0).all()
     grid = torch.zeros(300, 62 * 8).scatter(1, masks, 1.0).view(300, 62, 8)
     neighbors = (grid[:, 1:] * grid[:, :-1]).sum() / grid.sum()
     assert neighbors > 0.5  # patches drawn one by one would have 0.2
     assert not torch.equal(masks[0], masks[1])
-    assert inverse_block_masks(2, 1, 8, 0.8, 5, torch.Generator()).shape == (2, 1)
+    assert inverse_block_masks(2, 1, 8, 0.8, 5, [torch.Generator()]).shape == (1, 2, 1)
 
 
 def pretraining_model(**options):
@@ -250,7 +250,7 @@ def test_the_loss_is_over_masked_patches_only_and_falls():
     model = pretraining_model()
     values = torch.randn(4, 64, 128)
     generator = torch.Generator().manual_seed(0)
-    visible = inverse_block_masks(8, 4, 8, 0.75, 2, generator).unflatten(0, (4, 2))
+    visible = inverse_block_masks(8, 4, 8, 0.75, 2, [generator])[0].unflatten(0, (4, 2))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     losses = []
     outputs = model(values, visible, torch.arange(4))
@@ -296,7 +296,7 @@ def test_the_contrast_is_infonce_with_standardized_embeddings():
 def test_the_projector_learns_and_its_teacher_follows():
     model = pretraining_model(projection_size=8)
     values = torch.randn(4, 64, 128)
-    visible = inverse_block_masks(8, 4, 8, 0.75, 2, torch.Generator().manual_seed(0)).unflatten(0, (4, 2))
+    visible = inverse_block_masks(8, 4, 8, 0.75, 2, [torch.Generator().manual_seed(0)])[0].unflatten(0, (4, 2))
     outputs = model(values, visible, torch.arange(4), student_values=values + 1, contrast_weight=0.5)
     losses = outputs.frame_loss + outputs.utterance_loss + 0.5 * outputs.contrast_loss
     torch.testing.assert_close(outputs.loss, losses)

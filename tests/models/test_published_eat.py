@@ -54,7 +54,7 @@ PUBLISHED_MASKS = [(0.8, 0.07, 5), (0.75, 0.1, 7)]  # mask ratio, adjustment and
 @pytest.mark.parametrize(("ratio", "adjust", "blocks"), PUBLISHED_MASKS)
 def test_masks_are_visible_at_the_edges_as_in_the_reference(ratio, adjust, blocks):
     """Independent draws of both; a difference is measured in its standard error, for steps about 4 % of the share."""
-    ours = inverse_block_masks(2_000, 64, 8, ratio, 5, torch.Generator().manual_seed(0), adjust)
+    ours = inverse_block_masks(2_000, 64, 8, ratio, 5, [torch.Generator().manual_seed(0)], adjust)[0]
     ours = visible_grid(ours, 64, 8)
     theirs = reference_masks(2_000, 64, 8, int(512 * (1 - ratio) + 1e-9), blocks, 5, np.random.default_rng(0))
     assert (ours.sum((1, 2)) == theirs.sum((1, 2))[0]).all()
@@ -75,7 +75,8 @@ def test_mask_statistics_are_those_of_the_reference_within_a_percent(ratio, adju
     of it for each of the two, so that chance alone makes differences of 3 %. Here both have the same blocks, and the
     reference is the expectation over what is then dropped or added: a standard error of 0.25 % is left.
     """
-    ours = visible_grid(inverse_block_masks(20_000, 64, 8, ratio, 5, torch.Generator().manual_seed(0), adjust), 64, 8)
+    masks = inverse_block_masks(20_000, 64, 8, ratio, 5, [torch.Generator().manual_seed(0)], adjust)[0]
+    ours = visible_grid(masks, 64, 8)
     # The centers of the blocks are the first numbers that are drawn.
     centers = torch.randint(0, 512, (20_000, blocks), generator=torch.Generator().manual_seed(0))
     inside = reference_blocks(centers.numpy(), 64, 8, 5)
@@ -89,7 +90,7 @@ def test_mask_statistics_are_those_of_the_reference_within_a_percent(ratio, adju
 
 def test_an_adjustment_changes_how_much_of_the_visible_part_is_blocks():
     few, many = (
-        visible_grid(inverse_block_masks(300, 64, 8, 0.8, 5, torch.Generator().manual_seed(0), adjust), 64, 8)
+        visible_grid(inverse_block_masks(300, 64, 8, 0.8, 5, [torch.Generator().manual_seed(0)], adjust)[0], 64, 8)
         for adjust in (-0.1, 0.07)
     )
     neighbors = [(grid[:, 1:] * grid[:, :-1]).sum() / grid.sum() for grid in (few, many)]

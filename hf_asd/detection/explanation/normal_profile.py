@@ -9,12 +9,14 @@ from ...audio.channels import Channel
 from ...audio.reading import DecodedClip, read_clip
 from ...audio.windows import read_span
 from ...data.schema import undecoded_audio
+from ...embedding.threads import map_on_cores
 from .input_ranges import InputRanges
 
 
 MINIMUM_CLIPS = 4
 MAXIMUM_CLIPS = 150  # clips of a domain: more would only widen the limits
 WIDTHS = (3, 9)  # sixths of an octave over which levels are averaged: half an octave and one and a half
+TOGETHER = 32  # clips that are summarized before the next progress is shown
 MOST_SIMILAR = 4  # normal clips whose mean a clip's levels are compared with
 MARGIN = 1.5  # how far beyond the most unusual normal clip a finding has to be
 LEAST_LIMIT = 3.0  # a dozen clips do not show all that is normal: three standard deviations are not a finding
@@ -199,11 +201,19 @@ def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProf
     """
     chosen, summaries = choose_profile_rows(dataset), {}
     rows = np.concatenate(list(chosen.values())).tolist()
-    audios = undecoded_audio(dataset.select(rows))
-    for row, audio in zip(tqdm(rows, desc="profiles of normal clips", unit="clip", delay=2), audios, strict=True):
-        start = dataset["start_s"][row] if "start_s" in dataset.column_names else None
-        if start is None:
-            summaries[row] = summarize_clip(read_clip(audio, channel=channel, allow_silence=False))
-        else:
-            summaries[row] = summarize_clip(read_span(audio, (start, dataset["end_s"][row]), channel))
+    clips = dataset.select(rows)
+    nowhere = [None] * len(rows)
+    starts, ends = (clips[name][:] if name in clips.column_names else nowhere for name in ("start_s", "end_s"))
+
+    def summarize(place: int) -> dict[str, np.ndarray]:
+        if starts[place] is None:
+            return summarize_clip(read_clip(audios[place], channel=channel, allow_silence=False))
+        return summarize_clip(read_span(audios[place], (starts[place], ends[place]), channel))
+
+    audios = undecoded_audio(clips)
+    with tqdm(total=len(rows), desc="profiles of normal clips", unit="clip", delay=2) as progress:
+        for first in range(0, len(rows), TOGETHER):
+            places = range(first, min(first + TOGETHER, len(rows)))
+            summaries |= dict(zip(rows[first : first + TOGETHER], map_on_cores(summarize, places), strict=True))
+            progress.update(len(places))
     return make_profiles(chosen, summaries)

@@ -24,7 +24,7 @@ def inverse_block_masks(
     bands: int,
     mask_ratio: float,
     block: int,
-    generator: torch.Generator,
+    generators: list[torch.Generator],
     mask_adjust: float = 0.07,
 ) -> torch.Tensor:
     """
@@ -33,17 +33,17 @@ def inverse_block_masks(
     what would be outside of the grid is cut off.
 
     Args:
-        rows (`int`): number of masks.
+        rows (`int`): number of masks of each clip.
         steps (`int`), bands (`int`): patches along time and frequency.
         mask_ratio (`float`): share of patches that are masked.
         block (`int`): side of a block in patches.
-        generator (`torch.Generator`): on the CPU.
+        generators (`list[torch.Generator]`): of each clip, on the CPU.
         mask_adjust (`float`, *optional*, defaults to 0.07): by how much the share of patches in blocks is larger than
             the share that stays visible, because blocks overlap and are cut off.
 
     Returns:
-        `torch.Tensor` of shape `(rows, visible)`, int64: positions of the visible patches in ascending order, with
-        `visible = max(1, int(steps * bands * (1 - mask_ratio)))`.
+        `torch.Tensor` of shape `(clips, rows, visible)`, int64: positions of the visible patches in ascending order,
+        with `visible = max(1, int(steps * bands * (1 - mask_ratio)))`.
 
     References:
         A. Baevski et al. 2023, "Efficient Self-supervised Learning with Contextualized Target Representations",
@@ -51,15 +51,23 @@ def inverse_block_masks(
     """
     visible = max(1, int(steps * bands * (1 - mask_ratio) + 1e-9))
     blocks = max(1, int(steps * bands * (1 - mask_ratio + mask_adjust) / block**2 + 1e-9))
-    centers = torch.randint(0, steps * bands, (rows, blocks), generator=generator)
+    # What is drawn depends on the clip alone; the rest is computed for all of them together.
+    drawn = [
+        (
+            torch.randint(0, steps * bands, (rows, blocks), generator=generator),
+            torch.rand(rows, steps * bands, generator=generator),
+        )
+        for generator in generators
+    ]
+    centers, order = (torch.stack(values) for values in zip(*drawn, strict=True))
     tops, lefts = centers // bands - block // 2, centers % bands - block // 2
     time, band = torch.arange(steps), torch.arange(bands)
     inside_time = (time >= tops[..., None]) & (time < tops[..., None] + block)
     inside_band = (band >= lefts[..., None]) & (band < lefts[..., None] + block)
-    kept = (inside_time[..., :, None] & inside_band[..., None, :]).any(1).flatten(1)
+    kept = (inside_time[..., :, None] & inside_band[..., None, :]).any(2).flatten(2)
     # Patches inside blocks come first, in random order, then those outside.
-    order = torch.rand(kept.shape, generator=generator) + (~kept)
-    return order.topk(visible, dim=1, largest=False).indices.sort(1).values
+    order += ~kept
+    return order.topk(visible, dim=-1, largest=False).indices.sort(-1).values
 
 
 @dataclass
