@@ -39,10 +39,11 @@ def clipped_share(samples: np.ndarray) -> float:
 def _pile(samples: np.ndarray, middle: float, extreme: float, step: float) -> int:
     """The number of samples on a flat top; 0 where they are no more than elsewhere near the top."""
     rank = int(OUTLIERS * len(samples)) + 1
-    floor = extreme / 2  # few samples are above it
-    high = samples[samples > floor]
-    if len(high) < 4 * rank:
-        floor, high = -np.inf, samples
+    # Few samples are near the top; only those are sorted.
+    for floor in (extreme / 2, extreme / 4, extreme / 8, extreme / 16, -np.inf):
+        high = samples[samples > floor]
+        if len(high) >= 4 * rank:
+            break
     top = float(np.partition(high, len(high) - rank)[-rank])
     # Coarse recordings have few values: their distance is that of the two values below the top. The distance from the
     # top itself says nothing, it may stand alone.
