@@ -62,7 +62,9 @@ with tempfile.TemporaryDirectory() as folder:
         alone = [seconds(lambda: list(map(forward, batches))), seconds(lambda: map_on_cores(forward, batches))]
         output = Path(folder) / f"embeddings-{repeat}"
         whole = seconds(lambda: embed(dataset, encoder, output))
-        print(f"alone {clips / alone[0]:.2f} and {clips / alone[1]:.2f} clips/s, from WAV to column {clips / whole:.2f}")
+        print(
+            f"alone {clips / alone[0]:.2f} and {clips / alone[1]:.2f} clips/s, from WAV to column {clips / whole:.2f}"
+        )
         for own, spent in zip(ratios.values(), alone, strict=True):
             own.append(spent / whole)
 for name, own in ratios.items():

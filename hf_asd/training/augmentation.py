@@ -219,11 +219,14 @@ class AugmentingCollator(ClipCollator):
             values = augment_acoustics(
                 values, batch["augmentation_seeds"], self.feature_extractor, self.config, faults
             )
-        augmented = []
-        for clip, seed in zip(values, batch["augmentation_seeds"].tolist(), strict=True):
-            generator = torch.Generator().manual_seed(seed)
-            augmented.append(spec_augment(clip[None], self.config.time_mask, self.config.frequency_mask, generator))
-        batch["input_values"] = torch.cat(augmented)
+        if self.config.time_mask or self.config.frequency_mask:
+            augmented = []
+            for clip, seed in zip(values, batch["augmentation_seeds"].tolist(), strict=True):
+                generator = torch.Generator().manual_seed(seed)
+                masks = (self.config.time_mask, self.config.frequency_mask)
+                augmented.append(spec_augment(clip[None], *masks, generator))
+            values = torch.cat(augmented)
+        batch["input_values"] = values
         if self.config.mixup:
             mixed = mixup(batch["input_values"], batch["augmentation_seeds"], self.config.mixup)
             batch |= dict(zip(("input_values", "partners", "mixup_lambda"), mixed, strict=True))
