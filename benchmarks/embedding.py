@@ -4,7 +4,7 @@ How much slower the whole path from WAV files to an embedding column on disk is 
     python benchmarks/embedding.py                       # an encoder of the size of EAT-base, random weights
     python benchmarks/embedding.py --encoder bundled
 
-Clips of 10 s. Whole path and encoder alone are measured in turn in one run; the results are ratios of their throughputs,
+Clips of 10 s. Whole path and encoder alone are measured in turn in one run; the results are ratios of throughputs,
 medians over the repeats. The encoder alone gets log energies that are in memory: in batches, whose operations all
 threads share, as transformers does; and in batches that each have a thread of their own, as this package does.
 """
