@@ -13,6 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +61,9 @@ with tempfile.TemporaryDirectory() as folder:
     forward(batches[0])  # the first call is slower
     for repeat in range(args.repeats):
         alone = [seconds(lambda: list(map(forward, batches))), seconds(lambda: map_on_cores(forward, batches))]
-        output = Path(folder) / f"embeddings-{repeat}"
-        whole = seconds(lambda: embed(dataset, encoder, output))
-        print(
-            f"alone {clips / alone[0]:.2f} and {clips / alone[1]:.2f} clips/s, from WAV to column {clips / whole:.2f}"
-        )
+        whole = seconds(partial(embed, dataset, encoder, Path(folder) / f"embeddings-{repeat}"))
+        speeds = [f"{clips / spent:.2f}" for spent in (*alone, whole)]
+        print(f"clips/s: alone {speeds[0]} and {speeds[1]}, from WAV to column {speeds[2]}")
         for own, spent in zip(ratios.values(), alone, strict=True):
             own.append(spent / whole)
 for name, own in ratios.items():
