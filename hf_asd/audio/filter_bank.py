@@ -12,7 +12,7 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 FRAME_SAMPLES, HOP_SAMPLES, FFT_SAMPLES = 400, 160, 512  # 25 ms and 10 ms at 16 kHz
 PREEMPHASIS = 0.97
 ENERGY_FLOOR = torch.finfo(torch.float32).eps  # Kaldi's, under the logarithm
-CHUNK_CLIPS = 2  # bounds the memory, and larger products leave the processor's cache
+CHUNK_CLIPS = 1  # bounds the memory, and larger products leave the processor's cache
 
 
 class FilterBankExtractor(SequenceFeatureExtractor):

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -241,6 +240,15 @@ def piece_id(clip_id: str, span: Span | None) -> str:
 
 
 @dataclass
+class _Piece:
+    """A recording or a window of it as encoders take it: samples or log energies; `None` where it is unusable."""
+
+    clip: np.ndarray | None
+    number: int = 0
+    span: Span | None = None
+
+
+@dataclass
 class _Decoding:
     """Decodes rows one after the other and remembers which were unusable."""
 
@@ -258,12 +266,15 @@ class _Decoding:
         """Whether the task will end in an error, so that only further unusable recordings are looked for."""
         return self.stop_at_bad and bool(self.messages)
 
-    def kept(self, audio: dict, rule: WindowRule | None) -> np.ndarray | None:
-        """The log energies of a recording, where they are kept and it need not be decoded."""
-        if self.log_mels is None or self.visit is not None or rule is not None:
-            return None
-        log_mel = self.log_mels.get(audio, self.channel)
-        return None if log_mel is None or len(log_mel) > self.longest_frames else np.array(log_mel)
+    def pieces(self, row: int, audio: dict, rule: WindowRule | None) -> Iterator[_Piece]:
+        """What is embedded of the recording of a row."""
+        if self.log_mels is not None and self.visit is None and rule is None:
+            log_mel = self.log_mels.get(audio, self.channel)
+            if log_mel is not None and len(log_mel) <= self.longest_frames:
+                yield _Piece(np.array(log_mel))
+                return
+        for window in self.windows(row, audio, rule):
+            yield _Piece(None if window.clip is None else window.clip.samples, window.number, window.span)
 
     def windows(self, row: int, audio: dict, rule: WindowRule | None) -> Iterator[Window]:
         """The windows of the recording of a row, as far as it can be decoded."""
@@ -354,39 +365,24 @@ def _new_shard(
     vectors: dict[tuple[int, int], np.ndarray] = {}
     waiting: dict[tuple[int, int], np.ndarray] = {}
 
-    running: list[tuple[list[tuple[int, int]], Future]] = []
-
-    def collect():
-        for keys, future in running:
-            vectors.update(zip(keys, future.result(), strict=True))
-        running.clear()
-
     def embed_waiting():
-        # While one batch is embedded, the next one is decoded.
-        collect()
         if waiting and encoder is not None and not decoding.stopped:
-            running.append((list(waiting), pool.submit(encoder, list(waiting.values()))))
+            vectors.update(zip(waiting, encoder(list(waiting.values())), strict=True))
         waiting.clear()
 
-    with ThreadPoolExecutor(1) as pool:
-        for start in range(0, len(rows), BATCH_CLIPS):
-            audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
-            for place, audio in enumerate(audios, start=start):
-                log_mel, found = decoding.kept(audio, rules[first + place]), []
-                if log_mel is not None:
-                    waiting[place, 0] = log_mel
-                    spans.append([None])
-                    continue
-                for window in decoding.windows(first + place, audio, rules[first + place]):
-                    found.append(window.span)
-                    if window.clip is not None:
-                        waiting[place, window.number] = window.clip.samples
-                    if len(waiting) == BATCH_CLIPS:
-                        embed_waiting()
-                spans.append([] if first + place in decoding.unusable else found)
-            embed_waiting()
-            progress.update(len(audios))
-        collect()
+    for start in range(0, len(rows), BATCH_CLIPS):
+        audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
+        for place, audio in enumerate(audios, start=start):
+            found = []
+            for piece in decoding.pieces(first + place, audio, rules[first + place]):
+                found.append(piece.span)
+                if piece.clip is not None:
+                    waiting[place, piece.number] = piece.clip
+                if len(waiting) == BATCH_CLIPS:
+                    embed_waiting()
+            spans.append([] if first + place in decoding.unusable else found)
+        embed_waiting()
+        progress.update(len(audios))
     windows = [(place, span) for place, own in enumerate(spans) for span in own or [None]]
     keys = [(place, number) for place, own in enumerate(spans) for number in range(len(own) or 1)]
     dimensions = 0 if encoder is None else encoder.dimensions

@@ -1,8 +1,10 @@
 """Work on many clips, shared by the cores of a CPU."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -30,8 +32,13 @@ def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(work, items))
+        return list(_pool(before, os.getpid()).map(work, items))
     finally:
         torch.set_num_threads(before)
         _sharing.release()
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that stay: starting one takes milliseconds. A forked process has none of its parent's."""
+    return ThreadPoolExecutor(threads)

@@ -34,7 +34,7 @@ class TransformerEncoder:
         feature_extractor (`FeatureExtractionMixin`): the one the model was trained with.
         pooling (`str`, *optional*): how tokens become one embedding, see [`~hf_asd.models.pooling.pool`]; defaults to
             `"mean"`, for an attribute classifier to the pooling that it was trained with.
-        batch_size (`int`, *optional*, defaults to 8): clips a forward pass.
+        batch_size (`int`, *optional*, defaults to 8): clips a forward pass, at most.
         layer (`int` or `"mean"`, *optional*): the transformer layer whose output is pooled, from 1, or from -1 for the
             last one backwards; later layers are removed from the model. It is the output of the layer itself, before
             a norm that an encoder may have after its last layer. `"mean"` pools the mean of all layers' outputs. By
@@ -181,13 +181,13 @@ class TransformerEncoder:
         by_length: dict[tuple[int, int], list[int]] = {}
         for index, part in enumerate(parts):
             by_length.setdefault((part.ndim, len(part)), []).append(index)
+        on_cpu, size = self.model.device.type == "cpu", self.batch_size
+        if on_cpu:  # some batches for each thread, so that none waits long for the others in the end
+            size = min(size, max(1, len(parts) // (4 * torch.get_num_threads())))
         batches = [
-            indices[start : start + self.batch_size]
-            for indices in by_length.values()
-            for start in range(0, len(indices), self.batch_size)
+            indices[start : start + size] for indices in by_length.values() for start in range(0, len(indices), size)
         ]
         together = [[parts[index] for index in batch] for batch in batches]
-        on_cpu = self.model.device.type == "cpu"
         outputs = map_on_cores(self._forward, together) if on_cpu else [self._forward(batch) for batch in together]
         embedded: dict[int, torch.Tensor] = {}
         for batch, rows in zip(batches, outputs, strict=True):
