@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -365,24 +366,35 @@ def _new_shard(
     vectors: dict[tuple[int, int], np.ndarray] = {}
     waiting: dict[tuple[int, int], np.ndarray] = {}
 
+    running: list[tuple[list[tuple[int, int]], Future]] = []
+
+    def collect():
+        for keys, future in running:
+            vectors.update(zip(keys, future.result(), strict=True))
+        running.clear()
+
     def embed_waiting():
+        # While one batch is embedded, the next one is decoded.
+        collect()
         if waiting and encoder is not None and not decoding.stopped:
-            vectors.update(zip(waiting, encoder(list(waiting.values())), strict=True))
+            running.append((list(waiting), pool.submit(encoder, list(waiting.values()))))
         waiting.clear()
 
-    for start in range(0, len(rows), BATCH_CLIPS):
-        audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
-        for place, audio in enumerate(audios, start=start):
-            found = []
-            for piece in decoding.pieces(first + place, audio, rules[first + place]):
-                found.append(piece.span)
-                if piece.clip is not None:
-                    waiting[place, piece.number] = piece.clip
-                if len(waiting) == BATCH_CLIPS:
-                    embed_waiting()
-            spans.append([] if first + place in decoding.unusable else found)
-        embed_waiting()
-        progress.update(len(audios))
+    with ThreadPoolExecutor(1) as pool:
+        for start in range(0, len(rows), BATCH_CLIPS):
+            audios = undecoded_audio(rows.select(range(start, min(start + BATCH_CLIPS, len(rows)))))
+            for place, audio in enumerate(audios, start=start):
+                found = []
+                for piece in decoding.pieces(first + place, audio, rules[first + place]):
+                    found.append(piece.span)
+                    if piece.clip is not None:
+                        waiting[place, piece.number] = piece.clip
+                    if len(waiting) == BATCH_CLIPS:
+                        embed_waiting()
+                spans.append([] if first + place in decoding.unusable else found)
+            embed_waiting()
+            progress.update(len(audios))
+        collect()
     windows = [(place, span) for place, own in enumerate(spans) for span in own or [None]]
     keys = [(place, number) for place, own in enumerate(spans) for number in range(len(own) or 1)]
     dimensions = 0 if encoder is None else encoder.dimensions
