@@ -301,7 +301,6 @@ def _write_report(
     probes: "dict[str, MachineProbe]",
 ) -> Path | None:
     """The report; `None` where there is nothing to show: recordings that were added were all known."""
-    from ..detection.verdicts import faults_text, found_faults
     from ..reporting.report import ReportContent, write_report
 
     is_named = args.encoder not in (None, "bundled")
@@ -313,9 +312,6 @@ def _write_report(
         facts["Shown"] = f"the {len(train)} normal recordings or windows that were added to those of {args.add}"
     for machine, bank in detector.machines.items():
         facts[f"Threshold of {machine}"] = f"{bank.threshold:.4g}, {bank.promise}"
-    for machine in detector.machines:
-        if verdicts := found_faults(detector, machine):
-            facts[f"Confirmed faults of {machine}"] = faults_text(verdicts)
     for machine, found in detector.findings.items():
         if lines := found.lines():
             facts[f"Recordings of {machine}"] = " ".join(lines)

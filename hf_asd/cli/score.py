@@ -193,13 +193,19 @@ def _decide(args: argparse.Namespace) -> _Result:
     columns = scored.select_columns(["audio", *names[1:]])
     rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]
 
+    rows = add_events([with_orders(row, shaft) for row in rows], detector, args.detector, durations(dataset), start)
+
     def write_page() -> None:
+        from datasets import Dataset
+
+        from ..data.schema import side_by_side
         from ..reporting.report import ReportContent, write_report
 
         title = f"{', '.join(sorted(set(scored['machine'])))}: new recordings"
-        write_report(args.report, ReportContent(title=title, test=scored, detector=detector, skipped=skipped))
+        times = Dataset.from_dict({name: [row[name] for row in rows] for name in ("time", "time_from")})
+        shown = side_by_side(scored, times)
+        write_report(args.report, ReportContent(title=title, test=shown, detector=detector, skipped=skipped))
 
-    rows = add_events([with_orders(row, shaft) for row in rows], detector, args.detector, durations(dataset), start)
     return _Result(rows, [*names, *LINE_FIELDS], skipped, detector, write_page)
 
 

@@ -203,7 +203,28 @@ def attach_faults(detector: "AnomalyDetector") -> None:
 
 def found_faults(detector: "AnomalyDetector", machine: str) -> list[tuple[Verdict, float, bool]]:
     """The confirmed faults of a machine, with the score that each has now and whether it raises the alarm."""
-    bank, own = detector.machines[machine], [v for v in _usable(detector, "fault") if v.machine == machine]
+    return _scores_now(detector, machine, "fault")
+
+
+def wrong_alarms(detector: "AnomalyDetector", machine: str) -> list[tuple[Verdict, float, bool]]:
+    """
+    As [`found_faults`], of the recordings that were said to be normal. The score of one that the detector has learned
+    from meanwhile is that of leaving it out.
+    """
+    bank, found = detector.machines[machine], _scores_now(detector, machine, "normal")
+    learned = bank.leave_one_out_scores()
+    scores = [learned.get(_clip_id(verdict), score) for verdict, score, _ in found]
+    return [(verdict, score, score > bank.threshold) for (verdict, _, _), score in zip(found, scores, strict=True)]
+
+
+def is_learned(detector: "AnomalyDetector", verdict: Verdict) -> bool:
+    """Whether the detector has learned from a recording that was said to be normal."""
+    bank = detector.machines[verdict.machine]
+    return any(_clip_id(verdict) in clip_ids for clip_ids in bank.clip_ids.values())
+
+
+def _scores_now(detector: "AnomalyDetector", machine: str, finding: Finding) -> list[tuple[Verdict, float, bool]]:
+    bank, own = detector.machines[machine], [v for v in _usable(detector, finding) if v.machine == machine]
     if not own:
         return []
     scores = bank.scorer.score(torch.stack([verdict.embedding for verdict in own])).tolist()

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from .style import Theme
 
 
-LEAST_TICKS_APART = 0.06  # of the width of the axis
+LEAST_TICKS_APART, LEAST_LINES_APART = 0.06, 0.12  # of the width and of the height of the axes
 GOLDEN_RATIO = 0.6180339887
 MANY_DOTS = 100  # are drawn as pixels, which are smaller than as many shapes
 
@@ -46,7 +46,7 @@ def draw_scores(axes: Axes, rows: Sequence[ScoreRow], threshold: float | None, t
         theme ([`~hf_asd.plotting.style.Theme`]): the colors.
     """
     scores = np.concatenate([row.scores for row in rows] + ([] if threshold is None else [[threshold]]))
-    _set_score_axis(axes, rows[0].scores, threshold, float(scores.min()), float(scores.max()))
+    set_score_axis(axes, rows[0].scores, threshold, scores)
     for height, row in enumerate(rows):
         axes.axhline(height, color=theme.grid, linewidth=0.8, zorder=0)
         if row.is_single:
@@ -80,7 +80,20 @@ def draw_scores(axes: Axes, rows: Sequence[ScoreRow], threshold: float | None, t
     axes.set_xlabel("anomaly score")
 
 
-def _set_score_axis(axes: Axes, normal: np.ndarray, threshold: float | None, low: float, high: float) -> None:
+def set_score_axis(
+    axes: Axes, normal: np.ndarray, threshold: float | None, scores: np.ndarray, is_vertical: bool = False
+) -> None:
+    """
+    Sets an axis for scores: linear as far as scores of normal clips reach, and logarithmic far above.
+
+    Args:
+        axes (`matplotlib.axes.Axes`): whose axis it is.
+        normal (`np.ndarray` of shape `(clips,)`): scores of normal clips.
+        threshold (`float`, *optional*): of the machine.
+        scores (`np.ndarray` of shape `(clips,)`): all that is to be seen.
+        is_vertical (`bool`, *optional*, defaults to `False`): whether it is the axis from the bottom up.
+    """
+    low, high = float(scores.min()), float(scores.max())
     middle = float(np.median(normal))
     usual = max(float(normal.max()), middle if threshold is None else threshold)
     width = max(usual - middle, 1e-6 * max(abs(usual), 1.0))
@@ -91,17 +104,21 @@ def _set_score_axis(axes: Axes, normal: np.ndarray, threshold: float | None, low
     def backward(place):
         return middle + width * np.sinh(np.asarray(place, dtype=float))
 
-    axes.set_xscale("function", functions=(forward, backward))
+    set_scale = axes.set_yscale if is_vertical else axes.set_xscale
+    set_limits = axes.set_ylim if is_vertical else axes.set_xlim
+    set_ticks = axes.set_yticks if is_vertical else axes.set_xticks
+    set_scale("function", functions=(forward, backward))
     first, last = float(forward(low)), float(forward(high))
     margin = 0.04 * (last - first) or 0.5
-    axes.set_xlim(float(backward(first - margin)), float(backward(last + margin)))
+    set_limits(float(backward(first - margin)), float(backward(last + margin)))
     ticks = [tick for tick in MaxNLocator(3).tick_values(low, usual) if low <= tick <= high]
     ticks += [tick for tick in _round_numbers(high) if tick > usual]
+    least_apart = LEAST_LINES_APART if is_vertical else LEAST_TICKS_APART
     kept: list[float] = []
     for tick in ticks:
-        if not kept or forward(tick) - forward(kept[-1]) >= LEAST_TICKS_APART * (last - first):
+        if not kept or forward(tick) - forward(kept[-1]) >= least_apart * (last - first):
             kept.append(tick)
-    axes.set_xticks(kept, [f"{tick:g}" for tick in kept])
+    set_ticks(kept, [f"{tick:g}" for tick in kept])
     axes.minorticks_off()
 
 

@@ -196,6 +196,7 @@ def decision_texts(row: dict) -> dict:
         "as_high": row.get("num_normal_as_high"),
         "normal_clips": row.get("num_normal_clips"),
         "abstain_reason": row.get("abstain_reason"),
+        "like_fault": row.get("like_fault"),
         "nearest": row.get("nearest_clip_id"),
         "window": None if start is None else span_text((start, row["worst_window_end_s"])),
     }

@@ -10,6 +10,8 @@ from .embedding_plots import MapClips, embedding_maps
 from .machine_rows import MachineRows
 from .score_plots import roc, score_strip
 from .sound_plots import sound
+from .timeline import make_timeline
+from .verdict_rows import verdict_content
 
 
 MAXIMUM_LISTED = 300  # decisions listed per machine
@@ -31,6 +33,8 @@ def machine_section(machine: MachineRows, reader: ClipReader, num_cards: int) ->
     num_normal = len(machine.train) or (0 if bank is None else len(bank.normal_scores))
     content = {"name": machine.name, "train": num_normal, "threshold": threshold, **_counts(machine.test)}
     content["strip"] = score_strip(machine)
+    content["timeline"] = make_timeline(machine)
+    content["verdicts"] = verdict_content(machine)
     content["clips"] = make_cards(machine, reader, num_cards)
     content["urgency"] = _urgency(machine.test)
     if machine.test:

@@ -15,6 +15,7 @@ from ..audio.reading import read_audio
 from ..audio.windows import read_span
 from ..data.dcase.years import year_rules
 from ..detection.detector import AnomalyDetector
+from ..detection.drift.recordings import common_cause
 from ..detection.probing.probe import MachineProbe
 from ..files import write_text
 from . import sound_plots
@@ -151,6 +152,7 @@ def _render(content: ReportContent, machines: list[dict]) -> str:
     return environment.get_template("report_template.html").render(
         title=content.title,
         machines=machines,
+        common_cause=_common_cause(machines),
         total={key: sum(machine[key] for machine in machines) for key in ("train", *COUNTS)},
         date=date.today().isoformat(),
         scores=None if content.evaluation is None else _score_table(content.evaluation, content.baselines),
@@ -159,6 +161,12 @@ def _render(content: ReportContent, machines: list[dict]) -> str:
         color_bar=sound_plots.color_bar(),
         listen_seconds=sound_plots.LISTEN_SECONDS,
     )
+
+
+def _common_cause(machines: list[dict]) -> str | None:
+    """What is said first where several machines changed at once."""
+    timelines = [machine["timeline"] for machine in machines if machine["timeline"] is not None]
+    return common_cause([timeline.drift for timeline in timelines if timeline.drift is not None])
 
 
 def _rows_by_machine(dataset: Dataset | None) -> dict[str, list[dict]]:

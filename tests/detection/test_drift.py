@@ -109,8 +109,9 @@ def test_what_is_said_about_a_moved_microphone_and_a_machine():
 def test_a_slow_rise_below_the_threshold_is_a_trend():
     rng, names = np.random.default_rng(3), [f"day {n}" for n in range(12)]
     assert find_trend(names, (rng.normal(0, 0.1, 12)).tolist(), 2.0) is None
-    text = find_trend(names, (np.linspace(0, 1.5, 12) + rng.normal(0, 0.1, 12)).tolist(), 2.0)
-    assert text is not None and "from 0." in text and "(threshold 2) from day 0 to day 11" in text
+    trend = find_trend(names, (np.linspace(0, 1.5, 12) + rng.normal(0, 0.1, 12)).tolist(), 2.0)
+    assert trend is not None and 0 < trend.first < 0.4 and 1.1 < trend.last < 1.6 and trend.quarter == 3
+    assert "(threshold 2) from day 0 to day 11" in trend.text() and "of at most 1 % of machines" in trend.text()
     assert find_trend(names[:4], [0.0, 0.5, 1.0, 1.5], 2.0) is None
 
 

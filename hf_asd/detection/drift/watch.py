@@ -34,6 +34,35 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Trend:
+    """
+    A slow rise of the scores.
+
+    Args:
+        since, until (`str`): the first and the last session.
+        first, last (`float`): mean over the first and over the last quarter of the sessions of their median scores.
+        quarter (`int`): how many sessions that is.
+        threshold (`float`): of the machine.
+    """
+
+    since: str
+    until: str
+    first: float
+    last: float
+    quarter: int
+    threshold: float
+
+    def text(self) -> str:
+        """In a sentence, with how often it is wrong."""
+        place = "below" if self.last <= self.threshold else "up to"
+        return (
+            f"A slow TREND {place} the threshold: the median score of a session rises from {self.first:.2g} to "
+            f"{self.last:.2g} (threshold {self.threshold:.3g}) from {self.since} to {self.until}; wear, dirt or the "
+            f"season? (said of at most {100 * TREND_LEVEL:g} % of machines whose scores do not rise)"
+        )
+
+
+@dataclass(frozen=True)
 class Drift:
     """
     What is said about the sessions of one machine.
@@ -48,7 +77,7 @@ class Drift:
             then on, how many of these are anomalous, and how many have no decision.
         p_value (`float`, *optional*): of the session that raised it, or the lowest one, corrected for four tests.
         change ([`Change`], *optional*): in what they are unlike.
-        trend (`str`, *optional*): a slow rise of the scores, in words.
+        trend ([`Trend`], *optional*): a slow rise of the scores.
     """
 
     machine: str
@@ -63,7 +92,7 @@ class Drift:
     num_undecided_since: int = 0
     p_value: float | None = None
     change: Change | None = None
-    trend: str | None = None
+    trend: Trend | None = None
 
     def text(self) -> str:
         """All of it in a sentence or two; what concerns a whole batch comes first."""
@@ -84,11 +113,14 @@ class Drift:
                 f"no drift in {count(self.num_sessions, 'session')}, {count(self.num_recordings, 'recording')} "
                 f"(without drift it is raised in at most {100 * RATE:g} % of installations in {PERIOD} sessions)"
             )
-        return text + ("" if self.trend is None else f"; {self.trend}")
+        if self.trend is None:
+            return text
+        return f"{text}{'' if text.endswith('?') else '.'} {self.trend.text()}"
 
     def to_dict(self) -> dict:
         """Plain values, for JSON."""
-        return asdict(self) | {"text": self.text()}
+        trend = None if self.trend is None else self.trend.text()
+        return asdict(self) | {"trend": trend, "text": self.text()}
 
 
 class DriftWatch:
@@ -165,21 +197,23 @@ class DriftWatch:
         )
 
 
-def find_trend(names: Sequence[str], medians: Sequence[float], threshold: float) -> str | None:
+def find_trend(names: Sequence[str], medians: Sequence[float], threshold: float) -> Trend | None:
     """
     A rise of the scores from session to session, below the threshold (H. B. Mann 1945, "Nonparametric tests against
     trend": Kendall's tau with time, at 1 %); `None` where there is none.
+
+    Args:
+        names (`Sequence[str]`): of the sessions, in the order of time.
+        medians (`Sequence[float]`): of the scores of each session.
+        threshold (`float`): of the machine.
     """
     if len(medians) < TREND_SESSIONS or medians[-1] > threshold:
         return None
     from scipy.stats import kendalltau
 
-    trend: Any = kendalltau(np.arange(len(medians)), medians, alternative="greater")
-    if not (trend.statistic > 0 and trend.pvalue < TREND_LEVEL):
+    found: Any = kendalltau(np.arange(len(medians)), medians, alternative="greater")
+    if not (found.statistic > 0 and found.pvalue < TREND_LEVEL):
         return None
     quarter = max(1, len(medians) // 4)
-    first, last = np.mean(medians[:quarter]), np.mean(medians[-quarter:])
-    return (
-        f"a slow TREND below the threshold: the median score of a session rises from {first:.2g} to {last:.2g} "
-        f"(threshold {threshold:.3g}) from {names[0]} to {names[-1]}; wear, dirt or the season?"
-    )
+    first, last = float(np.mean(medians[:quarter])), float(np.mean(medians[-quarter:]))
+    return Trend(names[0], names[-1], first, last, quarter, threshold)
