@@ -68,3 +68,12 @@ class AlarmPolicy:
             return None
         self.standing = True
         return "raised"
+
+    def state(self) -> dict:
+        """Plain values that [`AlarmPolicy.restore`] takes."""
+        return {"standing": self.standing, "last": list(self._last), "quiet_for": self._quiet_for}
+
+    def restore(self, state: dict) -> None:
+        """Goes on where another policy was; one that looks at fewer windows keeps the latest."""
+        self.standing, self._quiet_for = bool(state["standing"]), int(state["quiet_for"])
+        self._last = deque(map(bool, state["last"]), maxlen=self.of_last)

@@ -208,7 +208,9 @@ class MonitorConfig:
         False, "a folder of many machines: the first subfolder of each recording names its machine"
     )
     state: Path | None = option(
-        None, "file that keeps which recordings of a folder were decided, so that a restart does not decide them again"
+        None,
+        "file that keeps which recordings of a folder were decided, alarms that stand, and the days of drift, so that "
+        "a restart decides no recording again and goes on with the same events",
     )
     sampling_rate: int | None = option(
         None, "sampling rate in Hz of a pipe without a header; none: 16000", at_least=1, at_most=10_000_000

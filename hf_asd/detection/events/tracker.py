@@ -78,3 +78,21 @@ class EventTracker:
         if decision["is_anomaly"]:
             return anomaly_severity(deviation)
         return UNUSUAL if decision["is_unusual"] else NOTHING
+
+    def state(self) -> dict:
+        """Plain values that [`EventTracker.restore`] takes."""
+        return {
+            "policy": self.policy.state(),
+            "event_id": self.event_id,
+            "since": None if self.since is None else self.since.isoformat(),
+            "deviation": self._deviation,
+            "last": [None if begun is None else begun.isoformat() for begun in self._last],
+        }
+
+    def restore(self, state: dict) -> None:
+        """Goes on where another tracker of this machine was, with the same event where an alarm stands."""
+        self.policy.restore(state["policy"])
+        self.event_id, self._deviation = state["event_id"], float(state["deviation"])
+        self.since = None if state["since"] is None else datetime.fromisoformat(state["since"])
+        last = [None if begun is None else datetime.fromisoformat(begun) for begun in state["last"]]
+        self._last = deque(last, maxlen=self.policy.of_last)

@@ -1,5 +1,7 @@
 """Drift in what `monitor` decides about, day by day."""
 
+import base64
+from collections.abc import Sequence
 from datetime import date, datetime
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from ..decision import Decision
 from ..detector import AnomalyDetector
 from ..drift.recordings import UNFIT
+from ..drift.session_test import LEVELS
 from ..drift.watch import Drift, DriftWatch, Session
 
 
@@ -21,13 +24,17 @@ class DayWatch:
     Args:
         detector ([`AnomalyDetector`]): with band statistics.
         machine (`str`): the machine.
+
+    Attributes:
+        changes (`list[dict]`, *optional*): what was added, for [`DayWatch.restore`]; `None`: it is not collected.
     """
 
     def __init__(self, detector: AnomalyDetector, machine: str):
         self.detector, self.watch = detector, DriftWatch(machine, detector.machines[machine])
+        self.changes: list[dict] | None = None
         self._day: date | None = None
         self._last: datetime | None = None
-        self._embeddings: list[np.ndarray] = []
+        self._levels: list[np.ndarray] = []
         self._scores: list[float] = []
         self._anomalies: list[bool] = []
 
@@ -42,27 +49,54 @@ class DayWatch:
         Returns:
             [`Drift`] where the day before began to be unlike the earlier ones.
         """
-        found = self.close() if self._day is not None and time.date() > self._day else None
-        self._day = time.date() if self._day is None else max(self._day, time.date())
+        day = time.date() if self._day is None else max(self._day, time.date())
+        found, change = None, {}
+        if day != self._day:
+            found, change = self._begin(day), {"day": day.isoformat()}
         is_unfit = decision.abstain_reason is not None and decision.abstain_reason.startswith(UNFIT)
         is_soon = self._last is not None and 0 <= (time - self._last).total_seconds() < SECONDS_APART
-        if is_unfit or is_soon:
-            return found
-        self._last = time
-        self._embeddings.append(self.detector.encoder([self.detector.read(samples, rate).samples])[0])
-        self._scores.append(decision.anomaly_score)
-        self._anomalies.append(decision.is_anomaly is True)
+        if not (is_unfit or is_soon):
+            levels = self.detector.encoder([self.detector.read(samples, rate).samples])[0][:LEVELS]
+            self._keep(time, levels, decision.anomaly_score, decision.is_anomaly is True)
+            change |= {
+                "time": time.isoformat(),
+                "levels": base64.b64encode(levels.astype("<f4").tobytes()).decode(),
+                "score": decision.anomaly_score,
+                "is_anomaly": decision.is_anomaly is True,
+            }
+        if change and self.changes is not None:
+            self.changes.append(change)
         return found
+
+    def restore(self, changes: Sequence[dict]) -> None:
+        """Goes on where another one was, of which these are all changes; nothing is said again."""
+        for change in changes:
+            if "day" in change:
+                self._begin(date.fromisoformat(change["day"]))
+            if "time" in change:
+                levels = np.frombuffer(base64.b64decode(change["levels"]), "<f4")
+                time = datetime.fromisoformat(change["time"])
+                self._keep(time, levels, float(change["score"]), bool(change["is_anomaly"]))
 
     def close(self) -> Drift | None:
         """Compares the day so far with those before; [`Drift`] where it begins to be unlike them."""
-        if not self._embeddings or self._day is None:
+        if not self._levels or self._day is None:
             return None
-        session = Session(
-            self._day.isoformat(), np.stack(self._embeddings), np.array(self._scores), np.array(self._anomalies)
-        )
-        self._embeddings, self._scores, self._anomalies, self._day = [], [], [], None
+        name = self._day.isoformat()
+        session = Session(name, np.stack(self._levels), np.array(self._scores), np.array(self._anomalies))
+        self._levels, self._scores, self._anomalies, self._day = [], [], [], None
         return self.watch.result() if self.watch.add(session) else None
+
+    def _begin(self, day: date) -> Drift | None:
+        found = self.close()
+        self._day = day
+        return found
+
+    def _keep(self, time: datetime, levels: np.ndarray, score: float, is_anomaly: bool) -> None:
+        self._last = time
+        self._levels.append(levels)
+        self._scores.append(score)
+        self._anomalies.append(is_anomaly)
 
 
 def day_watches(detector: AnomalyDetector, machines: list[str]) -> dict[str, DayWatch]:

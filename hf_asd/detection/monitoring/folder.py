@@ -16,7 +16,9 @@ from .windows import POLL_SECONDS, Fault, Window, recording_windows
 logger = logging.getLogger(__name__)
 
 
-def folder_windows(folder: str, seconds: float, config: MonitorConfig) -> Iterator[Window | Fault]:
+def folder_windows(
+    folder: str, seconds: float, config: MonitorConfig, state: StateFile | None = None
+) -> Iterator[Window | Fault]:
     """
     The windows of each recording of a folder, those that arrive at once in the order of their names.
 
@@ -24,11 +26,11 @@ def folder_windows(folder: str, seconds: float, config: MonitorConfig) -> Iterat
         folder (`str`): its path.
         seconds (`float`): length of a window.
         config ([`MonitorConfig`]): waiting. Without waiting, recordings are taken as they are.
+        state ([`StateFile`], *optional*): recordings that were decided before, and those that are decided now.
 
     Raises:
-        OSError, ValueError: the file of `config.state` cannot be used.
+        OSError, ValueError: the state cannot be used.
     """
-    state = None if config.state is None else StateFile(config.state, folder)
     arrivals = Arrivals(folder, config.subfolders, config.settle_seconds if config.wait_seconds else 0.0, state)
     _say_what_is_watched(folder, config.subfolders)
     idle_since = time.monotonic()

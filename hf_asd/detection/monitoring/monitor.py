@@ -15,14 +15,17 @@ from ...data.recording_time import now
 from ..alarm import AlarmPolicy
 from ..config import MonitorConfig
 from ..detector import AnomalyDetector
+from ..drift.watch import Drift
 from ..events.lines import DetectorName, line_head
 from ..events.severity import UNREADABLE
 from ..events.tracker import EventTracker
 from ..training_summary import usual_seconds
-from .drift import day_watches, drift_fields
+from .drift import DayWatch, day_watches, drift_fields
 from .folder import folder_windows
 from .growing import file_windows
+from .memory import MonitorMemory
 from .pipe import PIPE, pipe_windows
+from .state import StateFile
 from .times import WindowTimes
 from .windows import Fault, Window
 
@@ -77,22 +80,25 @@ def monitor(
     elif machine is not None or not Path(source).is_dir():
         raise ValueError("machines is given; it is for a folder with a subfolder for each machine, without --machine.")
     _check_one_process()
-    seconds = max(_window_seconds(detector, one, config) for one in ([machine] if machine else detector.machines))
+    known = [machine] if machine is not None else list(detector.machines)
+    seconds = max(_window_seconds(detector, one, config) for one in known)
+    decided_by, policy = DetectorName.of(detector, name), policy or AlarmPolicy()
+    trackers = {one: EventTracker(one, detector.machines[one], replace(policy), decided_by.version) for one in known}
+    days = day_watches(detector, known)
     if str(source) == PIPE:
         windows = pipe_windows(pipe or sys.stdin.buffer, seconds, config)
     elif Path(source).is_dir():
-        windows = folder_windows(str(source), seconds, config)
+        state = None
+        if config.state is not None:
+            state = StateFile(config.state, str(source), MonitorMemory(trackers, days, decided_by.version))
+        windows = folder_windows(str(source), seconds, config, state)
     elif Path(source).is_file():
         windows = file_windows(str(source), seconds, config)
     elif Path(source).exists():
         raise ValueError(f"{source}: is not a file or folder. Send a device or a pipe with: cat {source} | ... -")
     else:
         raise FileNotFoundError(f"{source}: there is no such file or folder; accepted are those, and - for a pipe.")
-    decided_by = DetectorName.of(detector, name)
-    known = [machine] if machine is not None else list(detector.machines)
-    policy = policy or AlarmPolicy()
-    trackers = {one: EventTracker(one, detector.machines[one], replace(policy), decided_by.version) for one in known}
-    return _decide(detector, windows, trackers, str(source), decided_by, config)
+    return _decide(detector, windows, trackers, days, str(source), decided_by, config)
 
 
 def _check_one_process() -> None:
@@ -112,11 +118,11 @@ def _decide(
     detector: AnomalyDetector,
     windows: Iterator[Window | Fault],
     trackers: dict[str, EventTracker],
+    days: dict[str, DayWatch],
     folder: str,
     name: DetectorName,
     config: MonitorConfig,
 ) -> Iterator[dict]:
-    days = day_watches(detector, list(trackers))
     times, only = WindowTimes(config.start), None if config.machines else next(iter(trackers))
     for window in windows:
         source, start_s = window.source, window.start_s
@@ -143,8 +149,13 @@ def _decide(
         decision = decided.to_dict()
         yield line | decision | trackers[machine].update(decision, time, seconds)
         if machine in days and (drift := days[machine].add(decided, mono, rate, time)) is not None:
-            yield line_head(name, source, start_s, time, time_from, machine, about="drift") | drift_fields(drift)
+            yield line_head(name, source, start_s, time, time_from, machine, _about(drift)) | drift_fields(drift)
     for machine, day in days.items():
         if (drift := day.close()) is not None:
-            head = line_head(name, folder, 0.0, now(), "clock", machine, about="drift")
+            head = line_head(name, folder, 0.0, now(), "clock", machine, _about(drift))
             yield head | drift_fields(drift)
+
+
+def _about(drift: Drift) -> str:
+    """Another day of drift has another id; said again about the same days it has the same."""
+    return f"drift since {drift.since}"
