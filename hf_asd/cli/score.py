@@ -26,7 +26,7 @@ from .detectors import (
 from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag, flag_names
 from .results import check_results, standard_stream, write_result
-from .shaft import add_shaft, read_shaft, with_orders
+from .shaft import add_shaft, check_shaft, read_shafts, with_orders
 
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def add_commands(commands) -> None:
         "recording; none: the time in the file's name, else when it was last modified",
         None,
     )
-    add_shaft(command)
+    add_shaft(command, of_tables=True)
     add_machines(command)
     add_flag(
         command,
@@ -167,10 +167,11 @@ class _Result:
 
 def _decide(args: argparse.Namespace) -> _Result:
     from ..data.recording_time import durations, parse_time
+    from ..data.speeds import speed_of
     from ..detection.decision import Decision
     from ..detection.events.recordings import LINE_FIELDS, add_events
 
-    shaft = read_shaft(args, args.explain)
+    check_shaft(args, args.explain)
     with flag_names(MonitorConfig):
         start = None if args.start is None else parse_time(args.start)
     detector = load_detector(args)
@@ -180,6 +181,8 @@ def _decide(args: argparse.Namespace) -> _Result:
         print(ignored, file=sys.stderr)
     dataset = content.dataset["test"]
     check_known_machines(args, content, detector)
+    shafts = read_shafts(args, args.explain, [speed_of(attributes) for attributes in dataset["attributes"]])
+    shaft_of = dict(zip(dataset["clip_id"], shafts, strict=True))
     if start is not None and len(dataset) > 1:
         raise ValueError(f"--start is given for {len(dataset)} recordings; it is for one. Put times into their names.")
     scored, skipped = detector.score_recordings(
@@ -193,17 +196,20 @@ def _decide(args: argparse.Namespace) -> _Result:
     columns = scored.select_columns(["audio", *names[1:]])
     rows = [{FILE: row["audio"]["path"], **{name: row[name] for name in names[1:]}} for row in columns.to_list()]
 
-    rows = add_events([with_orders(row, shaft) for row in rows], detector, args.detector, durations(dataset), start)
+    rows = [with_orders(row, shaft_of[clip_id]) for row, clip_id in zip(rows, scored["clip_id"], strict=True)]
+    rows = add_events(rows, detector, args.detector, durations(dataset), start)
 
     def write_page() -> None:
-        from datasets import Dataset
+        from datasets import Dataset, Features, Value
 
         from ..data.schema import side_by_side
         from ..reporting.report import ReportContent, write_report
 
         title = f"{', '.join(sorted(set(scored['machine'])))}: new recordings"
-        times = Dataset.from_dict({name: [row[name] for row in rows] for name in ("time", "time_from")})
-        shown = side_by_side(scored, times)
+        told = Features({name: Value("string") for name in ("time", "time_from")})
+        told |= {"reasons": scored.features["reasons"]}  # with orders
+        columns = Dataset.from_dict({name: [row[name] for row in rows] for name in told}, features=Features(told))
+        shown = side_by_side(scored.remove_columns("reasons"), columns)
         write_report(args.report, ReportContent(title=title, test=shown, detector=detector, skipped=skipped))
 
     return _Result(rows, [*names, *LINE_FIELDS], skipped, detector, write_page)

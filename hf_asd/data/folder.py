@@ -62,8 +62,9 @@ def load_folder(
 
     A table (`metadata.csv`, `.tsv`, `.jsonl` or `.parquet`, in the folder, its subfolders, or the folder of `train`)
     overrules the folders. Columns: `file_name` (relative to the table), and any of `machine`, `section`, `domain`,
-    `condition` (or `label`, `is_anomaly`, ...), `split` and `session`; further columns are attributes. With a column
-    for the condition, every recording that is learned from has to be in it.
+    `condition` (or `label`, `is_anomaly`, ...), `split` and `session`; further columns are attributes, of which
+    `speed` (or `rpm`) holds the speed of the shaft in 1/min. With a column for the condition, every recording that is
+    learned from has to be in it.
 
     Hidden and system files, detectors and files that are not recordings are left out; [`read_folder`] counts them.
 
@@ -141,10 +142,10 @@ def _read_listing(
         root = replace(root, question=None)  # the user says that it is a machine
     files = {os.path.relpath(file, listing.root): file for file in listing.files}
     readings = read_folders({os.path.dirname(name) for name in files}, root, machine)
-    metadata = Metadata()
-    if not (to_score and machine is not None):  # else only conditions are left to read, which scores do not need
-        is_whole = listing.is_whole and not to_score and not listing.problems
-        metadata = read_metadata(_tables(listing, named), listing.root, list(files), is_whole)
+    is_whole = listing.is_whole and not to_score and not listing.problems
+    # Scores of a known machine need no conditions.
+    is_known = to_score and machine is not None
+    metadata = read_metadata(_tables(listing, named), listing.root, list(files), is_whole, is_known)
     summary.notes += metadata.notes
     label_table = None if metadata.labeled else _label_table(listing)
     meanings = {name: read_file_name(file.name) for name, file in files.items()}

@@ -11,6 +11,7 @@ from .folder_tree import Question
 from .listing import printable
 from .names import plain, read_name, words_of
 from .schema import DOMAINS
+from .speeds import check_speed, find_speed_column
 from .tables import Table, parse_table
 
 
@@ -80,7 +81,9 @@ class Metadata:
         return next((table for folder, table in self.labeled if name.startswith(folder)), None)
 
 
-def read_metadata(tables: Sequence[Path], root: Path, names: Collection[str], is_whole: bool = True) -> Metadata:
+def read_metadata(
+    tables: Sequence[Path], root: Path, names: Collection[str], is_whole: bool = True, is_known: bool = False
+) -> Metadata:
     """
     Reads all tables of a folder.
 
@@ -90,6 +93,8 @@ def read_metadata(tables: Sequence[Path], root: Path, names: Collection[str], is
         names (`Collection[str]`): the recordings in it, relative to it, with `/`.
         is_whole (`bool`, *optional*, defaults to `True`): whether these are all recordings of the folder; otherwise
             the tables list others too.
+        is_known (`bool`, *optional*, defaults to `False`): what the recordings are is known: only sessions and speeds
+            are read, and a table without names of files says nothing.
 
     Raises:
         ValueError: a table cannot be read, lacks the column of file names, names a recording that is not there, says
@@ -98,7 +103,9 @@ def read_metadata(tables: Sequence[Path], root: Path, names: Collection[str], is
     metadata, finder = Metadata(), _Finder(root, names)
     for path in tables:
         table, shown = parse_table(path), printable(path)
-        columns = _Columns.of(table, shown)
+        columns = _Columns.of(table, shown, is_known)
+        if columns is None:
+            continue
         if table.note is not None:
             metadata.notes.append(f"{shown}: {table.note}")
         if columns.labels:
@@ -177,17 +184,21 @@ class _Columns:
         labels (`dict[str, str | None]`): column that says the condition -> the condition that "true" means there;
             `None` where the cells are words.
         others (`list[str]`): attributes.
+        speed (`str`, *optional*): the one of them that holds speeds in 1/min.
     """
 
     file: str
     known: dict[str, str]
     labels: dict[str, str | None]
     others: list[str]
+    speed: str | None = None
 
     @classmethod
-    def of(cls, table: Table, shown: str) -> "_Columns":
+    def of(cls, table: Table, shown: str, is_known: bool) -> "_Columns | None":
         small = {"".join(words_of(column)): column for column in reversed(table.columns)}
         files = [small[plain(name)] for name in FILE_COLUMNS if plain(name) in small]
+        if not files and is_known:
+            return None
         if not files:
             found = ", ".join(map(repr, table.columns))
             raise ValueError(f"{shown}: lacks the column file_name; found {found}.")
@@ -196,8 +207,12 @@ class _Columns:
             found = [small[plain(name)] for name in names if plain(name) in small]
             known |= {key: found[0]} if found else {}
         others = [column for column in table.columns if column and column not in (files[0], *known.values())]
+        speed = find_speed_column(others, [cells for _, cells in table.rows])
+        if is_known:
+            session = {key: column for key, column in known.items() if key == "session"}
+            return cls(files[0], session, {}, [] if speed is None else [speed], speed)
         labels = {column: _true_means(column) for column in others if _says_condition(column)}
-        columns = cls(files[0], known, labels, [column for column in others if column not in labels])
+        columns = cls(files[0], known, labels, [column for column in others if column not in labels], speed)
         return columns._without_unread(table, shown)
 
     def _without_unread(self, table: Table, shown: str) -> "_Columns":
@@ -218,6 +233,8 @@ class _Columns:
         """One row; empty cells say nothing."""
         known = {key: cells[column] for key, column in self.known.items() if cells[column]}
         attributes = {column: cells[column] for column in self.others if cells[column]}
+        if self.speed is not None and cells[self.speed]:
+            check_speed(cells[self.speed], self.speed, where)
         if "domain" in known:
             known["domain"] = known["domain"].casefold()
             if known["domain"] not in DOMAINS:
