@@ -112,7 +112,9 @@ def test_score_of_a_plant(saved, plant, capsys, tmp_path):
 def test_two_processes_write_what_one_writes(saved, plant, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     results = []
-    for launch in ([], ["-m", "torch.distributed.run", "--nproc_per_node", "2"]):
+    # It starts torchrun, without a GPU too; with --cpu it would start one process.
+    accelerate = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    for launch in ([], [*accelerate, "--mixed_precision", "no", "--dynamo_backend", "no"]):
         file = tmp_path / f"{len(results)}.json"
         command = [sys.executable, *launch, "-m", "hf_asd", "score", saved, str(plant / "new"), "--machines"]
         done = subprocess.run(
