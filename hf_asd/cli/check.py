@@ -33,7 +33,8 @@ def add_commands(commands) -> None:
     )
     command.epilog = (
         f"Exit codes: {DONE} every recording is good or usable; {BAD_INPUT} one should be recorded again, or "
-        "cannot be read. Whether people speak in the background is not checked: listen to a few."
+        "cannot be read. Speech in the background is only noticed where it is about as loud as the machine: listen to "
+        "a few."
     )
     command.set_defaults(run=check)
 

@@ -75,7 +75,7 @@ def check_recording(audio: dict, channel: Channel = 0) -> CheckedRecording:
         for window in read_windows(audio, RULE, channel):
             if window.clip is None:
                 raise BadAudioError(f"{window.error}")
-            parts.append(SoundQuality.of(window.clip))
+            parts.append(SoundQuality.of(window.clip, with_voice=True))
             starts.append(0.0 if window.span is None else window.span[0])
     except BadAudioError as error:
         return CheckedRecording(name, None, error=str(error).removeprefix(f"{name}: "))

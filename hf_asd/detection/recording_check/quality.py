@@ -10,6 +10,7 @@ from ...audio.acoustic_features import SPECTRUM_HZ, extract_levels
 from ...audio.reading import SAMPLING_RATE, DecodedClip
 from ...audio.stored_sound import SILENCE_PEAK, is_silent
 from ..explanation.input_checks import EMPTY_DB, HIGHEST_BAND, MISSING_DB
+from .voices import has_voice
 
 
 MAINS_HZ = (50.0, 60.0)
@@ -23,6 +24,7 @@ LEAST_LINES = 3
 MOMENT = 1024  # samples: 64 ms
 FLOOR_SHARE = 0.1  # of the moments
 SILENCE_DB = -120.0
+VOICE_SHARE = 0.1  # of the windows of a long recording
 BELOW_CUT = 8  # bands of 62.5 Hz below a cut that hold sound
 
 
@@ -61,6 +63,8 @@ class SoundQuality:
         above_db (`float`, *optional*): what lies above 8 kHz and is not listened to, in dB of the whole; `None` where
             the sampling rate holds nothing there.
         hum ([`Hum`], *optional*): of the mains.
+        has_voice (`bool`, *optional*, defaults to `False`): whether it holds speech about as loud as the machine, as
+            far as it was looked for.
     """
 
     seconds: float
@@ -78,10 +82,11 @@ class SoundQuality:
     highest_hz: float | None
     above_db: float | None
     hum: Hum | None
+    has_voice: bool = False
 
     @classmethod
-    def of(cls, clip: DecodedClip) -> "SoundQuality":
-        """Of a clip, from what it was decoded to."""
+    def of(cls, clip: DecodedClip, with_voice: bool = False) -> "SoundQuality":
+        """Of a clip, from what it was decoded to; `with_voice` looks for speech as well, which takes longest."""
         offset = float(clip.samples.mean(dtype=np.float64))
         sound = clip.samples - np.float32(offset)
         silent, stored = is_silent(clip.samples), clip.stored
@@ -102,6 +107,7 @@ class SoundQuality:
             highest_hz=None if silent else _highest(extract_levels(sound)["spectrum"]),
             above_db=None if stored is None or silent else _above(stored.tail, clip.sampling_rate),
             hum=None if silent else find_hum(sound),
+            has_voice=with_voice and not silent and has_voice(sound),
         )
 
 
@@ -135,6 +141,7 @@ def of_recording(parts: Sequence[SoundQuality], starts: Sequence[float]) -> Soun
         highest_hz=None if None in limits or not limits else max(limit for limit in limits if limit is not None),
         above_db=max(above, default=None),
         hum=hums[0] if len(hums) > len(parts) / 2 else None,
+        has_voice=sum(part.has_voice for part in parts) > VOICE_SHARE * len(parts),
     )
 
 

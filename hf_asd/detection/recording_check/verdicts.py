@@ -13,7 +13,9 @@ from .quality import Hum, SoundQuality
 
 
 Verdict = Literal["good", "usable", "record again"]
-Kind = Literal["silent", "clipped", "gap", "level", "offset", "band", "hum", "channels", "length", "above", "rates"]
+Kind = Literal[
+    "silent", "clipped", "gap", "level", "offset", "band", "hum", "channels", "length", "above", "rates", "voices"
+]
 SOME_CLIPPED = CLIPPED_SHARE / 10
 QUIET_DB, TOO_QUIET_DB = -60.0, -75.0  # root mean square; the noise of a good 16-bit recorder is near -90 dB
 WANTED_PEAK_DB = -12.0
@@ -22,6 +24,7 @@ LARGE_OFFSET, OFFSET_OF_SOUND = 0.02, 1.0  # of full scale; and of the level of 
 HUM_SHARE_DB = -20.0  # weaker hum is a hundredth of the sound
 SHORT_SECONDS = 5.0  # shorter recordings give rough statistics
 MUCH_ABOVE_DB = -10.0  # a tenth of the power
+FEWEST_VOICES, VOICES_SHARE = 3, 0.1  # recordings with speech; fewer may be a mistake
 KINDS_OF_FIT: tuple[Kind, ...] = ("level", "offset", "band", "hum", "above")  # `fit` says the others by itself
 
 
@@ -155,7 +158,7 @@ def folder_remarks(qualities: Sequence[SoundQuality]) -> list[Remark]:
     """What is to be said about recordings together: where they differ, and what none of them lets hear."""
     if not qualities:
         return []
-    found = [_rates(qualities), _lengths(qualities), _levels(qualities), _above(qualities)]
+    found = [_rates(qualities), _lengths(qualities), _levels(qualities), _voices(qualities), _above(qualities)]
     return [one for one in found if one is not None]
 
 
@@ -190,6 +193,17 @@ def _levels(qualities: Sequence[SoundQuality]) -> Remark | None:
         "gain off; or are these different states of the machine?"
     )
     return Remark("level", "usable", text)
+
+
+def _voices(qualities: Sequence[SoundQuality]) -> Remark | None:
+    found = sum(quality.has_voice for quality in qualities)
+    if found < FEWEST_VOICES or found <= VOICES_SHARE * len(qualities):
+        return None
+    text = (
+        f"speech or other voices in {found} of {len(qualities)} recordings: they would count as normal sound; record "
+        "when nobody talks near the microphone"
+    )
+    return Remark("voices", "usable", text)
 
 
 def _above(qualities: Sequence[SoundQuality]) -> Remark | None:
