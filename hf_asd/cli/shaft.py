@@ -73,7 +73,10 @@ def read_shafts(args: argparse.Namespace, explain: bool, speeds: "Sequence[float
     bearing = check_shaft(args, explain)
     found = [speed if args.speed is None else args.speed for speed in speeds]
     if bearing is not None and all(speed is None for speed in found):
-        raise ValueError("--bearing is given, but it would not be used: add --speed.")
+        raise ValueError(
+            "--bearing is given, but it would not be used: add --speed (score also reads a column speed in "
+            "metadata.csv)."
+        )
     return [None if speed is None or not explain else Shaft(speed, bearing) for speed in found]
 
 

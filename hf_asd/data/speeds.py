@@ -34,7 +34,7 @@ def check_speed(cell: str, column: str, where: str) -> None:
     if _number(cell) is None:
         raise ValueError(
             f"{where}: {column} is {cell!r}; accepted is the speed of the shaft in 1/min, a number from {LEAST:g} to "
-            f"{MOST:g} such as 1480. Leave the cell empty where it is not known."
+            f"{MOST:.0f} such as 1480. Leave the cell empty where it is not known."
         )
 
 
