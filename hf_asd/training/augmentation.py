@@ -127,10 +127,10 @@ def augment_acoustics(
     generators = [torch.Generator().manual_seed(seed ^ 1) for seed in augmentation_seeds.tolist()]
     log_mel += random_eq(log_mel.shape[-1], options.eq_db, generators).to(log_mel.device)
     backgrounds = log_mel[neighbors(len(log_mel))]
-    for row in range(len(log_mel) if faults is not None else 0):
-        if faults[row] >= 0:
+    for row, fault in enumerate([] if faults is None else faults.tolist()):
+        if fault >= 0:
             generator = torch.Generator().manual_seed(int(augmentation_seeds[row]) ^ 2)
-            log_mel[row] = add_fault(log_mel[row], list(SYNTHETIC_FAULTS)[faults[row]], generator)
+            log_mel[row] = add_fault(log_mel[row], list(SYNTHETIC_FAULTS)[fault], generator)
     chance, share = torch.stack([torch.rand(2, generator=generator) for generator in generators]).T
     mixed = (chance < options.noise_probability).nonzero()[:, 0].to(log_mel.device)
     if len(mixed):

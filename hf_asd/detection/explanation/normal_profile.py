@@ -6,6 +6,7 @@ from tqdm.auto import tqdm
 
 from ...audio.acoustic_features import extract_features, summarize_features
 from ...audio.channels import Channel
+from ...audio.clock import Span
 from ...audio.reading import DecodedClip, read_clip
 from ...audio.windows import read_span
 from ...data.schema import undecoded_audio
@@ -202,13 +203,16 @@ def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProf
     chosen, summaries = choose_profile_rows(dataset), {}
     rows = np.concatenate(list(chosen.values())).tolist()
     clips = dataset.select(rows)
-    nowhere = [None] * len(rows)
-    starts, ends = (clips[name][:] if name in clips.column_names else nowhere for name in ("start_s", "end_s"))
+    spans: list[Span | None] = [None] * len(rows)
+    if "start_s" in clips.column_names:
+        pairs = zip(clips["start_s"][:], clips["end_s"][:], strict=True)
+        spans = [None if start is None else (start, end) for start, end in pairs]
 
     def summarize(place: int) -> dict[str, np.ndarray]:
-        if starts[place] is None:
+        span = spans[place]
+        if span is None:
             return summarize_clip(read_clip(audios[place], channel=channel, allow_silence=False))
-        return summarize_clip(read_span(audios[place], (starts[place], ends[place]), channel))
+        return summarize_clip(read_span(audios[place], span, channel))
 
     audios = undecoded_audio(clips)
     with tqdm(total=len(rows), desc="profiles of normal clips", unit="clip", delay=2) as progress:
