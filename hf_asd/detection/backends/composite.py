@@ -11,7 +11,7 @@ from ...embedding.band_statistics import SPECTRUM_SIZE, STATISTICS_SIZE
 from ..config import BandFusion, Fusion, ScoringConfig
 from ..threshold import recording_weights
 from . import BackendName, backend_class
-from .cross_scores import cross_scores, fewest_kept, recording_splits
+from .cross_scores import cross_scores, extrapolated_scores, fewest_kept, recording_splits
 from .events import WithEvents
 from .protocol import Scorer
 from .references import k_center, k_means, mem_mixup, smote
@@ -178,8 +178,8 @@ class PiecesScorer:
         return self.backend.score(queries)
 
     def leave_one_out(self) -> torch.Tensor:
-        """The score of each clip by a backend without its recording; see [`recording_splits`]."""
-        return cross_scores(self.build, self.bank, recording_splits(self.recordings))
+        """The score of each clip by a backend without its recording; see [`extrapolated_scores`]."""
+        return extrapolated_scores(self.build, self.bank, recording_splits(self.recordings))
 
 
 class ColumnScorer:

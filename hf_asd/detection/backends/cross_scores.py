@@ -11,6 +11,10 @@ from .protocol import Scorer
 FOLDS = 10
 # A recording with more of a bank's pieces than this is not left out as a whole: too few pieces would remain.
 MOST_LEFT_OUT = 2 / 3
+# Scores are extrapolated where so many parts are left out one at a time. Of fewer, two that are left out say too
+# little about one, and that their scores are high makes up for how much so few differ by chance
+# (benchmarks/sessions.py). Of more, scores without one are hardly higher.
+FEWEST_PARTS, MOST_PARTS = 6, 10
 
 # Rows of a bank that are scored, and the rows that they are compared with.
 Split = tuple[torch.Tensor, torch.Tensor]
@@ -36,6 +40,41 @@ def cross_scores(
     for scored, kept in cross_splits(len(bank)) if splits is None else splits:
         scores[scored] = build(bank[kept]).score(bank[scored])
     return scores
+
+
+def extrapolated_scores(
+    build: Callable[[torch.Tensor], Scorer], bank: torch.Tensor, splits: Sequence[Split]
+) -> torch.Tensor:
+    """
+    The score that each clip of a bank would have by a backend of as many parts as the bank has, were the clip new.
+
+    A part (a recording, a session) that is left out is compared with one part fewer than a new clip is, and gets
+    higher scores. By how much shows when one more is left out: scores fall with the number of parts `k` as `1 / k`,
+    so that from `k - 1` to `k` parts they fall `(k - 2) / k` times as much as from `k - 2` to `k - 1`. (For means this
+    is the jackknife of M. Quenouille 1956, "Notes on bias in estimation", one step further.) Each part is left out
+    together with the next one and the one before it.
+
+    Args:
+        build, bank: as for [`cross_scores`].
+        splits (`Sequence[Split]`): of [`recording_splits`].
+
+    Returns:
+        `torch.Tensor` of shape `(references,)`, float64: of [`cross_scores`], not extrapolated, with fewer than six or
+        more than ten splits, where two parts hold more than half of the clips, or where one recording is left out in
+        blocks.
+    """
+    scores = cross_scores(build, bank, splits)
+    pairs = list(zip(splits, [*splits[1:], *splits[:1]], strict=True))
+    kept = [others[~torch.isin(others, second)] for (_, others), (second, _) in pairs]
+    is_in_blocks = any(len(scored) + len(others) < len(bank) for scored, others in splits)
+    are_few_left = 2 * min(map(len, kept)) < len(bank)
+    if not FEWEST_PARTS <= len(splits) <= MOST_PARTS or are_few_left or is_in_blocks:
+        return scores
+    without_two = torch.zeros_like(scores)
+    for ((first, _), (second, _)), rest in zip(pairs, kept, strict=True):
+        scored = torch.cat([first, second])
+        without_two[scored] += build(bank[rest]).score(bank[scored]) / 2
+    return scores - (without_two - scores) * (len(splits) - 2) / len(splits)
 
 
 def single_splits(count: int) -> list[Split]:

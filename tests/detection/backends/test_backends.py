@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from reference_formulas import distance, normalized_distances, pca_residual
 
 from hf_asd.detection.backends.composite import FusedScorer, MinOverDomains, make_scorer
-from hf_asd.detection.backends.cross_scores import cross_scores
+from hf_asd.detection.backends.cross_scores import cross_scores, extrapolated_scores, recording_splits
 from hf_asd.detection.backends.gaussian import ConditionalDeviations, Mahalanobis
 from hf_asd.detection.backends.nearest_neighbors import CosineNeighbors, EuclideanNeighbors
 from hf_asd.detection.backends.pca import PcaResidual
@@ -187,6 +187,40 @@ def test_cross_scores_leave_out_every_clip_or_its_fold():
     scores = cross_scores(lambda kept: seen.append(kept) or CosineNeighbors(kept), many)
     assert [len(kept) for kept in seen] == [45] * 10
     assert (scores >= CosineNeighbors(many).leave_one_out() - 1e-12).all() and (scores > 1e-6).all()
+
+
+class ByNumberOfParts:
+    """Scores that fall with the number of parts of its bank, as means over parts do."""
+
+    def __init__(self, bank):
+        self.parts = len(bank[:, 0].unique())
+
+    def score(self, queries):
+        return queries[:, 1].double() + 3 / self.parts
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts"),
+    [
+        ([4, 2, 3, 1, 5, 3], 6),
+        ([1] * 10, 10),
+        ([2] * 30, 30),  # in ten folds
+        ([3] * 5, 4),  # too few parts to extrapolate from: those without one
+        ([3] * 11, 10),  # so many that it is not worth the time
+        ([9, 9, 1, 1, 1, 1], 5),  # too few clips remain without two
+    ],
+)
+def test_scores_without_a_part_are_extrapolated_to_all_parts(sizes, parts):
+    numbers = np.repeat(np.arange(len(sizes)), sizes)
+    bank = torch.stack([torch.from_numpy(numbers), torch.arange(len(numbers))], dim=1).float()
+    scores = extrapolated_scores(ByNumberOfParts, bank, recording_splits(numbers))
+    torch.testing.assert_close(scores, bank[:, 1].double() + 3 / parts)
+
+
+def test_a_long_recording_that_is_left_out_in_blocks_is_not_extrapolated():
+    bank, splits = embeddings(100), recording_splits(np.zeros(100, dtype=int))
+    expected = cross_scores(CosineNeighbors, bank, splits)
+    torch.testing.assert_close(extrapolated_scores(CosineNeighbors, bank, splits), expected)
 
 
 def test_fewer_references():
