@@ -75,7 +75,7 @@ class Drift:
         since (`str`, *optional*): the first of them.
         num_sessions_since, num_since, num_anomalies_since, num_undecided_since (`int`): sessions and recordings from
             then on, how many of these are anomalous, and how many have no decision.
-        p_value (`float`, *optional*): of the session that raised it, or the lowest one, corrected for four tests.
+        p_value (`float`, *optional*): of the session that raised it, or the lowest one.
         change ([`Change`], *optional*): in what they are unlike.
         trend ([`Trend`], *optional*): a slow rise of the scores.
     """
