@@ -13,7 +13,7 @@ from .session_test import LOUDEST
 
 Cause = Literal["recording", "machine"]
 # Chosen on installations of benchmarks/drift.py that no figure is from.
-SAME_SHARE, SAME_DB = 0.75, 1.0  # of the bands that changed in one direction, and by how much at least
+SAME_SHARE, SAME_DB = 2 / 3, 1.0  # of the bands that changed in one direction, and by how much at least
 LEAST_OVERALL_DB = 2.5
 LEAST_FLOOR_DB = 1.0
 QUIETEST = 0  # place of the 10 % quantile over time
@@ -23,7 +23,7 @@ QUIETEST = 0  # place of the 10 % quantile over time
 class Change:
     """
     Args:
-        cause (`str`): `"recording"` where nearly all bands changed alike, as when a microphone was moved; else
+        cause (`str`): `"recording"` where most bands changed alike, as when a microphone was moved; else
             `"machine"`.
         text (`str`): what changed.
         level_db, floor_db (`float`): change of the loudest and of the quietest tenth of the time, mean over the bands.
@@ -49,7 +49,7 @@ def describe_change(before: np.ndarray, after: np.ndarray) -> Change:
     if same >= SAME_SHARE and abs(overall) >= LEAST_OVERALL_DB:
         word = "louder" if overall > 0 else "quieter"
         text = (
-            f"nearly all bands are {word} at once, by {abs(overall):.0f} dB{floor_text}: was the microphone moved, "
+            f"most bands are {word} at once, by {abs(overall):.0f} dB{floor_text}: was the microphone moved, "
             "the recording level or the recorder changed? A fault of a machine seldom does that"
         )
         return Change("recording", text, overall, floor)
