@@ -11,8 +11,8 @@ recordings each.
 
 For each number of days: false alarms on new days, where 5 % were asked for, with their 95 % interval (bootstrap over
 installations), the median and the 90 % quantile over installations, and faults found; for detectors that know the
-sessions, and for those that do not. The factories of seeds 11 to 15 and 21 to 24 were for choosing, those of 101 to 105
-for the figures in README.md. Embeddings are kept in WORK.
+sessions, and for those that do not. The factories of seeds 11 to 15 and 21 to 24 were for choosing, those of 101 to
+105 for the figures in README.md. Embeddings are kept in WORK.
 """
 
 import argparse
