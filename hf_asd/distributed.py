@@ -2,13 +2,18 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather, parse_flag_from_env
+from accelerate.utils import broadcast_object_list, gather, gather_object, parse_flag_from_env
+
+
+_works_alone = False
 
 
 def partial_state() -> PartialState:
@@ -26,6 +31,33 @@ def use_cpu() -> bool:
     """Whether to ask accelerate for the CPU: otherwise, several processes without a GPU do not find each other."""
     launched = "LOCAL_RANK" in os.environ and not torch.cuda.is_available()
     return launched or parse_flag_from_env("ACCELERATE_USE_CPU")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process shares no dataset with the others and waits for none of them: each has work of its own."""
+    global _works_alone
+    before, _works_alone = _works_alone, True
+    try:
+        yield
+    finally:
+        _works_alone = before
+
+
+def works_alone() -> bool:
+    """Whether this is within [`alone`]."""
+    return _works_alone
+
+
+def sharing() -> tuple[int, int]:
+    """The number of this process, and how many processes share the rows of a dataset: one within [`alone`]."""
+    state = partial_state()
+    return (0, 1) if _works_alone else (state.process_index, state.num_processes)
+
+
+def gather_lists(values: list[Any]) -> list[Any]:
+    """The lists of all processes that share a dataset as one, in the order of the processes."""
+    return values if sharing()[1] == 1 else gather_object(values)
 
 
 def hardware() -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from accelerate.utils import gather_object
 from datasets import Dataset
 
 from ..audio.clock import Span
 from ..audio.windows import Window
+from ..distributed import gather_lists
 from ..embedding.embed import EmbeddedRows, Visit
 from .config import ScoringConfig, WindowSeconds
 from .explanation.normal_profile import NormalProfile, choose_profile_rows, make_profiles, summarize_clip
@@ -48,8 +48,8 @@ class TrainingClips:
 
     def heard(self, train: Dataset, embedded: EmbeddedRows, window_seconds: WindowSeconds) -> HeardClips:
         """What was heard by all processes; `train` has a row for each clip that was embedded."""
-        measures = dict(gather_object(list(self._measures.items())))
-        summaries = dict(gather_object(list(self._summaries.items())))
+        measures = dict(gather_lists(list(self._measures.items())))
+        summaries = dict(gather_lists(list(self._summaries.items())))
         keys: list[WindowKey] = list(zip(embedded.row_numbers.tolist(), embedded.spans, strict=True))
         return HeardClips.of(
             train,

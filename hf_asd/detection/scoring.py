@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset
 
 from ..audio.clock import Span, span_text
@@ -17,6 +16,7 @@ from ..audio.source import MEMORY_NAME
 from ..audio.windows import Window, WindowRule, windows_of
 from ..data.own_rows import complete_rows
 from ..data.schema import side_by_side
+from ..distributed import gather_lists
 from ..embedding.embed import BATCH_CLIPS, EmbeddedRows, Visit, embed_recordings, get_embeddings, with_embeddings
 from .decision import DECISION_FEATURES, Decision, make_decisions
 from .explanation.reasons import InputFindings, check_and_explain
@@ -102,7 +102,7 @@ def decide_windows(
             visit=look_at if wanted else None,
             rules=[rules[machine] for machine in machines],
         )
-        findings = dict(gather_object(list(findings.items())))
+        findings = dict(gather_lists(list(findings.items())))
     elif explain:
         raise ValueError("reasons need the recordings; remove the column embedding, or leave explain out.")
     else:

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
 from datasets import Audio, Dataset, Features, List, Value
 from tqdm.auto import tqdm
 
@@ -23,7 +22,7 @@ from ..audio.windows import Window, WindowRule, read_windows
 from ..data.checking import all_bad_audio
 from ..data.own_rows import complete_rows
 from ..data.schema import read_table, side_by_side, undecoded_audio, write_table
-from ..distributed import partial_state
+from ..distributed import gather_lists, partial_state, sharing, works_alone
 from ..files import read_json, write_json
 from ..options import check_word
 
@@ -152,19 +151,20 @@ def embed_recordings(
     """
     check_word("on_bad_audio", on_bad_audio, OnBadAudio)
     rules = [None] * len(dataset) if rules is None else rules
-    state = partial_state()
+    state, (process, num_processes) = partial_state(), sharing()
     if output_dir is not None:
         with state.main_process_first():
             _claim(Path(output_dir), dataset, encoder, channel, rules)
-    shard_rows = _shard_rows(len(dataset), 1 if output_dir is not None else state.num_processes)
+    shard_rows = _shard_rows(len(dataset), 1 if output_dir is not None else num_processes)
     starts = range(0, len(dataset), shard_rows)
-    own = starts[state.process_index :: state.num_processes]
+    own = starts[process::num_processes]
     decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit)
     if log_mels is not None and log_mels.fits(getattr(encoder, "log_mel_extractor", None)):
         decoding.log_mels, decoding.longest_frames = log_mels, encoder.longest_frames  # type: ignore[attr-defined]
     shards: dict[int, _Shard] = {}
     total = sum(min(shard_rows, len(dataset) - start) for start in own)
-    with tqdm(total=total, desc="embedding", unit="clip", disable=not state.is_local_main_process) as progress:
+    is_hidden = works_alone() or not state.is_local_main_process
+    with tqdm(total=total, desc="embedding", unit="clip", disable=is_hidden) as progress:
         for start in own:
             rows = dataset.select(range(start, min(start + shard_rows, len(dataset))))
             file = None
@@ -173,8 +173,8 @@ def embed_recordings(
                 file = Path(output_dir) / f"embeddings-{start:08d}-{_fingerprint(rows)[:12]}.parquet"
             shards[start] = _finished_or_new(rows, start, rules, encoder, decoding, file, progress)
     # Every process gets the shards and messages of all.
-    shards = dict(gather_object(list(shards.items())))
-    messages = [message for _, message in sorted(gather_object(decoding.messages))]
+    shards = dict(gather_lists(list(shards.items())))
+    messages = [message for _, message in sorted(gather_lists(decoding.messages))]
     if messages and on_bad_audio == "error":
         raise all_bad_audio(messages, len(dataset))
     windows = [(start + place, span) for start in starts for place, span in shards[start].windows]
