@@ -1,5 +1,6 @@
 """A folder of many machines: the first subfolder of each recording names its machine, whatever it is called."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -32,15 +33,9 @@ def read_plant(
     Raises:
         ValueError: a folder has no subfolders, or two subfolders have one name.
     """
-    folders = [folder for path in paths for folder in _subfolders(Path(path))]
-    names = [printable(folder.name) for folder in folders]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"--machines: {', '.join(twice)} is in several folders; each machine needs a name of its own."
-        )
     contents = [
         read_folder(folder, name, on_bad_audio=on_bad_audio, to_score=to_score, session=session)
-        for folder, name in zip(folders, names, strict=True)
+        for folder, name in machine_folders(paths)
     ]
     splits = [split for split in ("train", "test") if any(split in content.dataset for content in contents)]
     dataset = DatasetDict(
@@ -51,6 +46,22 @@ def read_plant(
     )
     name = printable(Path(paths[0])) if len(paths) == 1 else f"{len(paths)} folders"
     return FolderContent(dataset, _merged(name, [content.summary for content in contents]))
+
+
+def machine_folders(paths: Sequence[str | Path]) -> list[tuple[Path, str]]:
+    """
+    The subfolders of folders with the machines that they name.
+
+    Raises:
+        ValueError: a folder has no subfolders, or two subfolders have one name.
+    """
+    folders = [folder for path in paths for folder in _subfolders(Path(path))]
+    counts = Counter(printable(folder.name) for folder in folders)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
+        raise ValueError(
+            f"--machines: {', '.join(twice)} is in several folders; each machine needs a name of its own."
+        )
+    return [(folder, printable(folder.name)) for folder in folders]
 
 
 def _subfolders(path: Path) -> list[Path]:

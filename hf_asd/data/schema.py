@@ -131,13 +131,14 @@ def arrow_table(dataset: Dataset) -> pa.Table:
     return table
 
 
-def write_table(dataset: Dataset, path: str | Path) -> Path:
+def write_table(dataset: Dataset, path: str | Path, row_group_size: int | None = None) -> Path:
     """
     Writes the rows of a dataset as a parquet file, completely or not at all; of recordings only the paths are written.
 
     Args:
         dataset (`datasets.Dataset`): any rows of the schema, with the columns that stages added.
         path (`str` or `Path`): the parquet file.
+        row_group_size (`int`, *optional*): rows that a reader has to read together; about a million by default.
 
     Returns:
         `Path`: the file.
@@ -145,7 +146,8 @@ def write_table(dataset: Dataset, path: str | Path) -> Path:
     # Not `Dataset.to_parquet`: it opens every recording.
     table = arrow_table(dataset)
     with whole_file(path) as partial:
-        pq.write_table(table.replace_schema_metadata(dataset.features.arrow_schema.metadata), partial)
+        table = table.replace_schema_metadata(dataset.features.arrow_schema.metadata)
+        pq.write_table(table, partial, row_group_size=row_group_size)
     return Path(path)
 
 

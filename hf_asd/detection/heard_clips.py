@@ -99,11 +99,19 @@ class HeardClips:
 
     def joined(self, others: "HeardClips") -> "HeardClips":
         """These clips, then others."""
-        first = int(self.arrays["row"].max()) + 1 if len(self) else 0
-        later = others.arrays | {"row": others.arrays["row"] + first}
-        names = [name for name in self.arrays if name in later]
-        arrays = {name: np.concatenate([self.arrays[name], later[name]]) for name in names}
-        return replace(self, rows=concatenate_datasets([self.rows, others.rows]), arrays=arrays)
+        return self.concatenated([self, others])
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["HeardClips"]) -> "HeardClips":
+        """The clips of several, one after the other, cut as those of the first."""
+        rows, first = [], 0
+        for part in parts:
+            rows.append(part.arrays["row"] + first)
+            first = int(rows[-1].max()) + 1 if len(part) else first
+        names = [name for name in parts[0].arrays if all(name in part.arrays for part in parts)]
+        arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in names}
+        joined = concatenate_datasets([part.rows for part in parts])
+        return cls(joined, arrays | {"row": np.concatenate(rows)}, parts[0].window_seconds)
 
     def select(self, places: Sequence[int]) -> "HeardClips":
         """Some of the clips."""

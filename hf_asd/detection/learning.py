@@ -1,6 +1,6 @@
 """From normal recordings to a detector: heard once, kept, and learned from again when others come or go."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 from ..audio.reading import OnBadAudio
 from ..data.names import date_in
 from ..data.own_rows import complete_rows
-from ..embedding.embed import Visit, embed_recordings, with_embeddings
+from ..embedding.embed import EmbeddedRows, Visit, embed_recordings, with_embeddings
 from .explanation.normal_profile import fit_profiles
 from .fitting import TrainingClips, check_heard, describe_training, drop_outliers, profiles_of, rows_by_machine
 from .heard_clips import HeardClips
@@ -59,6 +59,36 @@ def fit_detector(
     detector.profiles = fit_profiles(train, detector.config.channel) if has_audio else {}
     _learn_from(detector, train, rows, facts_from_headers(train), num_dropped, {})
     return train, []
+
+
+def fit_in_batches(detector: "AnomalyDetector", batches: Iterable[Dataset], hearing: Hearing) -> list[str]:
+    """
+    As [`fit_detector`], for recordings of which only some are in memory at a time: the detector is the same.
+
+    Args:
+        detector ([`AnomalyDetector`]): an empty one.
+        batches (`Iterable[datasets.Dataset]`): normal recordings, each with a `clip_id` of its own.
+        hearing ([`Hearing`]): how they are heard.
+
+    Returns:
+        `list[str]`: messages about recordings that were left out.
+
+    Raises:
+        ValueError: clips known to be anomalous, or too few clips of a machine.
+    """
+    heard, skipped, count = [], [], 0
+    for batch in batches:
+        rows = _normal_rows(batch)
+        clips, embedded = _listen(detector, rows, hearing)
+        skipped, count = skipped + embedded.skipped, count + len(rows)
+        if len(embedded.row_numbers):
+            heard.append(clips.heard(with_embeddings(rows, embedded), embedded, hearing.window_seconds))
+    if not heard:
+        raise _nothing_usable(count, skipped)
+    whole = HeardClips.concatenated(heard)
+    heard.clear()
+    _learn(detector, whole, whole.dataset(), {})
+    return skipped
 
 
 def add_to_detector(
@@ -158,6 +188,13 @@ def _with_own_ids(rows: Dataset, taken: set[str]) -> Dataset:
 
 def _hear(detector: "AnomalyDetector", rows: Dataset, hearing: Hearing) -> tuple[Dataset, HeardClips, list[str]]:
     """Decodes and embeds normal recordings; returns a row for each clip and what is kept of them."""
+    clips, embedded = _listen(detector, rows, hearing)
+    everything = with_embeddings(rows, embedded)
+    _check_usable(everything, rows, embedded.skipped)
+    return everything, clips.heard(everything, embedded, hearing.window_seconds), embedded.skipped
+
+
+def _listen(detector: "AnomalyDetector", rows: Dataset, hearing: Hearing) -> tuple[TrainingClips, EmbeddedRows]:
     rules = [training_rule(hearing.window_seconds)] * len(rows)
     clips = TrainingClips(hearing.with_reasons, hearing.visit)
     embedded = embed_recordings(
@@ -169,9 +206,7 @@ def _hear(detector: "AnomalyDetector", rows: Dataset, hearing: Hearing) -> tuple
         visit=clips,
         rules=rules,
     )
-    everything = with_embeddings(rows, embedded)
-    _check_usable(everything, rows, embedded.skipped)
-    return everything, clips.heard(everything, embedded, hearing.window_seconds), embedded.skipped
+    return clips, embedded
 
 
 def _rates(detector: "AnomalyDetector") -> dict[str, float]:
@@ -242,4 +277,8 @@ def _memory_banks(
 
 def _check_usable(usable: Dataset, rows: Dataset, skipped: list[str]) -> None:
     if not len(usable):
-        raise ValueError("\n  ".join([f"none of the {len(rows)} recordings can be used to learn from.", *skipped]))
+        raise _nothing_usable(len(rows), skipped)
+
+
+def _nothing_usable(count: int, skipped: list[str]) -> ValueError:
+    return ValueError("\n  ".join([f"none of the {count} recordings can be used to learn from.", *skipped]))

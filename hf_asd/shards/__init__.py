@@ -1,0 +1,1 @@
+"""Very many recordings: parquet shards in and out, over several processes, in bounded memory."""
