@@ -35,7 +35,7 @@ def use_cpu() -> bool:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within it this process shares no dataset with the others and waits for none of them: each has work of its own."""
+    """Within it this process shares no rows with the others and waits for none: each has work of its own."""
     global _works_alone
     before, _works_alone = _works_alone, True
     try:

@@ -23,6 +23,7 @@ LAYERS = [
     ("recipe",),
     ("reporting",),
     ("export",),
+    ("shards",),
     ("detection",),
     ("plotting",),
     ("training",),

@@ -11,6 +11,7 @@ from ..detection.config import DetectorConfig
 from .detectors import add_machines, add_on_bad_audio, add_window_seconds, check_machines, print_skipped
 from .flags import add_flag, add_options, build_config, flag_names, not_a_recipe
 from .results import check_detector_place
+from .shards import add_separate, are_shards, fit_separately
 from .updating import (
     add_recordings,
     add_session,
@@ -46,7 +47,8 @@ def add_commands(commands) -> None:
         "folder",
         type=not_a_recipe("fit"),
         nargs="*",
-        help="folder of normal recordings, or the recordings; with --forget or --keep-last it may be missing",
+        help="folder of normal recordings or of parquet shards, or recordings; with --forget or --keep-last it may be "
+        "missing",
     )
     add_flag(command, "--output", Path, "folder for the detector, its card and a report")
     add_flag(
@@ -66,6 +68,7 @@ def add_commands(commands) -> None:
         None,
     )
     add_machines(command)
+    add_separate(command)
     add_window_seconds(
         command,
         "recordings of at least twice this length in seconds are cut into windows of this length, which count as one "
@@ -108,6 +111,8 @@ def fit(args: argparse.Namespace) -> None:
 
     config = build_config(args, DetectorConfig)
     check_updates(args)
+    if args.separate or are_shards(args.folder):
+        return fit_separately(args, config)
     check_detector_place("--output", args.output)
     detector = _detector(args, config)
     if not args.folder:

@@ -6,7 +6,22 @@ import sys
 
 from ..options import nearest
 from ..version import __version__
-from . import app, challenge, check, drift, export, fit, monitor, probe, recipes, score, sharing, threshold, verdict
+from . import (
+    app,
+    challenge,
+    check,
+    drift,
+    export,
+    fit,
+    monitor,
+    probe,
+    recipes,
+    score,
+    shards,
+    sharing,
+    threshold,
+    verdict,
+)
 from .exit_codes import EXIT_CODES
 
 
@@ -17,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error occurs")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     own = (fit, check, score, app, monitor, drift, threshold, verdict, probe, export)
-    for module in (*own, recipes, sharing, challenge):
+    for module in (*own, shards, recipes, sharing, challenge):
         module.add_commands(commands)
     for command in commands.choices.values():
         command.set_defaults(parser=command)

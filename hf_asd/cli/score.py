@@ -27,6 +27,7 @@ from .exit_codes import ANOMALY, DONE, NO_DECISION
 from .flags import add_flag, flag_names
 from .results import check_results, standard_stream, write_result
 from .shaft import add_shaft, check_shaft, read_shafts, with_orders
+from .shards import add_output, are_shards, score_into_shards
 
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def add_commands(commands) -> None:
     add_detector(command)
     add_false_alarm_rate(command)
     command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of recordings")
+    add_output(command)
     add_flag(command, "--csv", Path | None, "also write the result to this CSV file; -: to standard output", None)
     add_flag(
         command,
@@ -92,6 +94,8 @@ def score(args: argparse.Namespace) -> int:
     from ..audio.stored_sound import channel_hint
     from ..distributed import partial_state
 
+    if args.output is not None or are_shards(args.recordings):
+        return score_into_shards(args)
     check_results(args, "csv", "json", "report")
     if standard_stream(args.report) is not None:
         raise ValueError(f"--report is {args.report}; give a file, such as report.html.")

@@ -20,7 +20,7 @@ from ..detection.decision_rows import FILE
 
 
 BATCH_ROWS = 256  # rows that are held at a time, their recordings included
-PART_ROWS = 2048  # rows of a unit of work, and of a file of results
+PART_ROWS = 1024  # rows of a unit of work, and of a file of results
 OWN_METADATA = b"hf_asd"
 SPLIT_NAME = re.compile(r"(\w+)-\d{5}-of-\d{5}")  # as `datasets` names shards
 DEFAULT_MACHINE = "machine"

@@ -30,9 +30,8 @@ class Detectors:
 
     def __init__(self, path: str | Path, false_alarm_rate: float | None = None):
         self.false_alarm_rate = false_alarm_rate
-        folders = (
-            [folder for folder in sorted(Path(path).iterdir()) if _is_detector(folder)] if _has_many(path) else []
-        )
+        inside = [] if _is_detector(Path(path)) or not Path(path).is_dir() else sorted(Path(path).iterdir())
+        folders = [folder for folder in inside if _is_detector(folder)]
         self._detector: AnomalyDetector | None = None
         self._loaded: str | Path | None = None
         self._only = None if folders else path
