@@ -81,4 +81,4 @@ def _same_together(messages: Sequence[str]) -> list[str]:
     for message in messages:
         name, _, text = message.partition(": ")
         names.setdefault(text, []).append(name)
-    return [f"{', '.join(own)}: {text}" for text, own in names.items()]
+    return [f"{listed(own, MOST_NAMES)}: {text}" for text, own in names.items()]

@@ -6,7 +6,7 @@ import torch
 
 from ..config import ScoringConfig
 from .cross_scores import cross_scores, single_splits
-from .standardized import Standardized
+from .standardized import CHUNK_ROWS, Standardized
 
 
 NUM_DEVIATIONS = 5
@@ -66,14 +66,20 @@ class Gaussian(Standardized):
         n = len(self.references)
         if n <= EXACT_CLIPS:
             return cross_scores(type(self), self.bank, single_splits(n))
-        weighted, precisions = self._times_precision(self.references, self._invert(n - 1))
+        inverse = self._invert(n - 1)
+        return torch.cat([self._left_out(part, inverse) for part in self.references.split(CHUNK_ROWS)])
+
+    def _left_out(self, clips: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        """Leave-one-out scores of some clips of the bank, in closed form."""
+        n = len(self.references)
+        weighted, precisions = self._times_precision(clips, inverse)
         # The others' scatter lacks n / (n - 1) of this clip's square, and their mean lies that much farther away.
         missing = (1 - self.shrinkage) / (n - 1) * n / (n - 1)
-        lengths = (self.references * weighted).sum(1)
+        lengths = (clips * weighted).sum(1)
         factor = (1 - missing * lengths).clamp_min(1e-12).reciprocal()[:, None]
         precisions = precisions + missing * factor * weighted.square()
         farther = n / (n - 1)
-        return self._combine(self.references * farther, weighted * factor * farther, precisions)
+        return self._combine(clips * farther, weighted * factor * farther, precisions)
 
     def _invert(self, count: int) -> torch.Tensor:
         """What [`_times_precision`] needs of the covariance, the scatter divided by `count`."""
@@ -164,7 +170,8 @@ def ledoit_wolf(centered: torch.Tensor, product: torch.Tensor) -> tuple[float, f
     n, dimensions = centered.shape
     variance = float(product.diagonal().sum()) / n / dimensions
     squares = float(product.square().sum()) / n**2
-    noise = float(centered.square().sum(1).square().sum()) / n
+    lengths = torch.cat([part.square().sum(1) for part in centered.split(CHUNK_ROWS)])
+    noise = float(lengths.square().sum()) / n
     # How far the covariance lies from a multiple of the identity, and how much of that is the clips' own scatter.
     distance = squares / dimensions - variance**2
     scatter = min((noise - squares) / (dimensions * n), distance)

@@ -12,6 +12,7 @@ from ..config import ScoringConfig
 SPREAD_FLOOR = 0.25
 EVENT_FLOOR = 3.0  # dB, added to the standard deviation of each event
 CHUNK_ROWS = 2048
+CHUNK_ENTRIES = 2**24  # distances held at a time: 64 MiB
 
 
 class Standardized:
@@ -25,10 +26,9 @@ class Standardized:
             raise ValueError(
                 f"{len(bank)} normal clips are too few to tell their spread by; at least {self.fewest} are needed."
             )
-        wide = bank.double()
-        self.mean = wide.mean(0)
+        self.mean = bank.double().mean(0)
         # Moved to the middle in double precision, a clip needs no more than single precision.
-        self.deviations = (wide - self.mean).float()
+        self.deviations = torch.cat([(part.double() - self.mean).float() for part in bank.split(CHUNK_ROWS)])
         self.variance = self.deviations.square().sum(0) / (len(bank) - 1)
         self.spread = self._floored(self.variance.sqrt())
 
@@ -149,11 +149,12 @@ class StandardizedNeighbors(Standardized):
 
     def _nearest(self, queries: torch.Tensor, weights: torch.Tensor, count: int, own: torch.Tensor | None):
         """Searches in single precision with weights a query and dimension, then measures again in double precision."""
-        references = self.references
+        references, squared = self.references, self.references.square().T
+        size = min(CHUNK_ROWS, max(1, CHUNK_ENTRIES // len(references)))
         found = []
-        for (part, rows), (weight, _) in zip(_parts(queries), _parts(weights), strict=True):
+        for (part, rows), (weight, _) in zip(_parts(queries, size), _parts(weights, size), strict=True):
             # Without the query's own square, which is the same for all references.
-            squares = (weight @ references.square().T).addmm_(part * weight, references.T, alpha=-2)
+            squares = (weight @ squared).addmm_(part * weight, references.T, alpha=-2)
             if own is not None:
                 squares.scatter_(1, own[rows][:, None], torch.inf)
             nearest = squares.topk(min(count, len(references)), dim=1, largest=False).indices
@@ -163,6 +164,6 @@ class StandardizedNeighbors(Standardized):
         return torch.cat([distances for distances, _ in found]), torch.cat([nearest for _, nearest in found])
 
 
-def _parts(rows: torch.Tensor):
-    for start in range(0, len(rows), CHUNK_ROWS):
-        yield rows[start : start + CHUNK_ROWS], slice(start, start + CHUNK_ROWS)
+def _parts(rows: torch.Tensor, size: int = CHUNK_ROWS):
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size], slice(start, start + size)
