@@ -140,7 +140,7 @@ def work(stage: str, folder: Path) -> None:
     from hf_asd.shards.embedding import embed_parts
     from hf_asd.shards.reading import find_parts, find_shards
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     if stage == "embed":
         parts = find_parts(find_shards([folder / "recordings"]), by_machine=False)
         embed_parts(parts, Instant(), folder / "embed")
@@ -148,10 +148,10 @@ def work(stage: str, folder: Path) -> None:
         inputs = ["embeddings"] if stage == "fit" else ["fit", "new"]
         words = [stage, *(str(folder / name) for name in inputs), "--output", str(folder / stage)]
         assert command(words) == 0
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     file = folder / f"memory-{partial_state().process_index}.json"
-    file.write_text(json.dumps({"mib": peak, "seconds": seconds}))
+    file.write_text(json.dumps({"mib": peak, "seconds": seconds, "cpu": cpu}))
 
 
 def run(folder: Path, stage: str, processes: int, clips: int, machines: int) -> dict:
@@ -166,6 +166,7 @@ def run(folder: Path, stage: str, processes: int, clips: int, machines: int) -> 
     found = [json.loads(file.read_text()) for file in folder.glob("memory-*.json")]
     result = {"stage": stage, "clips": clips, "machines": machines, "processes": processes}
     result |= {"mib": max(one["mib"] for one in found), "seconds": max(one["seconds"] for one in found)}
+    result["cpu_seconds"] = sum(one["cpu"] for one in found)
     result["rows_out"] = sum(pq.read_metadata(file).num_rows for file in (folder / stage).glob("part-*.parquet"))
     print(json.dumps(result), flush=True)
     return result
@@ -180,6 +181,7 @@ def draw(results: list[dict], path: Path) -> None:
         own = [one for one in results if one["stage"] == stage]
         for machines, processes in sorted({(one["machines"], one["processes"]) for one in own}, reverse=True):
             line = [one for one in own if (one["machines"], one["processes"]) == (machines, processes)]
+            line = sorted(line, key=lambda one: one["clips"])
             label = f"{machines} machines, {processes} process{'es' * (processes > 1)}"
             label = "one machine, 1 process" if machines == 1 else label
             panel.plot([one["clips"] for one in line], [one["mib"] / 1024 for one in line], "o-", label=label)

@@ -1,6 +1,7 @@
 """The command `hf-asd embed`, and `fit` and `score` of very many recordings: results are parquet shards."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 EMBEDDING_OPTIONS = (
     *("pooling", "pooling_parameter", "layer", "clamp_outlier_channels", "statistics", "with_statistics", "channel"),
 )
-SHOWN_MACHINES = 20
+SHOWN_MACHINES, SHOWN_SKIPPED = 20, 20
+SKIPPED = ".skipped.txt"  # hidden, so that readers of the shards beside it leave it out
 # Options of `fit` and `score` that are about a single detector, or about results that are not shards.
 NOT_WITH_FIT = ("add", "forget", "keep_last", "session")
 NOT_WITH_SCORE = ("csv", "json", "report", "start", "fdr", "speed", "bearing")
@@ -104,7 +106,7 @@ def embed(args: argparse.Namespace) -> None:
     )
     if partial_state().is_main_process:
         counts, skipped = _summary(plan)
-        print_skipped([*problems, *skipped])
+        _print_skipped([*problems, *skipped], args.output)
         total = sum(own["clips"] for own in counts.values())
         print(f"{total} embeddings of {len(counts)} machines: {args.output} ({_files(plan)})")
 
@@ -113,10 +115,12 @@ def fit_separately(args: argparse.Namespace, config: DetectorConfig) -> None:
     """Fits a detector to each machine."""
     from ..detection.detector import AnomalyDetector
     from ..distributed import partial_state
+    from ..files import check_writable
     from ..shards.fitting import MACHINES_TABLE, fit_machines
 
     _check_unused(args, NOT_WITH_FIT, "with parquet shards or --separate")
     check_machines(args)
+    check_writable("--output", args.output, is_folder=True)
     with flag_names(DetectorConfig):
         detector = AnomalyDetector(args.encoder, config)
     parts, problems = _parts(args, args.folder, by_machine=True, to_fit=True)
@@ -129,7 +133,7 @@ def fit_separately(args: argparse.Namespace, config: DetectorConfig) -> None:
         all_of=args.machine,
     )
     if partial_state().is_main_process:
-        print_skipped(problems)
+        _print_skipped(problems, args.output)
         for line in lines[:SHOWN_MACHINES]:
             promise = f"{100 * line['false_alarm_rate']:.3g} % false alarms"
             print(f"{line['machine']}: {line['normal_recordings']} normal recordings, {promise}. {line['findings']}")
@@ -166,7 +170,7 @@ def score_into_shards(args: argparse.Namespace) -> int:
     skipped = [*problems, *skipped]
     anomalies, without = (sum(own.get(kind, 0) for own in counts.values()) for kind in ("anomalies", "without"))
     if partial_state().is_main_process:
-        print_skipped(skipped)
+        _print_skipped(skipped, args.output)
         _print_machines(counts)
         total = sum(sum(own.values()) for own in counts.values())
         text = f"{anomalies} of {total} recordings are anomalous"
@@ -236,6 +240,16 @@ def _summary(plan: "Plan") -> tuple[dict[str, dict[str, int]], list[str]]:
             for kind, number in own.items():
                 known[kind] = known.get(kind, 0) + number
     return counts, skipped
+
+
+def _print_skipped(skipped: list[str], output: Path) -> None:
+    """The first recordings that were left out; all of them are listed in a file."""
+    from ..files import write_text
+
+    print_skipped(skipped[:SHOWN_SKIPPED])
+    if len(skipped) > SHOWN_SKIPPED:
+        file = write_text(output / SKIPPED, "\n".join([*skipped, ""]))
+        print(f"and {len(skipped) - SHOWN_SKIPPED} more, all listed in {file}", file=sys.stderr)
 
 
 def _print_machines(counts: dict[str, dict[str, int]]) -> None:

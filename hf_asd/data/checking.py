@@ -13,6 +13,9 @@ from ..options import check_word
 from .schema import undecoded_audio
 
 
+MOST_NAMES = 200  # of recordings with the same fault
+
+
 def drop_bad_audio(
     dataset: DatasetDict,
     on_bad_audio: OnBadAudio = "error",
@@ -81,4 +84,9 @@ def _same_together(messages: Sequence[str]) -> list[str]:
     for message in messages:
         name, _, text = message.partition(": ")
         names.setdefault(text, []).append(name)
-    return [f"{listed(own, MOST_NAMES)}: {text}" for text, own in names.items()]
+    return [f"{_listed(own)}: {text}" for text, own in names.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

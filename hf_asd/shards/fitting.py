@@ -29,6 +29,7 @@ from .results import identity, own_share, read_record
 
 MADE_FROM = "made_from.json"  # beside a detector: what it was fitted to, and its line in the table of all machines
 MACHINES_TABLE = "machines.csv"
+MOST_SKIPPED = 5
 UNSAFE = re.compile(r"^\.|[/\\:%\x00-\x1f]")
 
 
@@ -161,6 +162,7 @@ def _save(
         "threshold": bank.threshold,
         "false_alarm_rate": bank.false_alarm_rate,
         "seconds": round(seconds, 1),
-        "findings": " ".join([*detector.findings[machine].lines(), *skipped]),
+        "left_out": len(skipped),
+        "findings": " ".join([*detector.findings[machine].lines(), *skipped[:MOST_SKIPPED]]),
     }
     write_json(folder / MADE_FROM, record | {"line": line})

@@ -1,5 +1,6 @@
 """Parquet shards of recordings or embeddings: which there are, which machines are in them, their rows in batches."""
 
+import logging
 import os
 import re
 from collections import Counter
@@ -19,8 +20,11 @@ from ..data.system_files import is_system_name
 from ..detection.decision_rows import FILE
 
 
+logger = logging.getLogger(__name__)
+
 BATCH_ROWS = 256  # rows that are held at a time, their recordings included
 PART_ROWS = 1024  # rows of a unit of work, and of a file of results
+MANY_TIMES = 3.0  # that a row is read because rows of other machines lie beside it
 OWN_METADATA = b"hf_asd"
 SPLIT_NAME = re.compile(r"(\w+)-\d{5}-of-\d{5}")  # as `datasets` names shards
 DEFAULT_MACHINE = "machine"
@@ -51,12 +55,14 @@ class Part:
         shard ([`Shard`]): the file.
         row_groups (`tuple[int, ...]`): their numbers.
         num_rows (`int`): how many rows are meant.
+        num_read (`int`): how many rows have to be read for them.
         machine (`str`, *optional*): the one whose rows are meant; all rows by default.
     """
 
     shard: Shard
     row_groups: tuple[int, ...]
     num_rows: int
+    num_read: int
     machine: str | None = None
 
     def batches(self, *, all_of: str | None = None, to_fit: bool = False) -> Iterator[Dataset]:
@@ -153,6 +159,13 @@ def find_parts(
     parts: list[Part] = []
     for shard in shards:
         parts += _parts_of(shard, by_machine, all_of, to_fit)
+    times = sum(part.num_read for part in parts) / max(sum(part.num_rows for part in parts), 1)
+    if times > MANY_TIMES:
+        logger.warning(
+            "Rows of different machines are mixed, so that each is read %.0f times on average. Sort them by machine, "
+            "for example with dataset.sort('machine'), or write embeddings first with hf-asd embed.",
+            times,
+        )
     return sorted(parts, key=lambda part: part.machine or "")
 
 
@@ -182,10 +195,12 @@ def _parts_of(shard: Shard, by_machine: bool, all_of: str | None, to_fit: bool) 
         finished: list[Part] = []
         open_parts: dict[str | None, Part] = {}
         for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
             for machine, count in _count_machines(file, group, by_machine, all_of, to_fit).items():
-                part = open_parts.setdefault(machine, Part(shard, (), 0, machine))
-                part = replace(part, row_groups=(*part.row_groups, group), num_rows=part.num_rows + count)
-                open_parts[machine] = part
+                part = open_parts.setdefault(machine, Part(shard, (), 0, 0, machine))
+                groups = (*part.row_groups, group)
+                numbers = {"num_rows": part.num_rows + count, "num_read": part.num_read + rows}
+                open_parts[machine] = part = replace(part, row_groups=groups, **numbers)
                 if part.num_rows >= PART_ROWS:
                     finished.append(open_parts.pop(machine))
     return [*finished, *open_parts.values()]
