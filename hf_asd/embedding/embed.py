@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from datasets import Audio, Dataset, Features, List, Value
 from tqdm.auto import tqdm
@@ -161,7 +162,7 @@ def embed_recordings(
     decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit)
     if log_mels is not None and log_mels.fits(getattr(encoder, "log_mel_extractor", None)):
         decoding.log_mels, decoding.longest_frames = log_mels, encoder.longest_frames  # type: ignore[attr-defined]
-    shards: dict[int, _Shard] = {}
+    shards: dict[int, _Shard | Path] = {}
     total = sum(min(shard_rows, len(dataset) - start) for start in own)
     is_hidden = works_alone() or not state.is_local_main_process
     with tqdm(total=total, desc="embedding", unit="clip", disable=is_hidden) as progress:
@@ -171,15 +172,15 @@ def embed_recordings(
             if output_dir is not None:
                 # A changed recording has another fingerprint, so that its shard is embedded again.
                 file = Path(output_dir) / f"embeddings-{start:08d}-{_fingerprint(rows)[:12]}.parquet"
-            shards[start] = _finished_or_new(rows, start, rules, encoder, decoding, file, progress)
+            shard = _finished_or_new(rows, start, rules, encoder, decoding, file, progress)
+            # What is on the disk is not held in memory, nor sent to other processes.
+            shards[start] = file if file is not None and file.exists() else shard
     # Every process gets the shards and messages of all.
     shards = dict(gather_lists(list(shards.items())))
     messages = [message for _, message in sorted(gather_lists(decoding.messages))]
     if messages and on_bad_audio == "error":
         raise all_bad_audio(messages, len(dataset))
-    windows = [(start + place, span) for start in starts for place, span in shards[start].windows]
-    vectors = [shards[start].embeddings for start in starts]
-    embeddings = np.concatenate(vectors) if vectors else np.empty((0, encoder.dimensions), dtype=np.float32)
+    windows, embeddings = _in_order([shards[start] for start in starts], starts, encoder.dimensions)
     usable = np.flatnonzero(~np.isnan(embeddings).any(1))
     return EmbeddedRows(
         embeddings=embeddings if len(usable) == len(embeddings) else embeddings[usable],
@@ -187,6 +188,20 @@ def embed_recordings(
         spans=[windows[place][1] for place in usable],
         skipped=messages,
     )
+
+
+def _in_order(
+    shards: "list[_Shard | Path]", starts: Sequence[int], dimensions: int
+) -> tuple[list[tuple[int, Span | None]], np.ndarray]:
+    """The row and the window of each embedding of shards or their files, and the embeddings."""
+    counts = [len(one.windows) if isinstance(one, _Shard) else pq.read_metadata(one).num_rows for one in shards]
+    windows: list[tuple[int, Span | None]] = []
+    embeddings = np.empty((sum(counts), dimensions), dtype=np.float32)
+    for one, start in zip(shards, starts, strict=True):
+        shard = one if isinstance(one, _Shard) else _Shard.read(one)
+        embeddings[len(windows) : len(windows) + len(shard.windows)] = shard.embeddings
+        windows += [(start + place, span) for place, span in shard.windows]
+    return windows, embeddings
 
 
 def _shard_rows(count: int, num_processes: int) -> int:
