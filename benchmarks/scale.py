@@ -3,14 +3,15 @@ Memory and time of `embed`, `fit` and `score` of very many clips, by the number 
 
     python benchmarks/scale.py WORK [--clips 10000 30000 100000] [--processes 1 2 4] [--machines 20]
 
-Simulated shards are written to WORK: recordings of half a second of noise as `datasets` writes them, and
-embeddings of 296 values with structure (each machine has operating states, and dimensions that vary together), as
-`hf-asd embed` writes them. `embed` runs an encoder that costs nothing, so that what is measured is all the rest.
-`fit` learns a detector for each machine from the embeddings, `score` decides about as many others. A last line is one
-machine that has all the clips, of which 2048 others are scored.
+Simulated shards are written to WORK: recordings of half a second of noise as `datasets` writes them, and embeddings of
+296 values with structure (each machine has operating states, and dimensions that vary together), as `hf-asd embed`
+writes them. `embed` runs an encoder that costs nothing, so that what is measured is all the rest. `fit` learns a
+detector for each machine from the embeddings, `score` decides about as many others. A last line is one machine that
+has all the clips, of which 2048 others are scored.
 
-Every run is a program of its own, started by torchrun where there are several processes. Memory is the largest
-resident set of the process that needs most. The figure shows it by the number of clips.
+Every run is a program of its own, started by torchrun where there are several processes; what was measured in WORK is
+not measured again. Memory is the largest resident set of the process that needs most. The figure shows it by the
+number of clips.
 """
 
 import argparse
@@ -43,31 +44,41 @@ def main():
     parser.add_argument("--clips", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--machines", type=int, default=20)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args.worker, args.work)
-    results = []
     for count in args.clips:
-        write_shards(args.work / f"{count}", count, args.machines, seed=0)
-        for processes in args.processes:
-            for stage in STAGES:
-                results.append(run(args.work / f"{count}", stage, processes, count, args.machines))
-        one = args.work / f"{count}-one-machine"
+        folder, one = args.work / f"{count}", args.work / f"{count}-one-machine"
+        write_embeddings(folder / "embeddings", count, args.machines, seed=0)
+        write_embeddings(folder / "new", count, args.machines, seed=1)
         write_embeddings(one / "embeddings", count, 1, seed=0)
         write_embeddings(one / "new", ONE_MACHINE_SCORED, 1, seed=1)
-        results += [run(one, stage, 1, count, 1) for stage in ("fit", "score")]
-        (args.work / "results.json").write_text(json.dumps(results, indent=1))
+        if "embed" in args.stages:
+            write_recordings(folder / "recordings", count, args.machines, seed=0)
+        for processes in args.processes:
+            for stage in args.stages:
+                measure(folder, stage, processes, count, args.machines)
+        for stage in (stage for stage in args.stages if stage != "embed"):
+            measure(one, stage, 1, count, 1)
+    results = [json.loads(file.read_text()) for file in sorted(args.work.glob("*/result-*.json"))]
     draw(results, Path(__file__).parent / "figures" / "scale.png")
 
 
-def write_shards(folder: Path, count: int, machines: int, seed: int) -> None:
-    """Recordings, embeddings to learn from and embeddings to score."""
-    write_embeddings(folder / "embeddings", count, machines, seed)
-    write_embeddings(folder / "new", count, machines, seed + 1)
-    if (folder / "recordings").is_dir():
+def measure(folder: Path, stage: str, processes: int, clips: int, machines: int) -> None:
+    """One stage, unless it was measured before."""
+    file = folder / f"result-{stage}-{processes}.json"
+    if not file.is_file():
+        file.write_text(json.dumps(run(folder, stage, processes, clips, machines)))
+    print(file.read_text(), flush=True)
+
+
+def write_recordings(folder: Path, count: int, machines: int, seed: int) -> None:
+    """Recordings as `datasets` writes them."""
+    if folder.is_dir():
         return
-    rng, partial = np.random.default_rng(seed), folder / "recordings.partial"
+    rng, partial = np.random.default_rng(seed), folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     for number, (machine, rows) in enumerate(machine_rows(count, machines)):
         sound = rng.normal(0, 3000, (rows, SAMPLES)).astype("<i2")
@@ -76,7 +87,7 @@ def write_shards(folder: Path, count: int, machines: int, seed: int) -> None:
         made = Dataset.from_dict({"audio": audio, "machine": [machine] * rows}, features=plain)
         table = arrow_table(made.cast_column("audio", Audio(decode=False)))
         pq.write_table(table, partial / f"train-{number:05d}.parquet", row_group_size=100)
-    partial.rename(folder / "recordings")
+    partial.rename(folder)
 
 
 def write_embeddings(folder: Path, count: int, machines: int, seed: int) -> None:
@@ -168,7 +179,6 @@ def run(folder: Path, stage: str, processes: int, clips: int, machines: int) -> 
     result |= {"mib": max(one["mib"] for one in found), "seconds": max(one["seconds"] for one in found)}
     result["cpu_seconds"] = sum(one["cpu"] for one in found)
     result["rows_out"] = sum(pq.read_metadata(file).num_rows for file in (folder / stage).glob("part-*.parquet"))
-    print(json.dumps(result), flush=True)
     return result
 
 

@@ -95,7 +95,8 @@ def test_the_shown_output_is_that_of_the_present_program():
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md", "docs/edge.md"]
+    "document",
+    ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "CHANGELOG.md", "docs/edge.md", "docs/scale.md"],
 )
 def test_links_and_named_files_exist(document: str):
     path = ROOT / document

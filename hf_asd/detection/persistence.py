@@ -1,5 +1,7 @@
 """A detector on disk: weights as safetensors, the rest in `detector.json`, which lists size and hash of every file."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, fields, replace
@@ -57,20 +59,37 @@ def detector_folder(folder: str | Path) -> AbstractContextManager[Path]:
     return replaced_folder(folder, DETECTOR_FOLDER)
 
 
-def write_detector(detector: "AnomalyDetector", folder: Path) -> None:
-    """Writes a detector into a folder of [`detector_folder`]."""
+def write_detector(detector: "AnomalyDetector", folder: Path, encoder_folder: Path | None = None) -> None:
+    """
+    Writes a detector into a folder of [`detector_folder`].
+
+    Args:
+        detector ([`AnomalyDetector`]): a fitted one.
+        folder (`Path`): where to write.
+        encoder_folder (`Path`, *optional*): where its encoder is saved already, so that many detectors share the place
+            on the disk.
+    """
     for name, tensors in {BANK_FILE: _bank_tensors(detector), PROFILE_FILE: _profile_tensors(detector)}.items():
         if tensors:
             save_file(tensors, folder / name)
     if detector.heard is not None:
         detector.heard.save(folder)
     save_encoder = getattr(detector.encoder, "save_pretrained", None)
-    if save_encoder is not None:
+    if save_encoder is not None and encoder_folder is not None:
+        shutil.copytree(encoder_folder, folder / ENCODER_FOLDER, copy_function=_link_or_copy)
+    elif save_encoder is not None:
         save_encoder(folder / ENCODER_FOLDER)
     # For transformers' pipeline, which looks up the kind of a model here; everything else is in detector.json.
     write_json(folder / "config.json", {"model_type": "anomaly_detector"})
     # Last: with it, the detector is whole.
     write_json(folder / MANIFEST, _manifest(detector, folder, with_encoder=save_encoder is not None))
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
 
 
 def _manifest(detector: "AnomalyDetector", folder: Path, with_encoder: bool) -> dict:

@@ -18,7 +18,7 @@ from ..detection.detector import AnomalyDetector
 from ..detection.learning import Hearing, fit_in_batches
 from ..detection.persistence import detector_folder, write_detector
 from ..distributed import alone, broadcast, gather_lists, hardware, partial_state
-from ..files import read_json, write_json, write_text
+from ..files import read_json, whole_folder, write_json, write_text
 from ..folders import current_folder
 from ..hub.manifest import DETECTOR_FOLDER, MANIFEST
 from ..hub.model_card import record_compute, render_model_card
@@ -29,6 +29,7 @@ from .results import identity, own_share, read_record
 
 MADE_FROM = "made_from.json"  # beside a detector: what it was fitted to, and its line in the table of all machines
 MACHINES_TABLE = "machines.csv"
+ENCODERS = ".encoder"  # its files are linked into each detector
 MOST_SKIPPED = 5
 UNSAFE = re.compile(r"^\.|[/\\:%\x00-\x1f]")
 
@@ -64,6 +65,7 @@ def fit_machines(
     task = {"task": "fit", "encoder": first.encoder.fingerprint, "config": vars(first.config)}
     task |= {"windows": window_seconds, "skip": on_bad_audio == "skip", "machine": all_of}
     names = {name: identity(task, own) for name, own in machines.items()}
+    encoder_folder = _saved_encoder(first, output)
     todo = broadcast([name for name in machines if _record(output, name).get("made_from") != names[name]])
     own = own_share([sum(part.num_rows for part in machines[name]) for name in todo])
     failed: list[tuple[str, str]] = []
@@ -78,17 +80,20 @@ def fit_machines(
             except ValueError as error:  # too few recordings of one of a thousand machines, or an unusable one
                 failed.append((name, str(error)))
             else:
-                _save(detector, name, output, time.monotonic() - started, {"made_from": names[name]}, skipped)
+                folder = machine_folder(output, name)
+                with detector_folder(folder) as partial:
+                    write_detector(detector, partial, encoder_folder)
+                    seconds = round(time.monotonic() - started, 1)
+                    record_compute(partial, {"fit": {"seconds": seconds, "device": hardware(), "resumed": False}})
+                    render_model_card(partial, folder)
+                line = _line(detector, name, folder, skipped)
+                write_json(folder / MADE_FROM, {"made_from": names[name], "line": line})
             progress.update()
     failed = gather_lists(failed)
     lines = [_record(output, name).get("line") for name in machines]
     lines = [line for line in lines if line is not None]
     if partial_state().is_main_process and lines:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
-        write_text(output / MACHINES_TABLE, text.getvalue())
+        _write_lines(lines, output / MACHINES_TABLE)
     if failed:
         listed = "\n  ".join(text if text.startswith(f"{name}:") else f"{name}: {text}" for name, text in failed)
         raise ValueError(
@@ -145,24 +150,36 @@ def check_encoder(parts: list[Part], detector: AnomalyDetector) -> None:
             )
 
 
-def _save(
-    detector: AnomalyDetector, machine: str, output: Path, seconds: float, record: dict, skipped: list[str]
-) -> None:
-    folder = machine_folder(output, machine)
-    with detector_folder(folder) as partial:
-        write_detector(detector, partial)
-        compute = {"seconds": round(seconds, 1), "device": hardware(), "resumed": False}
-        record_compute(partial, {"fit": compute})
-        render_model_card(partial, folder)
+def _write_lines(lines: list[dict], file: Path) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(lines[0]))
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(file, text.getvalue())
+
+
+def _saved_encoder(first: AnomalyDetector, output: Path) -> Path | None:
+    """The encoder of all detectors, saved once; `None` where there are no weights."""
+    save_encoder = getattr(first.encoder, "save_pretrained", None)
+    if save_encoder is None:
+        return None
+    folder = output / ENCODERS / first.encoder.fingerprint[:16]
+    if partial_state().is_main_process and not folder.is_dir():
+        with whole_folder(folder) as partial:
+            save_encoder(partial)
+    partial_state().wait_for_everyone()
+    return folder
+
+
+def _line(detector: AnomalyDetector, machine: str, folder: Path, skipped: list[str]) -> dict:
+    """The line of a machine in the table of all."""
     (bank,) = detector.machines.values()
-    line = {
+    return {
         "machine": machine,
         "detector": folder.name,
         "normal_recordings": bank.num_recordings,
         "threshold": bank.threshold,
         "false_alarm_rate": bank.false_alarm_rate,
-        "seconds": round(seconds, 1),
         "left_out": len(skipped),
         "findings": " ".join([*detector.findings[machine].lines(), *skipped[:MOST_SKIPPED]]),
     }
-    write_json(folder / MADE_FROM, record | {"line": line})
