@@ -196,6 +196,8 @@ def _parts_of(shard: Shard, by_machine: bool, all_of: str | None, to_fit: bool) 
         open_parts: dict[str | None, Part] = {}
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
+            if not rows:
+                continue
             for machine, count in _count_machines(file, group, by_machine, all_of, to_fit).items():
                 part = open_parts.setdefault(machine, Part(shard, (), 0, 0, machine))
                 groups = (*part.row_groups, group)

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from datasets import Audio, ClassLabel, Dataset, Features, Value, load_dataset
+from small_encoders import small_encoder
 from sounds import RATE, hum
 
-from hf_asd import AnomalyDetector, load_folder
+from hf_asd import AnomalyDetector, DetectorConfig, load_folder
 from hf_asd.audio.reading import BadAudioError
 from hf_asd.cli import main
 from hf_asd.data.schema import arrow_table, read_table
@@ -323,6 +324,18 @@ def test_processes_share_all_parts_and_none_twice(sizes, monkeypatch):
             monkeypatch.setattr("hf_asd.shards.results.partial_state", lambda state=state: state)
             done += own_share(sizes)
         assert done == list(range(len(sizes)))
+
+
+def test_many_detectors_keep_their_encoder_once(plant, tmp_path):
+    small_encoder("eat").save_pretrained(tmp_path / "encoder")
+    words = ["fit", str(plant / "normal"), "--machines", "--separate", "--output", str(tmp_path / "fitted")]
+    assert main([*words, "--encoder", str(tmp_path / "encoder"), "--preset", "fast"]) == 0
+    weights = [tmp_path / "fitted" / machine / "encoder" / "model.safetensors" for machine in MACHINES]
+    assert len({file.stat().st_ino for file in weights}) == 1
+    found = AnomalyDetector.from_pretrained(tmp_path / "fitted" / "pump")
+    alone = AnomalyDetector(tmp_path / "encoder", DetectorConfig(preset="fast"))
+    alone.fit(load_folder(plant / "normal" / "pump", "pump"))
+    np.testing.assert_array_equal(found.machines["pump"].normal_scores, alone.machines["pump"].normal_scores)
 
 
 LAUNCH = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "hf_asd"]
