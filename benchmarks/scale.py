@@ -63,6 +63,7 @@ def main():
         for stage in (stage for stage in args.stages if stage != "embed"):
             measure(one, stage, 1, count, 1)
     results = [json.loads(file.read_text()) for file in sorted(args.work.glob("*/result-*.json"))]
+    print_table(results)
     draw(results, Path(__file__).parent / "figures" / "scale.png")
 
 
@@ -180,6 +181,15 @@ def run(folder: Path, stage: str, processes: int, clips: int, machines: int) -> 
     result["cpu_seconds"] = sum(one["cpu"] for one in found)
     result["rows_out"] = sum(pq.read_metadata(file).num_rows for file in (folder / stage).glob("part-*.parquet"))
     return result
+
+
+def print_table(results: list[dict]) -> None:
+    """As in benchmarks/README.md."""
+    print("| stage | machines | clips | processes | memory of a process | CPU time |\n|---|---|---|---|---|---|")
+    order = sorted(results, key=lambda one: (STAGES.index(one["stage"]), -one["machines"], one["clips"]))
+    for one in order:
+        words = [one["stage"], one["machines"], one["clips"], one["processes"]]
+        print("| " + " | ".join(map(str, words)) + f" | {one['mib']:.0f} MiB | {one['cpu_seconds']:.0f} s |")
 
 
 def draw(results: list[dict], path: Path) -> None:
