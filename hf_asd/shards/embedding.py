@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pyarrow.compute as pc
 from datasets import Dataset, Features, Value, concatenate_datasets
@@ -54,13 +55,13 @@ def embed_parts(
     """
     task = {"task": "embed", "encoder": encoder.fingerprint, "channel": channel, "windows": window_seconds}
     task |= {"machine": all_of, "skip": on_bad_audio == "skip"}
-    plan = None
+    made = None
     if partial_state().is_main_process:
         for part in {part.shard: part for part in parts}.values():
             if "audio" not in column_names(part):
                 raise ValueError(f"{part.shard.path}: has no column audio, so that there is nothing to embed.")
-        plan = make_plan(output, parts, [task] * len(parts))
-    plan = broadcast(plan)
+        made = make_plan(output, parts, [task] * len(parts))
+    plan = cast(Plan, broadcast(made))
     rule = training_rule(window_seconds)
 
     def work(part: Part, writer: ResultWriter) -> None:
@@ -103,7 +104,7 @@ def _write_by_machine(waiting: Sequence[Dataset], writer: ResultWriter) -> None:
     table = arrow_table(rows)
     machines = sorted(set(table["machine"].to_pylist()))
     for machine in machines or [None]:
-        own = table if machine is None else table.filter(pc.equal(table["machine"], machine))
+        own = table if machine is None else table.filter(pc.field("machine") == machine)
         writer.add(Dataset(own.replace_schema_metadata(rows.features.arrow_schema.metadata)))
         if machine is not None:
             writer.record.count(machine, "clips", len(own))

@@ -224,7 +224,7 @@ def _count_machines(
 
 def _completed(table: pa.Table, name: str, numbers: np.ndarray, all_of: str | None) -> pa.Table:
     """With machine, clip_id and file; of strings."""
-    columns = {"machine": _machines(table, all_of)}
+    columns: dict[str, list[str] | list[str | None]] = {"machine": _machines(table, all_of)}
     if "clip_id" not in table.column_names:
         columns["clip_id"] = [f"{name}:{number}" for number in numbers.tolist()]
     if FILE not in table.column_names and "audio" in table.column_names:

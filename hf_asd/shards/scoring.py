@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 from ..audio.reading import OnBadAudio
 from ..detection.config import WindowSeconds
@@ -118,12 +119,12 @@ def score_parts(
     """
     task = {"task": "score", "explain": explain, "check": check_input, "windows": window_seconds, "machine": all_of}
     task |= {"rate": detectors.false_alarm_rate, "skip": on_bad_audio == "skip"}
-    plan = None
+    made = None
     if partial_state().is_main_process:
         machines = dict.fromkeys(part.machine or "" for part in parts)
         versions = {machine: detectors.version(machine) for machine in machines}
-        plan = make_plan(output, parts, [task | {"detector": versions[part.machine or ""]} for part in parts])
-    plan = broadcast(plan)
+        made = make_plan(output, parts, [task | {"detector": versions[part.machine or ""]} for part in parts])
+    plan = cast(Plan, broadcast(made))
 
     def work(part: Part, writer: ResultWriter) -> None:
         detector = detectors.of(part.machine or "")
