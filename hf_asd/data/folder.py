@@ -19,6 +19,7 @@ from .listing import METADATA_NAMES, NOTES, Listing, list_recordings, printable
 from .metadata import Metadata, read_metadata
 from .names import FILLERS, Meaning, read_file_name, words_of
 from .schema import dataset_from_rows
+from .speeds import SpeedError
 
 
 # Other tables that may say which recordings are faulty.
@@ -145,7 +146,14 @@ def _read_listing(
     is_whole = listing.is_whole and not to_score and not listing.problems
     # Scores of a known machine need no conditions.
     is_known = to_score and machine is not None
-    metadata = read_metadata(_tables(listing, named), listing.root, list(files), is_whole, is_known)
+    try:
+        metadata = read_metadata(_tables(listing, named), listing.root, list(files), is_whole, is_known)
+    except SpeedError:
+        raise
+    except ValueError as error:
+        if not is_known:
+            raise
+        metadata = Metadata(notes=[f"{error} Without it, no session and no speed is known."])
     summary.notes += metadata.notes
     label_table = None if metadata.labeled else _label_table(listing)
     meanings = {name: read_file_name(file.name) for name, file in files.items()}

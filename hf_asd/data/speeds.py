@@ -10,6 +10,10 @@ LEAST = 10.0  # 1/min; a column of smaller numbers or of words (1, 2, 3; slow, f
 MOST = 1e6
 
 
+class SpeedError(ValueError):
+    """A cell of a column of speeds is none."""
+
+
 def find_speed_column(columns: Iterable[str], rows: Sequence[Mapping[str, str]]) -> str | None:
     """
     The column that holds speeds in 1/min; `None` where none does.
@@ -29,10 +33,10 @@ def check_speed(cell: str, column: str, where: str) -> None:
     Checks a cell of that column.
 
     Raises:
-        ValueError: it is no speed; names the table, the line and the cell.
+        SpeedError: it is no speed; names the table, the line and the cell.
     """
     if _number(cell) is None:
-        raise ValueError(
+        raise SpeedError(
             f"{where}: {column} is {cell!r}; accepted is the speed of the shaft in 1/min, a number from {LEAST:g} to "
             f"{MOST:.0f} such as 1480. Leave the cell empty where it is not known."
         )

@@ -187,7 +187,7 @@ def test_a_killed_update_leaves_the_old_detector_whole(early, plant, tmp_path):
         "import sys, time; from hf_asd import AnomalyDetector, load_folder\n"
         "detector = AnomalyDetector.from_pretrained(sys.argv[1]).add(load_folder(sys.argv[2])['train'])\n"
         "print('saving', flush=True)\n"
-        "while True: detector.save_pretrained(sys.argv[1]); time.sleep(0.3)\n"  # so that a reader finds a moment
+        "while True: detector.save_pretrained(sys.argv[1]); time.sleep(1)\n"  # so that a reader finds a moment
     )
     new = tmp_path / "fan"
     shutil.copytree(plant / DAYS[2], new / DAYS[2])
