@@ -82,12 +82,11 @@ class LogMelWriter:
         self._places[key] = (self._frames, len(log_mel))
         self._frames += len(log_mel)
 
-    def close(self) -> int:
-        """Writes the index; returns the number of recordings that are kept."""
+    def close(self) -> None:
+        """Writes the index."""
         self._file.close()
         content = {"filter_bank": self._extractor.filter_bank, "channel": self._channel, "places": self._places}
         write_json(self._folder / INDEX_FILE, content)
-        return len(self._places)
 
 
 @contextmanager
@@ -118,6 +117,11 @@ def open_log_mels(folder: Path) -> LogMelStore | None:
     """The store in a folder; `None` where there is none, or an empty one."""
     values = folder / VALUES_FILE
     return LogMelStore(folder) if values.is_file() and values.stat().st_size else None
+
+
+def fitting(log_mels: LogMelStore | None, extractor: object) -> LogMelStore | None:
+    """The store, where there is one that an encoder with this feature extractor can start from."""
+    return log_mels if log_mels is not None and log_mels.fits(extractor) else None
 
 
 def recording_key(audio: dict) -> str:

@@ -101,8 +101,8 @@ def read_clip(
     """
     with open_recording(audio) as recording:
         blocks = list(recording.blocks(BLOCK_FRAMES))
-    empty = np.empty((0, recording.channels), np.float32)
-    samples = blocks[0] if len(blocks) == 1 else np.concatenate([empty, *blocks])
+    blocks = blocks or [np.empty((0, recording.channels), np.float32)]
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     notes = (recording.note,) if recording.note else ()
     return clip_from_channels(
         recording.name, samples, recording.sampling_rate, sampling_rate, channel, allow_silence, notes

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
-from ..audio.log_mel_store import open_log_mels, write_log_mels
+from ..audio.log_mel_store import LogMelStore, open_log_mels, write_log_mels
 from ..clustering.asdkit_labels import write_asdkit_labels
 from ..clustering.cluster_names import write_names
 from ..clustering.pseudo_attributes import assign_pseudo_attributes
@@ -73,6 +73,10 @@ def load_data(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     write_json(folder / "skipped.json", [*problems, *skipped])
 
 
+def _log_mels(folders: dict[str, Path]) -> LogMelStore | None:
+    return open_log_mels(folders["data"] / LOG_MELS)
+
+
 def _own_recordings(recipe: Recipe) -> tuple[DatasetDict, list[str]]:
     """The recordings of the wanted machines, and a message for everything that could not be opened."""
     path = recipe.data.path
@@ -126,7 +130,7 @@ def pretrain_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> 
         partial_state().wait_for_everyone()
         rows.append(read_table(table))
         weights.append(source.weight)
-    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    log_mels = _log_mels(folders)
     pretrain(rows, recipe.pretrain, folder, recipe.data.channel, weights, log_mels)
 
 
@@ -151,7 +155,7 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
         pooling_parameter=recipe.embed.pooling_parameter,
     )
     rows = read_table(folders["data"] / "train.parquet")
-    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    log_mels = _log_mels(folders)
     embedded = embed(rows, encoder, folder / "parts", recipe.data.channel, log_mels=log_mels)
     if partial_state().is_main_process:
         write_table(embedded, folder / "train.parquet")
@@ -178,7 +182,7 @@ def finetune_encoder(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> 
     if "finetune" in recipe.skip:
         return
     rows = read_table(folders["cluster"] / "train.parquet")
-    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    log_mels = _log_mels(folders)
     finetune(rows, folders["pretrain"] / "encoder", recipe.finetune, folder, recipe.data.channel, log_mels)
 
 
@@ -190,7 +194,7 @@ def fit_detector(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None
     # The embeddings that clustering compared come from the encoder before fine-tuning.
     rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
     encoder = recipe.fit.load_encoder(folders["pretrain" if "finetune" in recipe.skip else "finetune"] / "encoder")
-    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    log_mels = _log_mels(folders)
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel, log_mels=log_mels)
     if partial_state().is_main_process:
         AnomalyDetector(encoder, recipe.fit).fit(embedded).save_pretrained(folder / "detector")
@@ -209,7 +213,7 @@ def score_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     main = partial_state().is_main_process
     # The challenge asks for a decision about every clip, and about the whole of it: embeddings are not refused.
     detector = AnomalyDetector.from_pretrained(folders["fit"] / "detector")
-    log_mels = open_log_mels(folders["data"] / LOG_MELS)
+    log_mels = _log_mels(folders)
     embedded = embed(test, detector.encoder, folder / "parts", detector.config.channel, log_mels=log_mels)
     if main:
         scored = detector.score(embedded)

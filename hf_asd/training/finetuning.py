@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedConfig, TrainerCallback, set_seed
 
 from ..audio.channels import Channel
-from ..audio.log_mel_store import LogMelStore
+from ..audio.log_mel_store import LogMelStore, fitting
 from ..distributed import broadcast, compute_device, partial_state
 from ..embedding.embed import embed, get_embeddings
 from ..embedding.transformer import TransformerEncoder
@@ -95,8 +95,7 @@ def finetune(
     classes = training_classes(dataset, config)
     set_seed(config.seed)
     model, extractor = build_classifier(encoder, classes.names, config)
-    if log_mels is not None and not log_mels.fits(extractor):
-        log_mels = None
+    log_mels = fitting(log_mels, extractor)
     frames = crop_frames(model.encoder.config, config.crop_seconds)
     arguments = training_arguments(output_dir, config)
     head_only = config.num_trainable_layers == 0

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig, TrainerCallback, set_seed
 
 from ..audio.channels import Channel
-from ..audio.log_mel_store import LogMelStore
+from ..audio.log_mel_store import LogMelStore, fitting
 from ..audio.reading import read_audio
 from ..distributed import broadcast
 from ..models.eat.configuration_eat import EatConfig
@@ -90,7 +90,7 @@ def pretrain(
         frames=frames_of(config.crop_seconds, model.config.patch_size if config.input_frames is None else 1),
         fills_up=config.input_frames is not None,
         channel=channel,
-        log_mels=log_mels if log_mels is not None and log_mels.fits(extractor) else None,
+        log_mels=fitting(log_mels, extractor),
         data_collator=PretrainingCollator(extractor, config),
         callbacks=[UpdateTeacher(config)],
     )
@@ -187,12 +187,13 @@ def band_statistics(
         `tuple` of two lists of 128 numbers, natural logarithms; standard deviations are at least 0.3 (1.3 dB).
     """
     extractor = EatFeatureExtractor(do_normalize=False)
+    log_mels = fitting(log_mels, extractor)
     chosen = np.random.default_rng(seed).permutation(len(dataset))[:STATISTICS_CLIPS]
     count, total = 0, torch.zeros(2, extractor.feature_size, dtype=torch.float64)
     rows = dataset.select(np.sort(chosen)).select_columns("audio")
     for row in tqdm(rows, desc="input statistics", unit="clip", delay=2, disable=None):
         audio = cast(dict, row)["audio"]
-        kept = None if log_mels is None or not log_mels.fits(extractor) else log_mels.get(audio, channel)
+        kept = None if log_mels is None else log_mels.get(audio, channel)
         if kept is not None:
             log_mel = torch.from_numpy(np.array(kept)).double()
         else:
