@@ -5,9 +5,6 @@ from dataclasses import replace
 
 import soundfile
 
-from ..simulation.recording import draw_clip, record_clip
-from ..simulation.signals import RATE
-
 
 SECONDS, SEED, SNR_DB = 2.0, 7, (6.0, 12.0)
 CLIPS = {"normal": None, "anomaly": "imbalance"}  # fault of the simulated fan
@@ -15,6 +12,10 @@ CLIPS = {"normal": None, "anomaly": "imbalance"}  # fault of the simulated fan
 
 def widget_files() -> dict[str, bytes]:
     """The clips as FLAC by their path in a repository."""
+    # Only a push makes them; it imports scipy.signal, which takes a second.
+    from ..simulation.recording import draw_clip, record_clip
+    from ..simulation.signals import RATE
+
     files = {}
     for name, fault in CLIPS.items():
         clip = replace(draw_clip(SEED, "fan", "test", "source", "normal", 0), fault=fault, severity=float(bool(fault)))
