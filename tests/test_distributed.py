@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from processes import ROOT, in_processes
 from transformers import AutoModel
 
 from hf_asd.cli import main
@@ -70,19 +70,10 @@ def clips(tmp_path_factory):
     return folder
 
 
-def launch(processes, *arguments):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), *arguments]
-    command = command if processes > 1 else [sys.executable, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 @pytest.fixture(scope="module")
 def runs(clips, tmp_path_factory):
     """The same work by one process and by two, each with eight clips a step."""
-    folders = []
+    folders, runs = [], []
     for processes in (1, 2):
         folder = tmp_path_factory.mktemp(f"processes-{processes}")
         shared = {"batch_size": 8 // processes, "max_steps": 4, "save_steps": 2, "crop_seconds": 2.0}
@@ -107,9 +98,10 @@ def runs(clips, tmp_path_factory):
         head = {"loss": "adacos", "num_trainable_layers": 0, "projection_size": 8, "embedding_from": "projection"}
         options["finetune-head"] = shared | head
         (folder / "work.py").write_text(WORK)
-        output = launch(processes, str(folder / "work.py"), str(clips), str(folder), json.dumps(options)).stdout
-        assert f"processes: {processes}" in output
+        runs.append((processes, [str(folder / "work.py"), str(clips), str(folder), json.dumps(options)]))
         folders.append(folder)
+    for processes, printed in zip((1, 2), in_processes(*runs), strict=True):
+        assert printed.count(f"processes: {processes}") == processes
     return folders
 
 
@@ -180,7 +172,10 @@ evaluate: {resamples: 20}
 def test_two_processes_run_a_recipe_and_one_finds_it_done(clips, tmp_path, capsys):
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("CLIPS", str(clips)))
     command = ["run", str(tmp_path), "--output_dir", str(tmp_path / "runs")]
-    done = launch(2, "-m", "hf_asd", *command)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "hf_asd", *command]
+    done = subprocess.run(launch, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     output = done.stdout
     assert done.stderr.count("data: started") == 1, "one process simulates, the other waits"
     assert output.count("official score 2025") == 1 and output.count("report: ") == 1

@@ -109,20 +109,19 @@ def test_score_of_a_plant(saved, plant, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_write_what_one_writes(saved, plant, tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    results = []
+def test_two_processes_write_what_one_writes(saved, plant, tmp_path, capsys):
+    command = ["score", saved, str(plant / "new"), "--machines", "--fdr", "0.1", "--json"]
+    assert main([*command, str(tmp_path / "one.json")]) == 0
     # It starts torchrun, without a GPU too; with --cpu it would start one process.
-    accelerate = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
-    for launch in ([], [*accelerate, "--mixed_precision", "no", "--dynamo_backend", "no"]):
-        file = tmp_path / f"{len(results)}.json"
-        command = [sys.executable, *launch, "-m", "hf_asd", "score", saved, str(plant / "new"), "--machines"]
-        done = subprocess.run(
-            [*command, "--json", str(file), "--fdr", "0.1"], env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        results.append((file.read_text(), done.stdout))
-    assert results[0] == results[1] and len(results[0][0].splitlines()) == 36
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "hf_asd"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    two = [sys.executable, *launch, *command, str(tmp_path / "two.json")]
+    done = subprocess.run(two, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    results = [(tmp_path / f"{name}.json").read_text() for name in ("one", "two")]
+    assert capsys.readouterr().out.replace("one.json", "two.json") == done.stdout
+    assert results[0] == results[1] and len(results[0].splitlines()) == 36
 
 
 def test_monitor_of_a_plant_has_an_alarm_for_each_machine(detector, plant, tmp_path):

@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from datasets import Audio, ClassLabel, Dataset, Features, Value, load_dataset
+from processes import in_processes
 from small_encoders import small_encoder
 from sounds import RATE, hum
 
@@ -338,23 +336,18 @@ def test_many_detectors_keep_their_encoder_once(plant, tmp_path):
     np.testing.assert_array_equal(found.machines["pump"].normal_scores, alone.machines["pump"].normal_scores)
 
 
-LAUNCH = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "hf_asd"]
-
-
 @pytest.mark.slow
 def test_two_processes_write_what_one_writes(shards, tmp_path):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     for processes in (1, 2):
         out = tmp_path / str(processes)
         steps = [["fit", str(shards / "normal-shards"), "--output", str(out / "fitted")]]
         steps += [["score", str(out / "fitted"), str(shards / "new-shards"), "--output", str(out / "decided")]]
-        for step in steps:
-            if processes == 1:
-                assert main(step) == 0
-                continue
-            done = subprocess.run([sys.executable, *LAUNCH, *step], env=environment, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-            assert done.stdout.count(str(out)) == 1, "one process prints"
+        if processes == 1:
+            assert [main(step) for step in steps] == [0, 0]
+            continue
+        runs = [(processes, ["-m", "hf_asd", *step]) for step in steps]
+        for printed in in_processes(*runs, imports="hf_asd.detection.detector"):
+            assert printed.count(str(out)) == 1, "one process prints"
     for machine in MACHINES:
         one, two = (AnomalyDetector.from_pretrained(tmp_path / str(n) / "fitted" / machine) for n in (1, 2))
         np.testing.assert_array_equal(two.machines[machine].normal_scores, one.machines[machine].normal_scores)

@@ -287,15 +287,15 @@ def kill_when(command, condition, environment):
 
 @pytest.mark.slow
 def test_a_killed_process_resumes_to_the_same_bits(clips, tmp_path):
+    config = PRETRAIN | {"max_steps": 80}
     script = (
         "from hf_asd import *\n"
         f"clips = load_folder({str(tmp_path / 'clips')!r})['train']\n"
-        f"pretrain(clips, PretrainConfig(**{PRETRAIN | {'max_steps': 400}!r}), {str(tmp_path / 'killed')!r})\n"
+        f"pretrain(clips, PretrainConfig(**{config!r}), {str(tmp_path / 'killed')!r})\n"
     )
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-c", script]
-    kill_when(command, lambda: (tmp_path / "killed" / "checkpoint-20" / "trainer_state.json").exists(), environment)
+    kill_when(command, lambda: (tmp_path / "killed" / "checkpoint-10" / "trainer_state.json").exists(), environment)
     assert not (tmp_path / "killed" / "encoder").exists()
-    config = PretrainConfig(**PRETRAIN | {"max_steps": 400})
-    resumed = pretrain(clips, config, tmp_path / "killed")
-    assert_same_bits(pretrain(clips, config, tmp_path / "whole"), resumed)
+    resumed = pretrain(clips, PretrainConfig(**config), tmp_path / "killed")
+    assert_same_bits(pretrain(clips, PretrainConfig(**config), tmp_path / "whole"), resumed)
