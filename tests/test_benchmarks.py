@@ -4,10 +4,10 @@ the package exists, and benchmarks/README.md lists it.
 """
 
 import ast
-import os
-import subprocess
-import sys
+from contextlib import redirect_stdout
 from importlib import import_module
+from io import StringIO
+from runpy import run_path
 
 import pytest
 from documents import ROOT
@@ -52,24 +52,25 @@ def test_every_benchmark_is_listed():
     assert not missing, f"benchmarks/README.md does not list {', '.join(missing)}"
 
 
+def printed_by(script: str, *arguments: str) -> str:
+    """Runs a benchmark in this process, which has imported already what takes seconds."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+        patch.chdir(ROOT)
+        patch.setattr("sys.argv", [script, *arguments])
+        run_path(script, run_name="__main__")
+    return printed.getvalue()
+
+
 @pytest.mark.slow
 def test_formulas_are_those_of_the_papers():
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "benchmarks/formulas.py"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()[1:]
+    lines = printed_by("benchmarks/formulas.py").splitlines()[1:]
     assert len(lines) == 30 and max(float(line.split()[-1]) for line in lines) < 3e-6
 
 
 @pytest.mark.slow
 def test_the_parts_for_a_gpu_run_at_toy_size():
     """Nothing of them is tried on a GPU here, but no part may fail for another reason."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "benchmarks/gpu.py", "--size", "toy"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    printed = printed_by("benchmarks/gpu.py", "--size", "toy")
     for part in ("pretrain, not compiled", "finetune, not compiled", "embed", "save", "ddp: two steps", "fsdp"):
-        assert f"\n{part}" in done.stdout
-    assert "largest difference after loading 0\n" in done.stdout
+        assert f"\n{part}" in printed
+    assert "largest difference after loading 0\n" in printed

@@ -154,7 +154,7 @@ def test_every_process_has_all_embeddings_in_the_dataset_s_order(runs):
 
 
 RECIPE = """
-factory: {machines: [fan, valve], num_source_train: 10, num_target_train: 2, num_test: 3, clip_seconds: 2.0}
+factory: {machines: [fan, valve], num_source_train: 10, num_target_train: 2, num_test: 1, clip_seconds: 2.0}
 pretrain:
   model: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, decoder_layers: 1}
   datasets: [{path: CLIPS, weight: 0.5}]
