@@ -18,6 +18,19 @@ for _name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
 
 
 @pytest.fixture
+def short_reports(monkeypatch):
+    """Reports show two clips of a machine, where a test is about something else: their pictures take seconds."""
+    from hf_asd.reporting import machine_section
+
+    make_cards = machine_section.make_cards
+    monkeypatch.setattr(
+        machine_section,
+        "make_cards",
+        lambda machine, reader, num_cards: make_cards(machine, reader, min(num_cards, 2)),
+    )
+
+
+@pytest.fixture
 def hub():
     """The local server, empty."""
     SERVER.reset()

@@ -28,6 +28,7 @@ def own_machine(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_fit_and_score_a_folder(own_machine, capsys):
     detector = own_machine / "det"
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
@@ -63,9 +64,10 @@ def test_fit_and_score_a_folder(own_machine, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_the_encoder_of_the_package_is_used_on_demand(own_machine, capsys):
     rng, folder = np.random.default_rng(1), own_machine / "my_fan"
-    for clip in range(12, 30):
+    for clip in range(12, 20):
         soundfile.write(folder / f"{clip:02d}.wav", hum(rng), RATE)
     for name, options in {"both": ["--encoder", "bundled"], "alone": []}.items():
         assert main(["fit", str(folder), "--output", str(own_machine / name), *options]) == 0
@@ -79,6 +81,7 @@ def test_the_encoder_of_the_package_is_used_on_demand(own_machine, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_an_evaluation_on_labeled_recordings_is_pushed(hub, own_machine, capsys):
     rng, machine, detector = np.random.default_rng(1), own_machine / "my_fan", own_machine / "det"
     for condition, pitch in (("normal", 100), ("anomaly", 170)):
@@ -126,6 +129,7 @@ def test_an_evaluation_on_labeled_recordings_is_pushed(hub, own_machine, capsys)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
     detector, new = own_machine / "det", own_machine / "new"
     assert main(["fit", str(own_machine / "my_fan"), "--output", str(detector)]) == 0
@@ -153,12 +157,13 @@ def test_reasons_and_recordings_without_a_decision(own_machine, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys):
-    """Sixty recordings as recorders write them, three of them unusable."""
+    """Two dozen recordings as recorders write them, three of them unusable."""
     rng = np.random.default_rng(1)
     folder = own_machine / "mixed"
     folder.mkdir()
-    for clip in range(57):
+    for clip in range(21):
         rate, channels, subtype = ((44_100, 2, "PCM_24"), (48_000, 1, "FLOAT"), (8_000, 1, "PCM_16"))[clip % 3]
         samples = np.tile(hum(rng, seconds=1 + clip % 2, rate=rate)[:, None], (1, channels))
         soundfile.write(folder / f"{clip:02d}.wav", samples, rate, subtype=subtype)
@@ -170,7 +175,7 @@ def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys)
     command = ["fit", str(folder), "--output", str(own_machine / "det")]
     assert main(command) == 2
     error = capsys.readouterr().err
-    assert "3 of 60 recordings cannot be used" in error
+    assert "3 of 24 recordings cannot be used" in error
     for words in (
         "truncated.wav: is cut off",
         "empty.wav: cannot be read as audio, the file has 0 bytes",
@@ -184,7 +189,7 @@ def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys)
     for name in ("truncated.wav", "empty.wav", "text.wav"):
         assert name in report
     captured = capsys.readouterr()
-    assert "57 normal recordings" in captured.out and captured.err.count("skipped: ") == 3
+    assert "21 normal recordings" in captured.out and captured.err.count("skipped: ") == 3
 
     assert main(["score", str(own_machine / "det"), str(folder)]) == 2
     assert main(["score", str(own_machine / "det"), str(folder), "--on-bad-audio", "skip"]) == 0
@@ -198,6 +203,7 @@ def test_every_bad_recording_is_named_or_skipped_and_listed(own_machine, capsys)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_bad_input_ends_with_code_two_and_says_what_to_do(own_machine, capsys):
     fan, new = str(own_machine / "my_fan"), str(own_machine / "new")
     assert main(["fit", fan, "--output", str(own_machine / "det")]) == 0
@@ -234,6 +240,7 @@ def test_an_option_that_the_encoder_does_not_use_is_an_error(own_machine, option
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_options_of_the_config_are_flags(own_machine):
     options = ["--encoder", "none", "--statistics", "mean", "--backends", "cosine", "euclidean", "--fusion", "mean"]
     options += ["--num-neighbors", "2", "--threshold-method", "gamma", "--false-alarm-rate", "0.01"]

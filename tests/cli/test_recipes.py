@@ -7,6 +7,8 @@ from hf_asd.cli import main
 from hf_asd.data.schema import read_table
 
 
+pytestmark = pytest.mark.usefixtures("short_reports")
+
 TINY = """
 seed: 0
 factory: {machines: [fan, valve], num_source_train: 10, num_target_train: 2, num_test: 1, clip_seconds: 2.0}

@@ -205,6 +205,7 @@ def test_a_killed_update_leaves_the_old_detector_whole(early, plant, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_the_command_adds_and_takes_out(early, plant, tmp_path, capsys):
     new = tmp_path / "new"
     shutil.copytree(plant / DAYS[2], new)

@@ -181,6 +181,7 @@ def test_a_result_that_cannot_be_written_does_not_lose_the_others(recordings, de
     assert "0 of 1 recordings are anomalous" in captured.out and (tmp_path / "a.csv").is_file()
 
 
+@pytest.mark.usefixtures("short_reports")
 def test_a_report_that_fails_does_not_lose_the_detector(recordings, tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise OSError("no report today")

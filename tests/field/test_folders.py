@@ -461,6 +461,7 @@ def sounds(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_a_folder_a_day_is_fitted_and_scored(sounds, capsys):
     fit = ["fit", str(sounds / "log"), "--encoder", "none", "--output", str(sounds / "det"), "--machine", "fan"]
     assert main(fit) == 0

@@ -176,6 +176,7 @@ def days_of_fan(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_fit_says_what_a_new_day_does(days_of_fan, tmp_path, capsys):
     assert main(["fit", str(days_of_fan), "--output", str(tmp_path / "detector"), "--probe", "false"]) == 0
     printed = capsys.readouterr().out
@@ -197,6 +198,7 @@ def test_fit_says_what_one_day_is_worth(days_of_fan):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_fit_asks_for_the_days_where_nothing_says_them(days_of_fan, tmp_path, capsys):
     unknown = tmp_path / "fan"
     unknown.mkdir()

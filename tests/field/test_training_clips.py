@@ -212,6 +212,7 @@ def test_a_knock_among_the_normal_clips_is_named(tmp_path):
     assert found.unusual["05.wav"] == "it holds a knock or dropout far above what the others hold."
 
 
+@pytest.mark.usefixtures("short_reports")
 def test_outliers_are_left_out_on_demand_and_more_false_alarms_are_promised(tmp_path, capsys):
     clips = normal_clips(30)
     clips["05"] = clips["05"] + 0.05 * np.sin(2 * np.pi * 900 * np.arange(int(RATE * SECONDS)) / RATE)
@@ -236,6 +237,7 @@ def test_healthy_clips_get_no_remark(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_fit_prints_what_it_found(tmp_path, capsys):
     folder = write(tmp_path / "fan", spoiled("level") | {"copy": machine(1)})
     assert main(["fit", str(folder), "--encoder", "none", "--output", str(tmp_path / "det")]) == 0

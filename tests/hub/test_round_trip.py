@@ -19,6 +19,8 @@ from hf_asd import AnomalyDetector
 from hf_asd.cli import main
 
 
+pytestmark = pytest.mark.usefixtures("short_reports")
+
 ROOT = Path(__file__).parents[2]
 RECIPE = {
     "seed": 0,
@@ -47,6 +49,8 @@ RECIPE = {
     "evaluate": {"resamples": 20},
     "score": {"baselines": False},
 }
+
+
 def run(programs, hub, home, cwd, isolated=False):
     """What programs print that know nothing of each other, in a process of its own without a cache."""
     environment = hub.environment(home, token=None) | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -18,6 +18,8 @@ from hf_asd.simulation.config import FactoryConfig
 from hf_asd.simulation.writer import write_factory
 
 
+pytestmark = pytest.mark.usefixtures("short_reports")
+
 SHORT = ["--evaluate.resamples=20", "--cluster.num_clusters=2", "--pretrain.num_masks=2"]
 for stage in ("pretrain", "finetune"):
     SHORT += [f"--{stage}.max_steps=2", f"--{stage}.batch_size=4", f"--{stage}.crop_seconds=0.5"]
@@ -65,7 +67,9 @@ def test_own_recordings_with_faulty_ones_are_measured(run, tmp_path):
 @pytest.mark.slow
 def test_normal_recordings_of_one_machine_make_a_detector_and_a_report(run, tmp_path):
     write_hums(tmp_path / "my_fan", 8, 300)
-    folders = run(tmp_path / "my_fan", "--data.year=none", "--finetune.fault_probability=0.5")
+    folders = run(
+        tmp_path / "my_fan", "--data.year=none", "--finetune.fault_probability=0.5", "--score.baselines=false"
+    )
     assert json.loads((folders["evaluate"] / "evaluation.json").read_text()) == {}
     assert "missing: my_fan" in summary(folders)
     assert "my_fan" in (folders["report"] / "report.html").read_text()
@@ -83,7 +87,7 @@ def test_machines_without_labels_are_scored_and_not_measured(run, tmp_path):
         clip.rename(clip.with_name(f"section_00_{number:04d}.wav"))
     (table,) = root.rglob("valve/attributes_00.csv")
     table.write_text("".join(line for line in table.open() if "_test_" not in line))
-    folders = run(root)
+    folders = run(root, "--score.baselines=false")
     result = json.loads((folders["evaluate"] / "evaluation.json").read_text())
     assert result["year"] == 2025 and list(result["machines"]) == ["fan"]
     files = sorted(path.name for path in (folders["score"] / "submission").iterdir())

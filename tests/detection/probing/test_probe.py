@@ -160,6 +160,7 @@ def test_on_disk(tmp_path, machine):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_reports")
 def test_the_commands(machine, tmp_path, capsys):
     folder, detector = str(machine[0] / "my_fan"), str(tmp_path / "detector")
     assert main(["fit", folder, "--output", detector]) == 0
