@@ -21,7 +21,7 @@ import soundfile
 import torch
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatModel, TransformerEncoder, embed, load_folder
-from hf_asd.embedding.threads import map_on_cores
+from hf_asd.threads import map_on_cores
 from hf_asd.models.bundled_encoder import BUNDLED_ENCODER
 
 

@@ -36,7 +36,7 @@ LAYERS = [
     ("simulation",),
     ("data",),
     ("audio",),
-    ("distributed", "files", "folders", "hub_errors", "options", "version"),
+    ("distributed", "files", "folders", "hub_errors", "options", "threads", "version"),
 ]
 FLOOR = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 # Packages whose `__init__` is more than a docstring.

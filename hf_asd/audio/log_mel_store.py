@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,9 @@ class LogMelStore:
 
 
 class LogMelWriter:
-    """Appends the log energies of recordings as long as there is space; made by [`write_log_mels`]."""
+    """
+    Appends the log energies of recordings as long as there is space; made by [`write_log_mels`], for several threads.
+    """
 
     def __init__(self, folder: Path, extractor: FilterBankExtractor, channel: Channel, largest_bytes: float):
         self._extractor, self._channel = extractor, channel
@@ -62,6 +65,7 @@ class LogMelWriter:
         self._file = open(folder / VALUES_FILE, "wb")
         self._places: dict[str, tuple[int, int]] = {}
         self._frames = 0
+        self._writing = threading.Lock()
 
     def add(self, audio: dict, samples: np.ndarray) -> None:
         """
@@ -75,12 +79,13 @@ class LogMelWriter:
         if self._left <= 0 or key in self._places:
             return
         log_mel = self._extractor.log_mel(torch.from_numpy(samples)[None])[0].numpy()
-        self._left -= log_mel.nbytes
-        if self._left < 0:
-            return
-        self._file.write(np.ascontiguousarray(log_mel).data)
-        self._places[key] = (self._frames, len(log_mel))
-        self._frames += len(log_mel)
+        with self._writing:
+            self._left -= log_mel.nbytes
+            if self._left < 0 or key in self._places:
+                return
+            self._file.write(np.ascontiguousarray(log_mel).data)
+            self._places[key] = (self._frames, len(log_mel))
+            self._frames += len(log_mel)
 
     def close(self) -> None:
         """Writes the index."""

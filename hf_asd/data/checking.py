@@ -10,10 +10,12 @@ from ..audio.channels import Channel
 from ..audio.reading import BadAudioError, OnBadAudio, read_audio
 from ..audio.stored_sound import channel_hint
 from ..options import check_word
+from ..threads import map_on_cores
 from .schema import undecoded_audio
 
 
 MOST_NAMES = 200  # of recordings with the same fault
+TOGETHER = 32  # recordings that are read between two steps of the progress bar
 
 
 def drop_bad_audio(
@@ -33,7 +35,7 @@ def drop_bad_audio(
             or are dropped.
         channel (`int` or `str`, *optional*, defaults to 0): as for [`~hf_asd.audio.reading.read_audio`].
         visit (`Callable[[dict, np.ndarray], None]`, *optional*): called with the undecoded `audio` and the samples of
-            each usable recording.
+            each usable recording, from several threads.
 
     Returns:
         `tuple[datasets.DatasetDict, list[str]]`: the usable rows, and one message for every dropped one.
@@ -43,19 +45,26 @@ def drop_bad_audio(
         ValueError: `on_bad_audio` is neither of the two.
     """
     check_word("on_bad_audio", on_bad_audio, OnBadAudio)
+    def read(audio: dict) -> str | None:
+        """What is wrong with a recording."""
+        try:
+            samples = read_audio(audio, channel=channel)
+        except BadAudioError as error:
+            return str(error)
+        if visit is not None:
+            visit(audio, samples)
+        return None
+
     usable, messages = {}, []
     for split, rows in dataset.items():
-        good = []
-        audios = tqdm(undecoded_audio(rows), desc=f"checking {split} recordings", unit="clip", delay=2)
-        for row, audio in enumerate(audios):
-            try:
-                samples = read_audio(audio, channel=channel)
-            except BadAudioError as error:
-                messages.append(str(error))
-                continue
-            good.append(row)
-            if visit is not None:
-                visit(audio, samples)
+        faults, audios = [], undecoded_audio(rows)
+        with tqdm(total=len(audios), desc=f"checking {split} recordings", unit="clip", delay=2) as progress:
+            for start in range(0, len(audios), TOGETHER):
+                some = audios[start : start + TOGETHER]
+                faults += map_on_cores(read, some)
+                progress.update(len(some))
+        good = [row for row, fault in enumerate(faults) if fault is None]
+        messages += [fault for fault in faults if fault is not None]
         usable[split] = rows if len(good) == len(rows) else rows.select(good)
     if messages and on_bad_audio == "error":
         raise all_bad_audio(messages, sum(map(len, dataset.values())))

@@ -10,7 +10,7 @@ from ..models.choices import StatisticsName
 from ..models.eat.feature_extraction_eat import EatFeatureExtractor
 from ..options import check_word
 from .band_statistics import MELS, NUM_BANDS, STATISTICS_SIZE, band_statistics
-from .threads import map_on_cores
+from ..threads import map_on_cores
 
 
 DESCRIPTIONS: dict[StatisticsName, str] = {

@@ -18,7 +18,7 @@ from ..models.hub_checkpoints import local_encoder
 from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool, pooling_parameter
 from ..models.tone_check import check_tone_output
 from .statistics import SpectralStatistics
-from .threads import map_on_cores
+from ..threads import map_on_cores
 
 
 WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length

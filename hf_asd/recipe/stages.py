@@ -320,11 +320,11 @@ class Stage:
     is_distributed: bool = False
 
 
-_ENCODER = ("audio", "data", "distributed", "embedding", "hub_errors", "models")
+_ENCODER = ("audio", "data", "distributed", "embedding", "hub_errors", "models", "threads")
 _DETECTOR = (*_ENCODER, "detection", "folders")
 _MEASURED = ("audio", "clustering", "data", "evaluation", "metrics")
 STAGES: dict[StageName, Stage] = {
-    "data": Stage(load_data, ("audio", "data", "simulation")),
+    "data": Stage(load_data, ("audio", "data", "simulation", "threads")),
     "pretrain": Stage(pretrain_encoder, (*_ENCODER, "training"), ("data",), is_distributed=True),
     "embed": Stage(embed_clips, _ENCODER, ("data", "pretrain"), is_distributed=True),
     "cluster": Stage(assign_clusters, ("clustering", "data"), ("embed",)),

@@ -21,7 +21,7 @@ from hf_asd.audio.reading import read_audio
 from hf_asd.data.schema import undecoded_audio
 from hf_asd.embedding import embed as embedding
 from hf_asd.embedding.embed import get_embeddings
-from hf_asd.embedding.threads import map_on_cores
+from hf_asd.threads import map_on_cores
 from hf_asd.training.sampling import ClipCollator, CroppedClips, Draw
 
 

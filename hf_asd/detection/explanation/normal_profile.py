@@ -10,7 +10,7 @@ from ...audio.clock import Span
 from ...audio.reading import DecodedClip, read_clip
 from ...audio.windows import read_span
 from ...data.schema import undecoded_audio
-from ...embedding.threads import map_on_cores
+from ...threads import map_on_cores
 from .input_ranges import InputRanges
 
 
