@@ -15,6 +15,7 @@ from ..plotting.style import ANOMALY_COLOR, GRID_COLOR, NORMAL_COLOR, THEMES, da
 
 
 SPECTROGRAM_SECONDS, LISTEN_SECONDS = 60, 12
+SMALL_FIGURE, SMALL_AXES = (3.8, 2.3), (0.175, 0.185, 0.805, 0.785)  # inches; shares: left, bottom, width, height
 
 
 def spectrogram(image: ClipImage, limits: tuple[float, float], is_reference: bool) -> str:
@@ -31,8 +32,13 @@ def spectrogram(image: ClipImage, limits: tuple[float, float], is_reference: boo
     if is_reference:
         image = replace(image, score_map=None, marks=())
     with styled(theme):
-        figure = Figure(figsize=(3.8 if is_reference else 4.6, 2.3), layout="constrained")
-        draw_spectrogram(figure.subplots(), image, theme)
+        if is_reference:
+            figure = Figure(SMALL_FIGURE)
+            axes = figure.add_axes(SMALL_AXES)
+        else:  # names of marked bands stand beside it
+            figure = Figure((4.6, 2.3), layout="constrained")
+            axes = figure.subplots()
+        draw_spectrogram(axes, image, theme)
         return svg(figure)
 
 
@@ -53,8 +59,8 @@ def level_profile(
     """
     bands = np.arange(NUM_BANDS) + 0.5
     with styled():
-        figure = Figure(figsize=(3.8, 2.3), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(SMALL_FIGURE)
+        axes = figure.add_axes(SMALL_AXES)
         axes.fill_between(bands, normal.min(0), normal.max(0), color=NORMAL_COLOR, alpha=0.25, linewidth=0)
         axes.fill_between([], [], color=NORMAL_COLOR, alpha=0.25, linewidth=0, label=f"range of {len(normal)} normal")
         if reference is not None:
