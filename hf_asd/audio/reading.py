@@ -251,7 +251,7 @@ def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
     if peak > LARGEST_PEAK or (peak >= 2 and np.array_equal(samples, np.round(samples))):
         raise BadAudioError(f"{name}: {_describe_level(peak)}")
     if len(samples) < MINIMUM_SECONDS * sampling_rate:
-        seconds = len(samples) / sampling_rate
+        seconds = len(samples) * 1000 // sampling_rate / 1000  # never rounded up to what would be enough
         raise BadAudioError(f"{name}: is too short, {seconds:.3f} s; at least {MINIMUM_SECONDS} s are needed.")
 
 
