@@ -21,8 +21,8 @@ import soundfile
 import torch
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatModel, TransformerEncoder, embed, load_folder
-from hf_asd.threads import map_on_cores
 from hf_asd.models.bundled_encoder import BUNDLED_ENCODER
+from hf_asd.threads import map_on_cores
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -45,6 +45,7 @@ def drop_bad_audio(
         ValueError: `on_bad_audio` is neither of the two.
     """
     check_word("on_bad_audio", on_bad_audio, OnBadAudio)
+
     def read(audio: dict) -> str | None:
         """What is wrong with a recording."""
         try:

@@ -9,8 +9,8 @@ from ..audio.reading import SAMPLING_RATE
 from ..models.choices import StatisticsName
 from ..models.eat.feature_extraction_eat import EatFeatureExtractor
 from ..options import check_word
-from .band_statistics import MELS, NUM_BANDS, STATISTICS_SIZE, band_statistics
 from ..threads import map_on_cores
+from .band_statistics import MELS, NUM_BANDS, STATISTICS_SIZE, band_statistics
 
 
 DESCRIPTIONS: dict[StatisticsName, str] = {

@@ -17,8 +17,8 @@ from ..models.encoders import get_layers, load_feature_extractor, load_weights, 
 from ..models.hub_checkpoints import local_encoder
 from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool, pooling_parameter
 from ..models.tone_check import check_tone_output
-from .statistics import SpectralStatistics
 from ..threads import map_on_cores
+from .statistics import SpectralStatistics
 
 
 WINDOW_SECONDS = 30  # longer recordings are embedded in parts: attention grows with the square of the length

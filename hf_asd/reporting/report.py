@@ -114,8 +114,8 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
     read_clip = content.read_clip or partial(read_from_disk, channel=channel)
     rows = content.machine_rows()
     num_cards = max(content.max_clips // len(rows), MINIMUM_CLIPS)
-    # One reader per machine: nothing of machines that are finished stays in memory. Figures are drawn by one thread at a
-    # time; meanwhile another one reads clips and compresses sound.
+    # One reader per machine: nothing of machines that are finished stays in memory. Figures are drawn by one thread at
+    # a time; meanwhile another one reads clips and compresses sound.
     machines = map_on_cores(lambda machine: machine_section(machine, ClipReader(read_clip), num_cards), rows)
     machines.sort(key=lambda machine: machine["urgency"], reverse=True)
     for number, machine in enumerate(machines, start=1):
