@@ -4,7 +4,7 @@ How long 10 000 new recordings take to be added to a detector, beyond hearing th
     OMP_NUM_THREADS=1 python benchmarks/adding.py [--clips 10000]
 
 A detector (no encoder) is fitted to recordings of twelve days, and as many recordings as asked for, of twelve other
-days, are added (`AnomalyDetector.add`, as `hf-asd fit --add` does), then it is saved. Recordings are 0.6 s of colored
+days, are added (`AnomalyDetector.add`, as `hf-asd fit --add` does), then it is saved. Recordings are 2 s of colored
 noise: only their number counts here. Printed is how long the new recordings are heard, and how long learning from all
 of them and saving takes after that.
 """
@@ -22,7 +22,7 @@ from hf_asd import AnomalyDetector, load_folder
 from hf_asd.simulation.signals import RATE
 
 
-DAYS, FIRST_CLIPS, SECONDS = 12, 120, 0.6
+DAYS, FIRST_CLIPS, SECONDS = 12, 120, 2.0
 
 
 def write_recordings(folder: Path, clips: int, month: int, rng: np.random.Generator) -> Dataset:

@@ -68,13 +68,14 @@ def _alike(prints: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of clips with the same sound, the later one first."""
     # Fingerprints that lie far apart in a part of their values lie far apart in all of them.
     part = np.ascontiguousarray(prints[:, ::PART])
-    squares = np.square(part).sum(1)
+    half_squares = np.square(part).sum(1) / 2
     pairs = []
     for start in range(0, len(prints), BLOCK):
         stop = min(start + BLOCK, len(prints))
-        products = part[start:stop] @ part[:stop].T
-        near = squares[start:stop, None] + squares[None, :stop] - 2 * products < NEAR
-        near &= np.arange(stop)[None] < np.arange(start, stop)[:, None]
+        nearness = part[start:stop] @ part[:stop].T
+        nearness -= half_squares[None, :stop]
+        near = nearness > (half_squares[start:stop] - NEAR / 2)[:, None]
+        near[:, start:] &= np.tri(stop - start, k=-1, dtype=bool)  # earlier clips only
         rows = start + np.flatnonzero(near.any(1))
         for row, likeness in zip(rows.tolist(), prints[rows] @ prints.T, strict=True):
             if np.median(likeness) < UNLIKE:

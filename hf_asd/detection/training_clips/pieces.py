@@ -126,7 +126,7 @@ def count_joined(ends: Sequence[Ends | None]) -> int:
         others = len(own) - 2
         if not others:
             continue
-        chosen = rng.permutation(others)[:OTHERS]
+        chosen = rng.choice(others, min(OTHERS, others), replace=False, shuffle=False)
         # All of this rate but the two themselves, which lie beside each other.
         chosen = own[chosen + 2 * (chosen >= np.searchsorted(own, row))]
         heads = np.concatenate([following.head[None], all_heads[chosen]])
