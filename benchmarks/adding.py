@@ -1,7 +1,7 @@
 """
 How long 10 000 new recordings take to be added to a detector, beyond hearing them.
 
-    OMP_NUM_THREADS=1 python benchmarks/adding.py [--clips 10000]
+    python benchmarks/adding.py [--clips 10000]
 
 A detector (no encoder) is fitted to recordings of twelve days, and as many recordings as asked for, of twelve other
 days, are added (`AnomalyDetector.add`, as `hf-asd fit --add` does), then it is saved. Recordings are 2 s of colored
