@@ -115,7 +115,7 @@ def test_a_collapsed_teacher_stops_the_run_and_a_healthy_one_does_not(varied_cli
     shared |= {"learning_rate": 0.02, "warmup": 20, "max_steps": 160, "save_steps": 1000}
     shared |= {"utterance_reduction": "sum"}
     shared |= {"training": {"logging_steps": 5, "disable_tqdm": True, "lr_scheduler_type": "constant_with_warmup"}}
-    config = PretrainConfig(**shared, ema_decay_start=0.0, ema_decay_end=0.0)
+    config = PretrainConfig(**(shared | {"learning_rate": 0.04}), ema_decay_start=0.0, ema_decay_end=0.0)
     with pytest.raises(TrainingError, match=r"The teacher has collapsed by step \d+: .* Lower learning_rate"):
         pretrain(varied_clips, config, tmp_path / "collapsed")
     config = PretrainConfig(**shared, ema_decay_start=0.99, ema_decay_end=0.99)
