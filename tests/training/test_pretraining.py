@@ -112,12 +112,13 @@ def test_training_that_cannot_work_says_why(clips, tmp_path):
 def test_a_collapsed_teacher_stops_the_run_and_a_healthy_one_does_not(varied_clips, tmp_path):
     small = TINY | {"num_hidden_layers": 2, "decoder_layers": 1, "initial_weights": "normal"}
     shared = PRETRAIN | {"model": small, "batch_size": 8}
-    shared |= {"learning_rate": 0.02, "warmup": 20, "max_steps": 160, "save_steps": 1000}
+    shared |= {"learning_rate": 0.04, "warmup": 20, "max_steps": 160, "save_steps": 1000}
     shared |= {"utterance_reduction": "sum"}
     shared |= {"training": {"logging_steps": 5, "disable_tqdm": True, "lr_scheduler_type": "constant_with_warmup"}}
-    config = PretrainConfig(**(shared | {"learning_rate": 0.04}), ema_decay_start=0.0, ema_decay_end=0.0)
+    config = PretrainConfig(**shared, ema_decay_start=0.0, ema_decay_end=0.0)
     with pytest.raises(TrainingError, match=r"The teacher has collapsed by step \d+: .* Lower learning_rate"):
         pretrain(varied_clips, config, tmp_path / "collapsed")
+    shared |= {"learning_rate": 0.02}
     config = PretrainConfig(**shared, ema_decay_start=0.99, ema_decay_end=0.99)
     assert pretrain(varied_clips, config, tmp_path / "healthy").is_dir()
     state = json.loads((tmp_path / "healthy" / "checkpoint-160" / "trainer_state.json").read_text())
