@@ -8,10 +8,12 @@ from functools import lru_cache
 from typing import TypeVar
 
 import torch
+from tqdm.auto import tqdm
 
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+TOGETHER = 32  # items between two steps of a progress bar
 _sharing = threading.Lock()
 
 
@@ -37,6 +39,23 @@ def map_on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
     finally:
         torch.set_num_threads(before)
         _sharing.release()
+
+
+def map_clips(work: Callable[[Item], Result], clips: Sequence[Item], description: str) -> list[Result]:
+    """
+    As [`map_on_cores`], for many clips: with a progress bar where it takes more than two seconds.
+
+    Args:
+        work, clips: as there.
+        description (`str`): of the bar.
+    """
+    results: list[Result] = []
+    with tqdm(total=len(clips), desc=description, unit="clip", delay=2) as progress:
+        for start in range(0, len(clips), TOGETHER):
+            some = clips[start : start + TOGETHER]
+            results += map_on_cores(work, some)
+            progress.update(len(some))
+    return results
 
 
 @lru_cache(maxsize=1)

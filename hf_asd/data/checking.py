@@ -4,18 +4,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from datasets import DatasetDict
-from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
 from ..audio.reading import BadAudioError, OnBadAudio, read_audio
 from ..audio.stored_sound import channel_hint
 from ..options import check_word
-from ..threads import map_on_cores
+from ..threads import map_clips
 from .schema import undecoded_audio
 
 
 MOST_NAMES = 200  # of recordings with the same fault
-TOGETHER = 32  # recordings that are read between two steps of the progress bar
 
 
 def drop_bad_audio(
@@ -58,12 +56,7 @@ def drop_bad_audio(
 
     usable, messages = {}, []
     for split, rows in dataset.items():
-        faults, audios = [], undecoded_audio(rows)
-        with tqdm(total=len(audios), desc=f"checking {split} recordings", unit="clip", delay=2) as progress:
-            for start in range(0, len(audios), TOGETHER):
-                some = audios[start : start + TOGETHER]
-                faults += map_on_cores(read, some)
-                progress.update(len(some))
+        faults = map_clips(read, undecoded_audio(rows), f"checking {split} recordings")
         good = [row for row, fault in enumerate(faults) if fault is None]
         messages += [fault for fault in faults if fault is not None]
         usable[split] = rows if len(good) == len(rows) else rows.select(good)

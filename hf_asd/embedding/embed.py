@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ..audio.channels import Channel
 from ..audio.clock import Span, span_text
-from ..audio.log_mel_store import LogMelStore, recording_key
+from ..audio.log_mel_store import LogMelStore, fitting, recording_key
 from ..audio.reading import BadAudioError, OnBadAudio
 from ..audio.source import MEMORY_NAME
 from ..audio.windows import Window, WindowRule, read_windows
@@ -160,7 +160,8 @@ def embed_recordings(
     starts = range(0, len(dataset), shard_rows)
     own = starts[process::num_processes]
     decoding = _Decoding(channel, allow_silence, on_bad_audio == "error", visit)
-    if log_mels is not None and log_mels.fits(getattr(encoder, "log_mel_extractor", None)):
+    log_mels = fitting(log_mels, getattr(encoder, "log_mel_extractor", None))
+    if log_mels is not None:
         decoding.log_mels, decoding.longest_frames = log_mels, encoder.longest_frames  # type: ignore[attr-defined]
     shards: dict[int, _Shard | Path] = {}
     total = sum(min(shard_rows, len(dataset) - start) for start in own)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from datasets import Dataset
-from tqdm.auto import tqdm
 
 from ...audio.acoustic_features import extract_features, summarize_features
 from ...audio.channels import Channel
@@ -10,14 +9,13 @@ from ...audio.clock import Span
 from ...audio.reading import DecodedClip, read_clip
 from ...audio.windows import read_span
 from ...data.schema import undecoded_audio
-from ...threads import map_on_cores
+from ...threads import map_clips
 from .input_ranges import InputRanges
 
 
 MINIMUM_CLIPS = 4
 MAXIMUM_CLIPS = 150  # clips of a domain: more would only widen the limits
 WIDTHS = (3, 9)  # sixths of an octave over which levels are averaged: half an octave and one and a half
-TOGETHER = 32  # clips that are summarized before the next progress is shown
 MOST_SIMILAR = 4  # normal clips whose mean a clip's levels are compared with
 MARGIN = 1.5  # how far beyond the most unusual normal clip a finding has to be
 LEAST_LIMIT = 3.0  # a dozen clips do not show all that is normal: three standard deviations are not a finding
@@ -200,7 +198,7 @@ def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProf
     Raises:
         BadAudioError: a recording cannot be used.
     """
-    chosen, summaries = choose_profile_rows(dataset), {}
+    chosen = choose_profile_rows(dataset)
     rows = np.concatenate(list(chosen.values())).tolist()
     clips = dataset.select(rows)
     spans: list[Span | None] = [None] * len(rows)
@@ -215,9 +213,5 @@ def fit_profiles(dataset: Dataset, channel: Channel = 0) -> dict[str, NormalProf
         return summarize_clip(read_span(audios[place], span, channel))
 
     audios = undecoded_audio(clips)
-    with tqdm(total=len(rows), desc="profiles of normal clips", unit="clip", delay=2) as progress:
-        for first in range(0, len(rows), TOGETHER):
-            places = range(first, min(first + TOGETHER, len(rows)))
-            summaries |= dict(zip(rows[first : first + TOGETHER], map_on_cores(summarize, places), strict=True))
-            progress.update(len(places))
-    return make_profiles(chosen, summaries)
+    summaries = map_clips(summarize, range(len(rows)), "profiles of normal clips")
+    return make_profiles(chosen, dict(zip(rows, summaries, strict=True)))
