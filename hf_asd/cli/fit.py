@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ..data.folder import FolderContent
     from ..detection.detector import AnomalyDetector
     from ..detection.probing.probe import MachineProbe
-    from ..detection.training_clips.copies import KnownClips
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +105,6 @@ def fit(args: argparse.Namespace) -> None:
     from ..audio.clip_store import ClipStore
     from ..detection.persistence import detector_folder
     from ..detection.probing.words import probe_sentences
-    from ..detection.training_clips.copies import KnownClips
     from ..detection.verdicts import keep_verdicts
 
     config = build_config(args, DetectorConfig)
@@ -120,17 +118,16 @@ def fit(args: argparse.Namespace) -> None:
     content = _recordings(args, detector)
     dataset = content.dataset
     started = time.monotonic()
-    known = KnownClips()
     with ClipStore() as store:
         with flag_names(DetectorConfig):
-            train, skipped = _fit(args, detector, dataset, store, known)
+            train, skipped = _fit(args, detector, dataset, store)
         skipped = [*content.summary.problems, *skipped]
         # All of it takes the place of an older detector together. The detector is not lost where the rest fails: test
         # recordings may be unusable.
         with detector_folder(args.output) as folder:
             _save(args, folder, detector, started)
             probes = _probe(args, folder, detector, train, store)
-            scored, more_skipped = _score_test(args, detector, dataset, store, known)
+            scored, more_skipped = _score_test(args, detector, dataset, store)
             scored.evaluation = _record(folder, scored.rows)
             skipped += more_skipped
             report = _write_report(args, folder, detector, train, scored, skipped, store, probes)
@@ -184,16 +181,15 @@ def _fit(
     detector: "AnomalyDetector",
     dataset: "DatasetDict",
     store: "ClipStore",
-    known: "KnownClips",
 ) -> "tuple[Dataset, list[str]]":
     """Fits or updates the detector; returns the rows that it learned from, and a message for each that it did not."""
     from ..detection.recording_check.check import QualityOfSome
     from ..detection.recording_check.verdicts import lines_of_fit
 
     if args.add is not None:
-        return add_recordings(args, detector, dataset["train"], store, known)
+        return add_recordings(args, detector, dataset["train"], store)
     clip_ids = dataset["train"]["clip_id"][:]
-    keep, quality = keep_whole(store, clip_ids, known.add), QualityOfSome(len(clip_ids))
+    keep, quality = keep_whole(store, clip_ids), QualityOfSome(len(clip_ids))
 
     def look_at(row: int, window: "Window") -> None:
         keep(row, window)
@@ -215,22 +211,27 @@ def _score_test(
     detector: "AnomalyDetector",
     dataset: "DatasetDict",
     store: "ClipStore",
-    known: "KnownClips",
 ) -> tuple[_Scored, list[str]]:
     """Test recordings with scores, if there are any, and a message for each that was left out."""
+    from ..detection.training_clips.copies import KnownClips
+
     if not len(dataset.get("test", ())):
         return _Scored(), []
-    clip_ids, copies = dataset["test"]["clip_id"][:], {}
+    heard, clip_ids, copies = detector.heard, dataset["test"]["clip_id"][:], {}
+    assert heard is not None  # it has just learned from recordings
+    known = KnownClips(heard.rows["recording_id"][:], heard.arrays["digest"], heard.arrays["fingerprint"])
+    keep = keep_whole(store, clip_ids)
 
-    def look_up(clip_id: str, samples: "np.ndarray") -> None:
-        if (first := known.find(samples)) is not None:
-            copies[clip_id] = first
+    def look_at(row: int, window: "Window") -> None:
+        if window.clip is not None and (first := known.find(window.clip.samples)) is not None:
+            copies[clip_ids[row]] = first
+        keep(row, window)
 
     rows, skipped = detector.score_recordings(
         dataset["test"],
         check_input=False,  # an evaluation needs a decision about every recording
         on_bad_audio=args.on_bad_audio,
-        visit=keep_whole(store, clip_ids, look_up),
+        visit=look_at,
     )
     if copies and args.on_bad_audio == "error":
         raise ValueError(

@@ -9,15 +9,11 @@ from .flags import add_flag
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
     from datasets import Dataset
 
     from ..audio.clip_store import ClipStore
     from ..audio.windows import Window
     from ..detection.detector import AnomalyDetector
-    from ..detection.training_clips.copies import KnownClips
     from ..embedding.embed import Visit
 
 
@@ -78,34 +74,24 @@ def add_recordings(
     detector: "AnomalyDetector",
     rows: "Dataset",
     store: "ClipStore",
-    known: "KnownClips",
 ) -> "tuple[Dataset, list[str]]":
     """Updates the detector; returns the new rows that it learned from, and a message for each that was left out."""
     before = _counts(detector)
     train, skipped = detector.add_recordings(
-        rows, on_bad_audio=args.on_bad_audio, visit=keep_whole(store, rows["clip_id"][:], lambda *_: None)
+        rows, on_bad_audio=args.on_bad_audio, visit=keep_whole(store, rows["clip_id"][:])
     )
     _take_out(args, detector)
-    if detector.heard is not None:
-        arrays = detector.heard.arrays
-        known.add_heard(detector.heard.rows["clip_id"][:], arrays["digest"], arrays["fingerprint"])
     for machine, count in _counts(detector).items():
         if count != before.get(machine, 0):
             print(f"{machine}: {count} normal clips, {before.get(machine, 0)} before")
     return train, skipped
 
 
-def keep_whole(store: "ClipStore", clip_ids: list[str], also: "Callable[[str, np.ndarray], None]") -> "Visit":
-    """
-    Keeps whole clips for the report, which reads windows of long recordings again; `also` is called with the id and
-    the samples of each clip and window.
-    """
+def keep_whole(store: "ClipStore", clip_ids: list[str]) -> "Visit":
+    """Keeps whole clips for the report, which reads windows of long recordings again."""
 
     def keep(row: int, window: "Window") -> None:
-        if window.clip is None:
-            return
-        also(clip_ids[row], window.clip.samples)
-        if window.span is None:
+        if window.clip is not None and window.span is None:
             store.add(clip_ids[row], window.clip.samples)
 
     return keep

@@ -9,6 +9,7 @@ from ..audio.clock import Span
 from ..audio.windows import Window
 from ..distributed import gather_lists
 from ..embedding.embed import EmbeddedRows, Visit
+from ..threads import map_on_cores
 from .config import ScoringConfig, WindowSeconds
 from .explanation.normal_profile import NormalProfile, choose_profile_rows, make_profiles, summarize_clip
 from .heard_clips import HeardClips
@@ -25,11 +26,11 @@ WindowKey = tuple[int, Span | None]  # number of a row, and the window of its re
 
 class TrainingClips:
     """
-    Called with each decoded clip or window; collects what a detector keeps of each.
+    Called with some decoded clips or windows at a time; collects what a detector keeps of each.
 
     Args:
         with_profiles (`bool`): whether profiles are wanted.
-        visit (`Callable`, *optional*): called with each clip as well.
+        visit (`Callable`, *optional*): called with each clip as well, one after the other.
     """
 
     def __init__(self, with_profiles: bool, visit: Visit | None):
@@ -37,14 +38,19 @@ class TrainingClips:
         self._summaries: dict[WindowKey, dict[str, np.ndarray]] = {}
         self._measures: dict[WindowKey, ClipMeasures] = {}
 
-    def __call__(self, row: int, window: Window) -> None:
-        clip, key = window.clip, (row, window.span)
-        if clip is not None:
-            if self._with_profiles:
-                self._summaries[key] = summarize_clip(clip)
-            self._measures[key] = ClipMeasures.of(clip, self._summaries.get(key))
-        if self._visit is not None:
-            self._visit(row, window)
+    def __call__(self, windows: Sequence[tuple[int, Window]]) -> None:
+        described = map_on_cores(self._describe, [window for _, window in windows])
+        for (row, window), (measures, summary) in zip(windows, described, strict=True):
+            self._measures[row, window.span] = measures
+            if summary is not None:
+                self._summaries[row, window.span] = summary
+            if self._visit is not None:
+                self._visit(row, window)
+
+    def _describe(self, window: Window) -> tuple[ClipMeasures, dict[str, np.ndarray] | None]:
+        assert window.clip is not None  # others are not visited
+        summary = summarize_clip(window.clip) if self._with_profiles else None
+        return ClipMeasures.of(window.clip, summary), summary
 
     def heard(self, train: Dataset, embedded: EmbeddedRows, window_seconds: WindowSeconds) -> HeardClips:
         """What was heard by all processes; `train` has a row for each clip that was embedded."""

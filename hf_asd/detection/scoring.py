@@ -18,6 +18,7 @@ from ..data.own_rows import complete_rows
 from ..data.schema import side_by_side
 from ..distributed import gather_lists
 from ..embedding.embed import BATCH_CLIPS, EmbeddedRows, Visit, embed_recordings, get_embeddings, with_embeddings
+from ..threads import map_on_cores
 from .decision import DECISION_FEATURES, Decision, make_decisions
 from .explanation.reasons import InputFindings, check_and_explain
 from .long_recordings import WindowSeconds, decide_recording, scoring_rule
@@ -81,14 +82,20 @@ def decide_windows(
     rules = {machine: _rule(detector, machine, window_seconds) for machine in set(machines)}
     findings: dict[tuple[int, Span | None], InputFindings] = {}
 
-    def look_at(row: int, window: Window) -> None:
-        if window.clip is not None and (check_input or explain):
-            profile = detector.profiles.get(machines[row])
-            deviations = detector.machines[machines[row]].deviations if explain else None
-            found = check_and_explain(window.clip, profile, deviations, check=check_input, explained=explain)
-            findings[row, window.span] = found
-        if visit is not None:
-            visit(row, window)
+    def check(one: tuple[int, Window]) -> InputFindings | None:
+        row, window = one
+        if window.clip is None or not (check_input or explain):
+            return None
+        profile = detector.profiles.get(machines[row])
+        deviations = detector.machines[machines[row]].deviations if explain else None
+        return check_and_explain(window.clip, profile, deviations, check=check_input, explained=explain)
+
+    def look_at(windows: Sequence[tuple[int, Window]]) -> None:
+        for (row, window), found in zip(windows, map_on_cores(check, windows), strict=True):
+            if found is not None:
+                findings[row, window.span] = found
+            if visit is not None:
+                visit(row, window)
 
     if "embedding" not in dataset.column_names:
         wanted = check_input or explain or visit is not None

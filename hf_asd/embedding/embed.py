@@ -33,6 +33,8 @@ BATCH_CLIPS = 32  # clips or windows embedded at a time; the encoder splits them
 
 # Gets the number of a row and its recording, or a window of it, with the decoded clip.
 Visit = Callable[[int, Window], None]
+# The same for some of them at a time.
+VisitMany = Callable[[Sequence[tuple[int, Window]]], None]
 
 
 class Encoder(Protocol):
@@ -128,7 +130,7 @@ def embed_recordings(
     channel: Channel = 0,
     allow_silence: bool = False,
     on_bad_audio: OnBadAudio = "error",
-    visit: Visit | None = None,
+    visit: VisitMany | None = None,
     rules: Sequence[WindowRule | None] | None = None,
     log_mels: LogMelStore | None = None,
 ) -> EmbeddedRows:
@@ -139,9 +141,10 @@ def embed_recordings(
         dataset, encoder, output_dir, channel, allow_silence: as for [`embed`].
         on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether unusable recordings are an
             error or left out.
-        visit (`Callable[[int, Window], None]`, *optional*): called with the number of each row and its recording, or
-            with each window of it, in the process that decodes it; also for rows whose embedding `output_dir` has. A
-            recording that turns out to be damaged after some windows is left out as a whole.
+        visit (`Callable[[Sequence[tuple[int, Window]]], None]`, *optional*): called with the numbers of some rows and
+            their recordings, or windows of them, before these are embedded, in the process that decodes them and in
+            their order, but in another thread; also for rows whose embedding `output_dir` has. A recording that turns
+            out to be damaged after some windows is left out as a whole.
         rules (`Sequence[WindowRule | None]`, *optional*): for each row whether its recording is cut into windows; by
             default none is.
         log_mels ([`~hf_asd.audio.log_mel_store.LogMelStore`], *optional*): as for [`embed`]; of no use with `visit`,
@@ -258,11 +261,21 @@ def piece_id(clip_id: str, span: Span | None) -> str:
 
 @dataclass
 class _Piece:
-    """A recording or a window of it as encoders take it: samples or log energies; `None` where it is unusable."""
+    """
+    A recording or a window of it as encoders take it: samples or log energies; `None` where it is unusable. It was
+    decoded unless its log energies are kept.
+    """
 
     clip: np.ndarray | None
-    number: int = 0
-    span: Span | None = None
+    decoded: Window | None = None
+
+    @property
+    def number(self) -> int:
+        return 0 if self.decoded is None else self.decoded.number
+
+    @property
+    def span(self) -> Span | None:
+        return None if self.decoded is None else self.decoded.span
 
 
 @dataclass
@@ -272,7 +285,7 @@ class _Decoding:
     channel: Channel
     allow_silence: bool
     stop_at_bad: bool
-    visit: Visit | None
+    visit: VisitMany | None
     log_mels: LogMelStore | None = None
     longest_frames: float = 0
     messages: list[tuple[int, str]] = field(default_factory=list)
@@ -291,7 +304,7 @@ class _Decoding:
                 yield _Piece(np.array(log_mel))
                 return
         for window in self.windows(row, audio, rule):
-            yield _Piece(None if window.clip is None else window.clip.samples, window.number, window.span)
+            yield _Piece(None if window.clip is None else window.clip.samples, window)
 
     def windows(self, row: int, audio: dict, rule: WindowRule | None) -> Iterator[Window]:
         """The windows of the recording of a row, as far as it can be decoded."""
@@ -302,10 +315,6 @@ class _Decoding:
                 count += 1
                 if window.error is not None and window.span is not None:
                     errors.setdefault(window.error, []).append(window.span)
-                    yield window
-                    continue
-                if self.visit is not None:
-                    self.visit(row, window)
                 yield window
         except BadAudioError as error:
             self.messages.append((row, str(error)))
@@ -377,23 +386,29 @@ def _new_shard(
     decoding: _Decoding,
     progress: tqdm,
 ) -> _Shard:
-    """Decodes the rows and embeds them; without an encoder they are decoded only."""
+    """Decodes the rows, visits and embeds them; without an encoder they are not embedded."""
     spans: list[list[Span | None]] = []
     vectors: dict[tuple[int, int], np.ndarray] = {}
-    waiting: dict[tuple[int, int], np.ndarray] = {}
+    waiting: list[tuple[int, _Piece]] = []
+    running: list[Future] = []
 
-    running: list[tuple[list[tuple[int, int]], Future]] = []
+    def visit_and_embed(some: list[tuple[int, _Piece]]):
+        if decoding.visit is not None:
+            decoding.visit([(first + place, piece.decoded) for place, piece in some if piece.decoded is not None])
+        if encoder is not None and not decoding.stopped:
+            keys = [(place, piece.number) for place, piece in some]
+            clips = [piece.clip for _, piece in some if piece.clip is not None]
+            vectors.update(zip(keys, encoder(clips), strict=True))
 
     def collect():
-        for keys, future in running:
-            vectors.update(zip(keys, future.result(), strict=True))
-        running.clear()
+        while running:
+            running.pop().result()
 
-    def embed_waiting():
-        # While one batch is embedded, the next one is decoded.
+    def hand_over():
+        # While one batch is visited and embedded, the next one is decoded.
         collect()
-        if waiting and encoder is not None and not decoding.stopped:
-            running.append((list(waiting), pool.submit(encoder, list(waiting.values()))))
+        if waiting:
+            running.append(pool.submit(visit_and_embed, waiting.copy()))
         waiting.clear()
 
     with ThreadPoolExecutor(1) as pool:
@@ -404,11 +419,11 @@ def _new_shard(
                 for piece in decoding.pieces(first + place, audio, rules[first + place]):
                     found.append(piece.span)
                     if piece.clip is not None:
-                        waiting[place, piece.number] = piece.clip
+                        waiting.append((place, piece))
                     if len(waiting) == BATCH_CLIPS:
-                        embed_waiting()
+                        hand_over()
                 spans.append([] if first + place in decoding.unusable else found)
-            embed_waiting()
+            hand_over()
             progress.update(len(audios))
         collect()
     windows = [(place, span) for place, own in enumerate(spans) for span in own or [None]]

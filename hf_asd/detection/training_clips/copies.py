@@ -84,44 +84,31 @@ def _alike(prints: np.ndarray) -> list[tuple[int, int]]:
 
 
 class KnownClips:
-    """Clips by their sound, to find them again among others."""
+    """
+    Clips that a detector learned from by their sound, to find them again among others.
 
-    def __init__(self):
-        self._names: list[str] = []
+    Args:
+        names (`Sequence[str]`): of the clips.
+        digests (`np.ndarray` of shape `(clips, 16)`): bytes of [`digest`].
+        fingerprints (`np.ndarray` of shape `(clips, 1250)`): of [`fingerprint`].
+    """
+
+    def __init__(self, names: Sequence[str], digests: np.ndarray, fingerprints: np.ndarray):
+        self._names, self._prints = names, fingerprints.astype(np.float32)
         self._digests: dict[bytes, str] = {}
-        self._prints: list[np.ndarray] = []
-
-    def add(self, name: str, samples: np.ndarray) -> None:
-        """
-        Remembers a clip.
-
-        Args:
-            name (`str`): of the clip.
-            samples (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz.
-        """
-        self._names.append(name)
-        self._digests.setdefault(digest(samples), name)
-        self._prints.append(fingerprint(samples))
-
-    def add_heard(self, names: Sequence[str], digests: np.ndarray, fingerprints: np.ndarray) -> None:
-        """
-        Remembers clips that a detector keeps.
-
-        Args:
-            names (`Sequence[str]`): of the clips.
-            digests (`np.ndarray` of shape `(clips, 16)`): bytes of [`digest`].
-            fingerprints (`np.ndarray` of shape `(clips, 1250)`): of [`fingerprint`].
-        """
-        self._names += names
         for name, one in zip(names, digests, strict=True):
             self._digests.setdefault(one.tobytes(), name)
-        self._prints += list(fingerprints)
 
     def find(self, samples: np.ndarray) -> str | None:
-        """The name of a clip with the same sound, if there is one."""
+        """
+        The name of a clip with the same sound, if there is one.
+
+        Args:
+            samples (`np.ndarray` of shape `(samples,)`): float32 at 16 kHz.
+        """
         equal = self._digests.get(digest(samples))
-        if equal is not None or not self._prints:
+        if equal is not None:
             return equal
-        likeness = np.stack(self._prints).astype(np.float32) @ fingerprint(samples).astype(np.float32)
+        likeness = self._prints @ fingerprint(samples).astype(np.float32)
         best = int(likeness.argmax())
         return self._names[best] if likeness[best] > SAME_SOUND and np.median(likeness) < UNLIKE else None

@@ -10,7 +10,7 @@ from ...audio.stored_sound import StoredSound
 
 ORDER = 32  # samples that predict the next one
 JOINED = 32  # samples beyond a cut that are compared
-PREDICTED = 512  # clips whose predictors are held at a time
+TOGETHER = 512  # clips that are compared at a time
 OTHERS = 30  # clips that might follow instead, against which the next one is compared
 BEYOND_DOUBT = 10.0  # natural logarithm: likelier by so much than every clip that might follow instead
 PROVEN_JOINS = 3  # joins beyond doubt; fewer may be chance or a single recording that was split
@@ -78,27 +78,29 @@ def predict(correlations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return predictors, variances
 
 
-def continuation(end: Ends, heads: np.ndarray, predictors: np.ndarray, variances: np.ndarray) -> np.ndarray:
+def continuation(ends: Sequence[Ends], heads: np.ndarray, predictors: np.ndarray, variances: np.ndarray) -> np.ndarray:
     """
-    How much more likely the heads of clips are as a continuation of a clip than by themselves.
+    How much more likely the heads of clips are as continuations of others than by themselves.
 
     Args:
-        end ([`Ends`]): of the clip that may be continued.
-        heads (`np.ndarray` of shape `(clips, 32)`): first samples of clips that may follow.
-        predictors (`np.ndarray` of shape `(33, 33)`), variances (`np.ndarray` of shape `(33,)`): of [`predict`], of
-            the end.
+        ends (`Sequence[Ends]`): of the clips that may be continued.
+        heads (`np.ndarray` of shape `(clips, followers, 32)`): first samples of clips that may follow.
+        predictors (`np.ndarray` of shape `(clips, 33, 33)`), variances (`np.ndarray` of shape `(clips, 33)`): of
+            [`predict`], of the ends.
 
     Returns:
-        `np.ndarray` of shape `(clips,)`: the logarithm of the likelihood ratio under the clip's linear prediction,
-        for normally distributed residuals.
+        `np.ndarray` of shape `(clips, followers)`: the logarithm of the likelihood ratio under a clip's linear
+        prediction, for normally distributed residuals.
     """
-    joined = np.concatenate([np.repeat(end.last[None], len(heads), axis=0), heads], axis=1)
+    lasts = np.stack([end.last for end in ends])[:, None]
+    joined = np.concatenate([np.broadcast_to(lasts, (*heads.shape[:2], ORDER)), heads], axis=2)
     # Each sample from those before it: of the head alone, which are few at first, and with the end before it.
-    alone = heads @ predictors[ALONE_ORDERS, ALONE_LAGS]
-    continued = joined @ np.where(IS_BEFORE, predictors[ORDER, CONTINUED_LAGS], 0)
-    alone = np.square(alone) / variances[:JOINED] + np.log(variances[:JOINED])
-    continued = np.square(continued) / variances[ORDER] + np.log(variances[ORDER])
-    return 0.5 * (alone - continued).sum(1)
+    alone = heads @ predictors[:, ALONE_ORDERS, ALONE_LAGS]
+    continued = joined @ np.where(IS_BEFORE, predictors[:, ORDER, CONTINUED_LAGS], 0)
+    first, last = variances[:, None, :JOINED], variances[:, None, ORDER:]
+    alone = np.square(alone) / first + np.log(first)
+    continued = np.square(continued) / last + np.log(last)
+    return 0.5 * (alone - continued).sum(2)
 
 
 def count_joined(ends: Sequence[Ends | None]) -> int:
@@ -114,36 +116,40 @@ def count_joined(ends: Sequence[Ends | None]) -> int:
     Returns:
         `int`: 0 where nothing is proven.
     """
-    rng, likelihoods, ranks, proven = np.random.default_rng(0), [], [], 0
-    rates = np.array([0 if end is None else end.sampling_rate for end in ends])
-    places = {rate: np.flatnonzero(rates == rate) for rate in set(rates.tolist()) - {0}}
-    all_heads = np.array([np.zeros(JOINED) if end is None else end.head for end in ends])
-    for row, predictors, variances in _predicted(ends):
-        end, following = ends[row], ends[row + 1]
-        if end is None or following is None or end.sampling_rate != following.sampling_rate:
-            continue
-        own = places[end.sampling_rate]
-        others = len(own) - 2
-        if not others:
-            continue
-        chosen = rng.choice(others, min(OTHERS, others), replace=False, shuffle=False)
-        # All of this rate but the two themselves, which lie beside each other.
-        chosen = own[chosen + 2 * (chosen >= np.searchsorted(own, row))]
-        heads = np.concatenate([following.head[None], all_heads[chosen]])
-        likelihood, *others_likelihood = continuation(end, heads, predictors, variances).tolist()
-        likelihoods.append(likelihood)
-        ranks.append(np.mean(likelihood > np.array(others_likelihood)))
-        proven += likelihood > max(0, max(others_likelihood) + BEYOND_DOUBT)
+    compared = list(_compared(ends))
+    if not compared:
+        return 0
+    proven = sum(int((own > np.maximum(others.max(1) + BEYOND_DOUBT, 0)).sum()) for own, others in compared)
     if proven >= PROVEN_JOINS:
         return proven
+    likelihoods = np.concatenate([own for own, _ in compared])
+    ranks = np.concatenate([(own[:, None] > others).mean(1) for own, others in compared])
     # Ranks are spread evenly from 0 to 1 where the next clip is one like the others.
-    deviation = (np.mean(ranks) - 0.5) * np.sqrt(12 * len(ranks)) if ranks else 0.0
+    deviation = (np.mean(ranks) - 0.5) * np.sqrt(12 * len(ranks))
     return len(ranks) if deviation > LIKELY_TOGETHER and np.median(likelihoods) > 0 else 0
 
 
-def _predicted(ends: Sequence[Ends | None]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """The number of each clip but the last that can be continued, with its predictors; some hundred at a time."""
-    known = [(row, end.correlation) for row, end in enumerate(ends[:-1]) if end is not None]
-    for start in range(0, len(known), PREDICTED):
-        rows, correlations = zip(*known[start : start + PREDICTED], strict=True)
-        yield from zip(rows, *predict(np.stack(correlations)), strict=True)
+def _compared(ends: Sequence[Ends | None]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """
+    Of some hundred clips at a time, how likely the next clip continues them, of shape `(clips,)`, and how likely clips
+    do that might follow instead, of shape `(clips, others)`.
+    """
+    rng, known = np.random.default_rng(0), [end for end in ends if end is not None]
+    rates = np.array([0 if end is None else end.sampling_rate for end in ends])
+    heads = np.array([np.zeros(JOINED) if end is None else end.head for end in ends])
+    for rate in sorted({end.sampling_rate for end in known}):
+        own = np.flatnonzero(rates == rate)
+        rows = own[:-1][np.diff(own) == 1]
+        others = len(own) - 2
+        for start in range(0, len(rows) if others > 0 else 0, TOGETHER):
+            some = rows[start : start + TOGETHER]
+            chosen = np.stack(
+                [rng.choice(others, min(OTHERS, others), replace=False, shuffle=False) for _ in some.tolist()]
+            )
+            # All of this rate but the two themselves, which lie beside each other.
+            chosen = own[chosen + 2 * (chosen >= np.searchsorted(own, some)[:, None])]
+            followers = heads[np.concatenate([some[:, None] + 1, chosen], axis=1)]
+            continued = [end for row in some.tolist() if (end := ends[row]) is not None]
+            predicted = predict(np.stack([end.correlation for end in continued]))
+            likelihoods = continuation(continued, followers, *predicted)
+            yield likelihoods[:, 0], likelihoods[:, 1:]

@@ -1,5 +1,6 @@
 """What `fit` says about the sessions of the normal recordings: what the promise is worth, and what to record next."""
 
+import math
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from .findings import listed
 
 MORE_DAYS = 5  # to record beside a single one
 MOST_CLIPS = 300  # that are tried: more would take long and make the share only a little more exact
+MOST_SPLITS = 6  # parts of the sessions that are left out, for the same reason
 ODD_SHARE = 0.5  # of a session's recordings above the threshold: the session is unlike the others
 NAMED = 6
 
@@ -90,7 +92,8 @@ def _false_alarms_if_unknown(bank: MemoryBank, rows: Dataset) -> float | None:
     sessions = np.array([session or "" for session in rows["session"][:]])
     numbers, shares = np.unique(sessions, return_inverse=True)[1], []
     plain = rows.remove_columns("session")
-    for held_out, others in recording_splits(numbers):
+    splits = recording_splits(numbers)
+    for held_out, others in splits[:: math.ceil(len(splits) / MOST_SPLITS)]:
         if len(others) < bank.config.minimum_clips:
             return None
         with warnings.catch_warnings():
