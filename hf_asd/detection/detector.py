@@ -143,7 +143,7 @@ class AnomalyDetector:
             on_bad_audio (`"error"` or `"skip"`, *optional*, defaults to `"error"`): whether unusable recordings are an
                 error or left out.
             visit (`Callable[[int, Window], None]`, *optional*): called with each row number and its recording, or
-                with each [`~hf_asd.audio.windows.Window`] of it.
+                with each [`~hf_asd.audio.windows.Window`] of it, in their order, but in another thread.
 
         Returns:
             `tuple[Dataset, list[str]]`: the usable training clips with `embedding`, a row for each window of a
