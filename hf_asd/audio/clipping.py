@@ -32,18 +32,20 @@ def clipped_share(samples: np.ndarray) -> float:
     some = samples[: 1 << 12].astype(np.float64) * 2**15
     step = 2.0**-15 if np.array_equal(some, np.round(some)) else 2.0**-23
     extreme, middle = max(high, -low), float(samples.mean())
-    clipped = _pile(samples, middle, extreme, step) + _pile(-samples, -middle, extreme, step)
+    loud = samples[np.flatnonzero(np.abs(samples) > extreme / 2)]
+    clipped = _pile(samples, loud, middle, extreme, step) + _pile(-samples, -loud, -middle, extreme, step)
     return min(clipped / len(samples), 1.0)
 
 
-def _pile(samples: np.ndarray, middle: float, extreme: float, step: float) -> int:
+def _pile(samples: np.ndarray, loud: np.ndarray, middle: float, extreme: float, step: float) -> int:
     """The number of samples on a flat top; 0 where they are no more than elsewhere near the top."""
     rank = int(OUTLIERS * len(samples)) + 1
     # Few samples are near the top; only those are sorted.
-    for floor in (extreme / 2, extreme / 4, extreme / 8, extreme / 16, -np.inf):
-        high = samples[samples > floor]
+    floor, high = extreme / 2, loud[loud > 0]
+    for lower in (extreme / 4, extreme / 8, extreme / 16, -np.inf):
         if len(high) >= 4 * rank:
             break
+        floor, high = lower, samples[samples > lower]
     top = float(np.partition(high, len(high) - rank)[-rank])
     # Coarse recordings have few values: their distance is that of the two values below the top. The distance from the
     # top itself says nothing, it may stand alone.

@@ -94,6 +94,7 @@ def test_what_is_said_about_a_moved_microphone_and_a_machine():
         "DRIFT since day 6: 8 recordings of 2 sessions, 8 of them anomalous, are unlike the 12"
     )
     assert "was the microphone moved" in drift.text() and json.dumps(drift.to_dict())
+    assert "most bands are quieter at once" in drift.text() and "dB, the noise floor 9 dB lower: " in drift.text()
 
     levels = clip_levels(np.concatenate(usual))
     band = levels.copy()

@@ -45,7 +45,9 @@ def describe_change(before: np.ndarray, after: np.ndarray) -> Change:
     loud, floor = change[LOUDEST], float(change[QUIETEST].mean())
     overall = float(loud.mean())
     same = max(float((loud > SAME_DB).mean()), float((loud < -SAME_DB).mean()))
-    floor_text = f", the noise floor by {floor:+.0f} dB" if abs(floor) >= LEAST_FLOOR_DB else ""
+    floor_text = ""
+    if abs(floor) >= LEAST_FLOOR_DB:
+        floor_text = f", the noise floor {abs(floor):.0f} dB {'higher' if floor > 0 else 'lower'}"
     if same >= SAME_SHARE and abs(overall) >= LEAST_OVERALL_DB:
         word = "louder" if overall > 0 else "quieter"
         text = (
