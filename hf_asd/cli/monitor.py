@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.folder_summary import count
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import MonitorConfig
 from .detectors import add_detector, add_false_alarm_rate, load_detector
@@ -103,16 +104,28 @@ def _print_lines(lines: Iterator[dict]) -> int:
     try:
         for line in lines:
             _keep_worst(latest, line)
-            counts.update(errors="error" in line, windows="end_s" in line and "error" not in line)
-            counts.update(alarms=line.get("event") == "raised", drifts="drift" in line)
-            counts.update(anomalies=line.get("is_anomaly") is True, undecided=line.get("abstain_reason") is not None)
+            counts.update(name for name, is_so in _kinds(line).items() if is_so)
             print(_as_json(line), flush=True)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    names = ["windows", "anomalies", "undecided", "alarms", "errors", *(["drifts"] if counts["drifts"] else [])]
-    print(", ".join(f"{counts[name]:d} {name}" for name in names), file=sys.stderr)
+    summary = [count(counts["window"], "window"), count(counts["anomaly"], "anomaly")]
+    summary += [f"{counts['undecided']} undecided", count(counts["alarm"], "alarm"), count(counts["error"], "error")]
+    summary += [count(counts["drift"], "drift")] * (counts["drift"] > 0)
+    print(", ".join(summary), file=sys.stderr)
     print("\n".join(_by_urgency(latest) if len(latest) > 1 else []), end="\n" * (len(latest) > 1), file=sys.stderr)
-    return code or (BAD_INPUT if counts["errors"] or not counts["windows"] else DONE)
+    return code or (BAD_INPUT if counts["error"] or not counts["window"] else DONE)
+
+
+def _kinds(line: dict) -> dict[str, bool]:
+    """What a line counts as in the summary."""
+    return {
+        "window": "end_s" in line and "error" not in line,
+        "anomaly": line.get("is_anomaly") is True,
+        "undecided": line.get("abstain_reason") is not None,
+        "alarm": line.get("event") == "raised",
+        "error": "error" in line,
+        "drift": "drift" in line,
+    }
 
 
 def _keep_worst(latest: dict[str, dict], line: dict) -> None:

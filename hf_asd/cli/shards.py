@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.folder_summary import count
 from ..detection.config import DetectorConfig
 from .detectors import add_machines, add_on_bad_audio, add_window_seconds, check_machines, print_skipped
 from .exit_codes import ANOMALY, DONE, NO_DECISION
@@ -108,7 +109,7 @@ def embed(args: argparse.Namespace) -> None:
         counts, skipped = _summary(plan)
         _print_skipped([*problems, *skipped], args.output)
         total = sum(own["clips"] for own in counts.values())
-        print(f"{total} embeddings of {len(counts)} machines: {args.output} ({_files(plan)})")
+        print(f"{count(total, 'embedding')} of {count(len(counts), 'machine')}: {args.output} ({_files(plan)})")
 
 
 def fit_separately(args: argparse.Namespace, config: DetectorConfig) -> None:
@@ -265,4 +266,4 @@ def _print_machines(counts: dict[str, dict[str, int]]) -> None:
 
 def _files(plan: "Plan") -> str:
     before = len(plan.parts) - len(plan.unfinished)
-    return f"{len(plan.parts)} shards" + (f", {before} of them from before" if before else "")
+    return count(len(plan.parts), "shard") + (f", {before} of them from before" if before else "")

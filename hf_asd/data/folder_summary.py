@@ -88,8 +88,9 @@ class FolderSummary:
 
 
 def count(number: int, noun: str) -> str:
-    """`"1 recording"`, `"2 recordings"`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
+    """`"1 recording"`, `"2 recordings"`, `"2 anomalies"`."""
+    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else several}"
 
 
 def _some(names: list[str]) -> str:

@@ -36,15 +36,16 @@ def spectrum_statistics(log_mel: torch.Tensor) -> torch.Tensor:
         `torch.Tensor` of shape `(279,)`, float32: for each of 31 bands the 10, 50 and 90 % quantile over time, then
         flutter, shortest time first.
     """
-    # A deviation in two steps: torch's own takes three times as long.
+    # Deviations from two sums; that of the differences needs few frames. Removing their mean takes twice as long.
     rows = [torch.from_numpy(quantiles_over_time(log_mel.cpu().numpy())).to(log_mel)]
     space = torch.empty_like(log_mel)
     for lag in LAGS:
         lag = min(lag, len(log_mel) - 2)
-        difference = torch.sub(log_mel[lag:], log_mel[:-lag], out=space[lag:])
-        difference -= difference.mean(0)
-        deviation = (difference.square_().sum(0) / (len(difference) - 1)).sqrt()
-        rows.append(deviation.add(LEAST_FLUTTER).log()[None])
+        count = len(log_mel) - lag
+        total = log_mel[-lag:].sum(0) - log_mel[:lag].sum(0)
+        squares = torch.sub(log_mel[lag:], log_mel[:-lag], out=space[lag:]).square_().sum(0)
+        variance = (squares - total.square() / count) / (count - 1)
+        rows.append(variance.clamp_min(0).sqrt().add(LEAST_FLUTTER).log()[None])
     return smooth_bands(torch.cat(rows)).flatten()
 
 

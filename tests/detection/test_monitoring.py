@@ -138,7 +138,7 @@ def test_the_command(detector, tmp_path, capsys):
     assert main(command) == 0
     told = capsys.readouterr()
     assert [json.loads(line)["event"] for line in told.out.splitlines()] == [None, None, "raised"]
-    assert told.err.splitlines()[-1] == "3 windows, 2 anomalies, 0 undecided, 1 alarms, 0 errors"
+    assert told.err.splitlines()[-1] == "3 windows, 2 anomalies, 0 undecided, 1 alarm, 0 errors"
     (tmp_path / "bad.wav").write_bytes(b"")
     assert main(["monitor", str(tmp_path / "detector"), str(tmp_path / "bad.wav")]) == 2
     assert "cannot be read as audio" in json.loads(capsys.readouterr().out)["error"]

@@ -287,9 +287,9 @@ def test_what_is_watched_is_said_at_the_start(detector, tmp_path, caplog):
         (tmp_path / name).write_bytes(encode(sound(1)))
     (tmp_path / "notes.txt").write_text("")
     assert len(watch(detector, tmp_path)) == 3
-    assert "1 recordings, and 2 in 1 subfolders, which are watched as well; 1 files are not" in caplog.text
+    assert "1 recording, and 2 in 1 subfolder: watched as well; not recordings by their names: 1 file (" in caplog.text
     assert len(watch(detector, tmp_path, subfolders=False)) == 1
-    assert "which are not watched (--subfolders true)" in caplog.text
+    assert "2 in 1 subfolder: not watched (--subfolders true)" in caplog.text
 
 
 def test_a_pipe_or_device_as_source_is_refused(detector, tmp_path):
@@ -318,7 +318,7 @@ def test_ctrl_c_ends_with_the_summary(saved, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and not out
-    assert err.splitlines()[-1] == "1 windows, 0 anomalies, 0 undecided, 0 alarms, 0 errors" and "Traceback" not in err
+    assert err.splitlines()[-1] == "1 window, 0 anomalies, 0 undecided, 0 alarms, 0 errors" and "Traceback" not in err
 
 
 @pytest.mark.slow

@@ -220,7 +220,7 @@ def test_damaged_recordings_can_be_left_out_and_are_still_known_to_a_later_run(d
         assert main([*words, "--on-bad-audio", "skip"]) == 0
         printed = capsys.readouterr()
         assert printed.err.count("skipped: 1-") == 3
-        assert "3 embeddings of 1 machines" in printed.out
+        assert "3 embeddings of 1 machine:" in printed.out
     assert len(rows_of(damaged / "out")) == 3, "a file without rows has the columns of the others"
     detector = damaged / "detector"
     AnomalyDetector().fit(hums(8)).save_pretrained(detector)

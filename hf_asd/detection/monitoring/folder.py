@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...data.folder_summary import count
 from ..config import MonitorConfig
 from .arrivals import Arrivals
 from .listing import list_recordings
@@ -62,11 +63,12 @@ def _say_what_is_watched(folder: str, subfolders: bool) -> None:
     listing = list_recordings(folder, True)
     here = sum(Path(path).parent == Path(folder) for path in listing.files)
     below = len(listing.files) - here
-    words = f"{folder}: {here} recordings"
+    words = f"{folder}: {count(here, 'recording')}"
     if listing.num_folders:
         watched = "watched as well" if subfolders else "not watched (--subfolders true)"
-        words += f", and {below} in {listing.num_folders} subfolders, which are {watched}"
+        words += f", and {below} in {count(listing.num_folders, 'subfolder')}: {watched}"
     if listing.others:
         kinds = Counter(Path(name).suffix.lower() or "no ending" for name in listing.others).most_common(5)
-        words += f"; {len(listing.others)} files are not recordings by their names ({', '.join(k for k, _ in kinds)})"
+        others = count(len(listing.others), "file")
+        words += f"; not recordings by their names: {others} ({', '.join(kind for kind, _ in kinds)})"
     logger.info("%s.", words)
