@@ -406,10 +406,10 @@ def _new_shard(
 
     def hand_over():
         # While one batch is visited and embedded, the next one is decoded.
-        collect()
         if waiting:
+            collect()
             running.append(pool.submit(visit_and_embed, waiting.copy()))
-        waiting.clear()
+            waiting.clear()
 
     with ThreadPoolExecutor(1) as pool:
         for start in range(0, len(rows), BATCH_CLIPS):
