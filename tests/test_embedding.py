@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import soundfile
@@ -28,6 +30,7 @@ from hf_asd import (
     load_folder,
 )
 from hf_asd.audio.reading import BadAudioError
+from hf_asd.audio.windows import read_windows
 from hf_asd.models.encoders import get_layers
 
 
@@ -64,6 +67,26 @@ def test_embedding_goes_on_where_it_stopped(clips, tmp_path, monkeypatch):
     assert rest.clips == 2
     assert resumed["embedding"][:] == embed(clips, Counting())["embedding"][:]
     assert resumed["clip_id"][:] == clips["clip_id"][:]
+
+
+def test_the_next_batch_is_decoded_while_one_is_embedded(clips, monkeypatch):
+    monkeypatch.setattr("hf_asd.embedding.embed.BATCH_CLIPS", 5)
+    decoded, is_next_decoded = [], threading.Event()
+
+    def read(*args):
+        for window in read_windows(*args):
+            decoded.append(window)
+            if len(decoded) > 5:
+                is_next_decoded.set()
+            yield window
+
+    class Waiting(Counting):
+        def __call__(self, clips):
+            assert is_next_decoded.wait(20)
+            return super().__call__(clips)
+
+    monkeypatch.setattr("hf_asd.embedding.embed.read_windows", read)
+    assert len(embed(clips, Waiting())["embedding"]) == len(decoded) == 10
 
 
 def test_a_folder_of_other_recordings_is_refused(clips, tmp_path):
