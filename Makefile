@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:  ## show these lines
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-quickstart: .venv/installed  ## run all stages on the simulated factory: a table of scores and a report
+quickstart: .venv/package  ## run all stages on the simulated factory: a table of scores and a report
 	$(BIN)/hf-asd run recipes/factory
 
 test: .venv/installed  ## run the whole test suite
@@ -28,8 +28,13 @@ quality: .venv/installed  ## check format, common faults and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-.venv/installed: setup.cfg pyproject.toml constraints.txt
+.venv/package: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt torch
+	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e .
+	touch $@
+
+# What tests need beside the package.
+.venv/installed: .venv/package
 	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e ".[dev]"
 	touch $@
