@@ -88,8 +88,8 @@ class FolderSummary:
 
 
 def count(number: int, noun: str) -> str:
-    """`"1 recording"`, `"2 recordings"`, `"2 anomalies"`."""
-    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    """`"1 recording"`, `"2 recordings"`, `"2 anomalies"`, `"2 days"`."""
+    several = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
     return f"{number} {noun if number == 1 else several}"
 
 

@@ -134,10 +134,10 @@ def _compared(ends: Sequence[Ends | None]) -> Iterator[tuple[np.ndarray, np.ndar
     Of some hundred clips at a time, how likely the next clip continues them, of shape `(clips,)`, and how likely clips
     do that might follow instead, of shape `(clips, others)`.
     """
-    rng, known = np.random.default_rng(0), [end for end in ends if end is not None]
+    rng = np.random.default_rng(0)
     rates = np.array([0 if end is None else end.sampling_rate for end in ends])
     heads = np.array([np.zeros(JOINED) if end is None else end.head for end in ends])
-    for rate in sorted({end.sampling_rate for end in known}):
+    for rate in sorted(set(rates.tolist()) - {0}):
         own = np.flatnonzero(rates == rate)
         rows = own[:-1][np.diff(own) == 1]
         others = len(own) - 2
