@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .stored_sound import SILENCE_PEAK
+from .stored_sound import Range
 
 
 OUTLIERS = 0.00025  # share of samples that may lie above a flat top, such as clicks
@@ -11,7 +11,7 @@ CREST = 0.05  # share of the top: samples so far below it are compared with thos
 NEIGHBORS = 8  # steps of the recording that are compared with the top at least
 
 
-def clipped_share(samples: np.ndarray) -> float:
+def clipped_share(samples: np.ndarray, own: Range | None = None) -> float:
     """
     The share of samples that lie at a recording's highest and lowest value because they were cut off there.
 
@@ -21,53 +21,58 @@ def clipped_share(samples: np.ndarray) -> float:
 
     Args:
         samples (`np.ndarray` of shape `(samples,)`): as recorded; resampling hides clipping.
+        own ([`~hf_asd.audio.stored_sound.Range`], *optional*): where they lie, if that is known.
 
     Returns:
         `float`: between 0 and 1; 0 for silence and constants, which are flat without being clipped.
     """
-    high, low = float(samples.max()), float(samples.min())
-    if (high - low) / 2 < SILENCE_PEAK:
+    own = own or Range.of(samples)
+    if own.is_silent:
         return 0.0
     # Of 16 bits where all values are such, otherwise of 24 bits, as floats have near full scale.
     some = samples[: 1 << 12].astype(np.float64) * 2**15
     step = 2.0**-15 if np.array_equal(some, np.round(some)) else 2.0**-23
-    extreme, middle = max(high, -low), float(samples.mean())
-    loud = samples[np.flatnonzero(np.abs(samples) > extreme / 2)]
-    clipped = _pile(samples, loud, middle, extreme, step) + _pile(-samples, -loud, -middle, extreme, step)
+    loud = samples[np.flatnonzero(np.abs(samples) > own.largest / 2)]
+    clipped = sum(_pile(samples, sign, sign * loud, own.largest, step) for sign in (1, -1))
     return min(clipped / len(samples), 1.0)
 
 
-def _pile(samples: np.ndarray, loud: np.ndarray, middle: float, extreme: float, step: float) -> int:
-    """The number of samples on a flat top; 0 where they are no more than elsewhere near the top."""
+def _pile(samples: np.ndarray, sign: int, loud: np.ndarray, extreme: float, step: float) -> int:
+    """
+    The number of samples on a flat top, or for a sign of -1 on a flat bottom; 0 where they are no more than elsewhere
+    near it. The loud samples have that sign already.
+    """
     rank = int(OUTLIERS * len(samples)) + 1
     # Few samples are near the top; only those are sorted.
     floor, high = extreme / 2, loud[loud > 0]
     for lower in (extreme / 4, extreme / 8, extreme / 16, -np.inf):
         if len(high) >= 4 * rank:
             break
-        floor, high = lower, samples[samples > lower]
+        floor, high = lower, sign * samples
+        high = high[high > lower]
     top = float(np.partition(high, len(high) - rank)[-rank])
     # Coarse recordings have few values: their distance is that of the two values below the top. The distance from the
     # top itself says nothing, it may stand alone.
-    second = _next_value(samples, high, top - 1.5 * step)
-    third = _next_value(samples, high, second - 0.5 * step)
+    second = _next_value(samples, sign, high, top - 1.5 * step)
+    third = _next_value(samples, sign, high, second - 0.5 * step)
     distance = max(second - third, step) if third > -np.inf else step
-    if top - middle <= distance:
-        return 0  # not a top, but the value of silence between clicks
     reach = max(CREST * top, NEIGHBORS * distance)
-    near = high if top - reach > floor else samples
+    near = high if top - reach > floor else sign * samples
     near = near[(near > top - reach) & (near < top + 1.5 * step)]
     # Rounding after clipping leaves one value, or three where noise was added before it.
-    return max(_flat_top(near, top, width, max(width, distance) / reach) for width in (step, 3 * step))
+    count = max(_flat_top(near, top, width, max(width, distance) / reach) for width in (step, 3 * step))
+    if count and top - sign * float(samples.mean()) <= distance:
+        return 0  # not a top, but the value of silence between clicks
+    return count
 
 
-def _next_value(samples: np.ndarray, high: np.ndarray, limit: float) -> float:
+def _next_value(samples: np.ndarray, sign: int, high: np.ndarray, limit: float) -> float:
     """The largest value below a limit, which is looked for among the high ones first."""
-    for values in (high, samples):
-        found = float(values.max(where=values < limit, initial=-np.inf))
-        if found > -np.inf:
-            break
-    return found
+    found = float(high.max(where=high < limit, initial=-np.inf))
+    if found > -np.inf:
+        return found
+    values = sign * samples
+    return float(values.max(where=values < limit, initial=-np.inf))
 
 
 def _flat_top(near: np.ndarray, top: float, width: float, share: float) -> int:

@@ -116,8 +116,8 @@ class FilterBankExtractor(SequenceFeatureExtractor):
             torch.sub(differences.unfold(1, FRAME_SAMPLES, HOP_SAMPLES), (1 - PREEMPHASIS) * means, out=emphasized)
             emphasized[..., 0] = (1 - PREEMPHASIS) * (frames[..., 0] - means[..., 0])
             emphasized *= window
-            spectrum = torch.fft.rfft(padded)
-            power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+            squares = torch.view_as_real(torch.fft.rfft(padded)).square_()  # adjacent in memory, real and imaginary
+            power = squares[..., 0] + squares[..., 1]
             energies = torch.cat([power[..., bins] @ filters for bins, filters in groups], dim=-1)
             result.append(energies.clamp_min_(ENERGY_FLOOR).log_())
         return torch.cat(result)

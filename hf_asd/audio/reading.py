@@ -11,7 +11,7 @@ from .channels import Channel, select_channel
 from .clipping import clipped_share
 from .errors import BadAudioError as BadAudioError
 from .recording import MAX_RATE, MIN_RATE, open_recording
-from .stored_sound import StoredSound, is_silent, silence_text, stored_sound
+from .stored_sound import Range, StoredSound, silence_text, stored_sound
 
 
 SAMPLING_RATE = 16_000
@@ -138,15 +138,19 @@ def clip_from_channels(
         mono = select_channel(samples, channel)
     except ValueError as error:
         raise BadAudioError(f"{name}: {error}") from error
-    check_samples(name, mono, rate)
-    stored = stored_sound(samples, mono, rate, channel)
-    if not allow_silence and is_silent(mono):
+    if len(mono) == 0:
+        raise BadAudioError(f"{name}: is empty, it holds no samples.")
+    ranges = [Range.of(samples[:, number]) for number in range(samples.shape[1])]
+    own = ranges[channel] if isinstance(channel, int) else Range.of(mono)
+    check_samples(name, mono, rate, own)
+    stored = stored_sound(samples, mono, rate, channel, ranges)
+    if not allow_silence and own.is_silent:
         raise BadAudioError(f"{name}: is {silence_text(stored)}")
     used = [channel] if isinstance(channel, int) else range(samples.shape[1])
     resampled = mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
     return DecodedClip(
         samples=np.ascontiguousarray(resampled),
-        clipped_share=max(clipped_share(samples[:, number]) for number in used),
+        clipped_share=max(clipped_share(samples[:, number], ranges[number]) for number in used),
         seconds=len(samples) / rate,
         sampling_rate=rate,
         channels=samples.shape[1],
@@ -207,10 +211,14 @@ def clip_from_array(samples: Any, sampling_rate: int | None) -> DecodedClip:
         raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
     if not MIN_RATE <= sampling_rate <= MAX_RATE:
         raise ValueError(f"sampling_rate is {sampling_rate}; accepted are {MIN_RATE} to {MAX_RATE} Hz.")
-    check_samples("the array", mono, sampling_rate)
+    if len(mono) == 0:
+        raise BadAudioError("the array: is empty, it holds no samples.")
+    own = Range.of(mono)
+    check_samples("the array", mono, sampling_rate, own)
     resampled = soxr.resample(mono.astype(np.float32), sampling_rate, SAMPLING_RATE)
-    stored = stored_sound(mono[:, None], mono, int(sampling_rate))
-    return DecodedClip(resampled, clipped_share(mono), len(mono) / sampling_rate, int(sampling_rate), 1, stored=stored)
+    stored = stored_sound(mono[:, None], mono, int(sampling_rate), ranges=[own])
+    clipped = clipped_share(mono, own)
+    return DecodedClip(resampled, clipped, len(mono) / sampling_rate, int(sampling_rate), 1, stored=stored)
 
 
 def array_of(samples: Any) -> np.ndarray:
@@ -232,20 +240,19 @@ def array_of(samples: Any) -> np.ndarray:
     return array
 
 
-def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> None:
+def check_samples(name: str, samples: np.ndarray, sampling_rate: int, own: Range) -> None:
     """
     Args:
         name (`str`): of the recording, for the message.
         samples (`np.ndarray` of shape `(samples,)`): of one channel, floats.
         sampling_rate (`int`): in Hz.
+        own ([`~hf_asd.audio.stored_sound.Range`]): where these samples lie.
 
     Raises:
-        BadAudioError: there are no samples, fewer than 0.5 s of them, or some are not finite or absurdly large.
+        BadAudioError: there are fewer than 0.5 s of samples, or some are not finite or absurdly large.
     """
-    if len(samples) == 0:
-        raise BadAudioError(f"{name}: is empty, it holds no samples.")
-    peak = float(np.maximum(samples.max(), -samples.min()))
-    if not np.isfinite(peak):
+    peak = own.largest
+    if not np.isfinite([own.low, own.high]).all():
         count = np.count_nonzero(~np.isfinite(samples))
         raise BadAudioError(f"{name}: holds {count} samples that are NaN or infinite.")
     if peak > LARGEST_PEAK or (peak >= 2 and np.array_equal(samples, np.round(samples))):

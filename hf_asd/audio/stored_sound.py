@@ -45,15 +45,37 @@ class StoredSound:
         return [number for number, peak in enumerate(self.channel_peaks) if peak >= SILENCE_PEAK]
 
 
-def half_range(samples: np.ndarray) -> float:
-    """Half the distance from the lowest to the highest sample: the peak, whatever constant lies under the sound."""
-    with np.errstate(invalid="ignore"):  # a channel that is not used may hold what is no number
-        return float(samples.max() - samples.min()) / 2
+@dataclass(frozen=True)
+class Range:
+    """
+    Where samples lie; looked for once, of each channel.
 
+    Args:
+        low (`float`), high (`float`): the lowest and the highest one; not finite where a sample is not.
+    """
 
-def is_silent(samples: np.ndarray) -> bool:
-    """Whether there is no sound above -90 dB of full scale; a constant, however large, is no sound."""
-    return half_range(samples) < SILENCE_PEAK
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, samples: np.ndarray) -> "Range":
+        """Of at least one sample."""
+        return cls(float(samples.min()), float(samples.max()))
+
+    @property
+    def half(self) -> float:
+        """Half the distance from the lowest to the highest: the peak, whatever constant lies under the sound."""
+        return (self.high - self.low) / 2
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute value."""
+        return max(self.high, -self.low)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is no sound above -90 dB of full scale; a constant, however large, is no sound."""
+        return self.half < SILENCE_PEAK
 
 
 def silence_text(stored: StoredSound | None) -> str:
@@ -75,7 +97,9 @@ def channel_hint(texts: Iterable[str | None]) -> str | None:
     return f"Channel {channel} has sound in {which}: fit with --channel {channel} (channel={channel})."
 
 
-def stored_sound(samples: np.ndarray, mono: np.ndarray, sampling_rate: int, channel: Channel = 0) -> StoredSound:
+def stored_sound(
+    samples: np.ndarray, mono: np.ndarray, sampling_rate: int, channel: Channel = 0, ranges: list[Range] | None = None
+) -> StoredSound:
     """
     Looks at samples before they are resampled.
 
@@ -84,12 +108,14 @@ def stored_sound(samples: np.ndarray, mono: np.ndarray, sampling_rate: int, chan
         mono (`np.ndarray` of shape `(samples,)`): the channel that is used, or what is made of several.
         sampling_rate (`int`): in Hz.
         channel (`int` or `str`, *optional*, defaults to 0): what `mono` is.
+        ranges (`list[Range]`, *optional*): of each channel, where they are known.
     """
+    ranges = ranges or [Range.of(samples[:, number]) for number in range(samples.shape[1])]
     gaps = _gaps(mono, sampling_rate)
     longest = max(gaps, key=lambda gap: gap[1] - gap[0], default=(0, 0))
     return StoredSound(
         channel=channel,
-        channel_peaks=tuple(half_range(samples[:, number]) for number in range(samples.shape[1])),
+        channel_peaks=tuple(one.half for one in ranges),
         gap_seconds=sum(end - start for start, end in gaps) / sampling_rate,
         gap_start=longest[0] / sampling_rate,
         head=mono[:HEAD].copy(),

@@ -1,5 +1,6 @@
 """Mean and shrunk covariance of the normal clips: Mahalanobis distance and conditional deviations."""
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
@@ -11,6 +12,32 @@ from .standardized import CHUNK_ROWS, Standardized
 
 NUM_DEVIATIONS = 5
 EXACT_CLIPS = 64  # up to here leaving one clip out also changes spread and shrinkage noticeably
+
+
+@dataclass(frozen=True)
+class PrecisionMatrix:
+    """
+    The inverse of a covariance, to multiply clips with.
+
+    Args:
+        diagonal (`torch.Tensor` of shape `(dimensions,)`): float64.
+        matrix (`torch.Tensor` of shape `(dimensions, dimensions)`): float64; or, with references,
+            `(references, dimensions)`.
+        references (`torch.Tensor` of shape `(references, dimensions)`, *optional*): of fewer clips than dimensions,
+            by the matrix inversion lemma (M. Woodbury 1950).
+        ridge (`float`): the multiple of the identity in the covariance; read with references only.
+    """
+
+    diagonal: torch.Tensor
+    matrix: torch.Tensor
+    references: torch.Tensor | None = None
+    ridge: float = 1.0
+
+    def times(self, clips: torch.Tensor) -> torch.Tensor:
+        """Of shape `(clips, dimensions)`, as the clips, float64."""
+        if self.references is None:
+            return clips @ self.matrix
+        return (clips - (clips @ self.references.T) @ self.matrix) / self.ridge
 
 
 class Gaussian(Standardized):
@@ -45,13 +72,12 @@ class Gaussian(Standardized):
         self.by_clips = len(bank) < bank.shape[1]
         self.product = self.references @ self.references.T if self.by_clips else self.references.T @ self.references
         self.shrinkage, self.ridge = ledoit_wolf(self.references, self.product)
-        self.inverse = self._invert(len(bank))
+        self.precision = self._precision_of(len(bank))
 
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
         standardized = self.standardize(queries).double()
-        weighted, precisions = self._times_precision(standardized, self.inverse)
-        return self._combine(standardized, weighted, precisions)
+        return self._combine(standardized, self.precision.times(standardized), self.precision.diagonal)
 
     def leave_one_out(self) -> torch.Tensor:
         """
@@ -66,36 +92,32 @@ class Gaussian(Standardized):
         n = len(self.references)
         if n <= EXACT_CLIPS:
             return cross_scores(type(self), self.bank, single_splits(n))
-        inverse = self._invert(n - 1)
-        return torch.cat([self._left_out(part, inverse) for part in self.references.split(CHUNK_ROWS)])
+        precision = self._precision_of(n - 1)
+        return torch.cat([self._left_out(part, precision) for part in self.references.split(CHUNK_ROWS)])
 
-    def _left_out(self, clips: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+    def _left_out(self, clips: torch.Tensor, precision: PrecisionMatrix) -> torch.Tensor:
         """Leave-one-out scores of some clips of the bank, in closed form."""
         n = len(self.references)
-        weighted, precisions = self._times_precision(clips, inverse)
+        weighted = precision.times(clips)
         # The others' scatter lacks n / (n - 1) of this clip's square, and their mean lies that much farther away.
         missing = (1 - self.shrinkage) / (n - 1) * n / (n - 1)
         lengths = (clips * weighted).sum(1)
         factor = (1 - missing * lengths).clamp_min(1e-12).reciprocal()[:, None]
-        precisions = precisions + missing * factor * weighted.square()
+        precisions = precision.diagonal + missing * factor * weighted.square()
         farther = n / (n - 1)
         return self._combine(clips * farther, weighted * factor * farther, precisions)
 
-    def _invert(self, count: int) -> torch.Tensor:
-        """What [`_times_precision`] needs of the covariance, the scatter divided by `count`."""
+    def _precision_of(self, count: int) -> PrecisionMatrix:
+        """Of the covariance, the scatter divided by `count`."""
         share = max(1 - self.shrinkage, 1e-12) / count
-        # Of fewer clips than dimensions by the matrix inversion lemma (M. Woodbury 1950).
         product = self.product.clone() if self.by_clips else share * self.product
         product.diagonal().add_(self.ridge / share if self.by_clips else self.ridge)
-        return torch.cholesky_inverse(torch.linalg.cholesky(product))
-
-    def _times_precision(self, clips: torch.Tensor, inverse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clips times the precision (the inverse of the covariance), and the precision's diagonal."""
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(product))
         if not self.by_clips:
-            return clips @ inverse, inverse.diagonal()
+            return PrecisionMatrix(inverse.diagonal(), inverse)
         right = inverse @ self.references
-        weighted = (clips - (clips @ self.references.T) @ right) / self.ridge
-        return weighted, (1 - (self.references * right).sum(0)).clamp_min(1e-12) / self.ridge
+        diagonal = (1 - (self.references * right).sum(0)).clamp_min(1e-12) / self.ridge
+        return PrecisionMatrix(diagonal, right, self.references, self.ridge)
 
     def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
@@ -127,9 +149,11 @@ class Mahalanobis(Gaussian):
             `torch.Tensor` of shape `(clips, others)`, float64, from -1 to 1.
         """
         standardized = [self.standardize(rows).double() for rows in (clips, others)]
-        weighted = self._times_precision(standardized[1], self.inverse)[0]
-        lengths = [self._combine(rows, *self._times_precision(rows, self.inverse)) for rows in standardized]
-        return standardized[0] @ weighted.T / (lengths[0][:, None] * lengths[1]).clamp_min(1e-12)
+        weighted = [self.precision.times(rows) for rows in standardized]
+        lengths = [
+            self._combine(*pair, self.precision.diagonal) for pair in zip(standardized, weighted, strict=True)
+        ]
+        return standardized[0] @ weighted[1].T / (lengths[0][:, None] * lengths[1]).clamp_min(1e-12)
 
     def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
         return (clips * weighted).sum(1).clamp_min(0).sqrt()
@@ -154,8 +178,7 @@ class ConditionalDeviations(Gaussian):
 
     def deviations_of(self, queries: torch.Tensor) -> torch.Tensor:
         """The deviation of each dimension with its sign, of clips that are not in the bank, float64."""
-        weighted, precisions = self._times_precision(self.standardize(queries).double(), self.inverse)
-        return weighted / precisions.sqrt()
+        return self.precision.times(self.standardize(queries).double()) / self.precision.diagonal.sqrt()
 
     def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
         deviations = weighted.abs() / precisions.sqrt()

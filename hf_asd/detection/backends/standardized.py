@@ -1,5 +1,6 @@
 """Standardized deviations, of all dimensions or of events, and nearest neighbors over standardized dimensions."""
 
+from functools import cached_property
 from typing import ClassVar, Self
 
 import torch
@@ -125,6 +126,11 @@ class StandardizedNeighbors(Standardized):
         self.references = self.deviations / self.spread
         self.num_neighbors = num_neighbors
 
+    @cached_property
+    def squares(self) -> torch.Tensor:
+        """Of the references, of shape `(dimensions, references)`; computed once for all clips."""
+        return self.references.square().T
+
     def score(self, queries: torch.Tensor) -> torch.Tensor:
         """Anomaly scores of clips that are not in the bank, of shape `(clips,)`, float64."""
         return self.nearest(queries, self.num_neighbors)[0].mean(1)
@@ -149,12 +155,12 @@ class StandardizedNeighbors(Standardized):
 
     def _nearest(self, queries: torch.Tensor, weights: torch.Tensor, count: int, own: torch.Tensor | None):
         """Searches in single precision with weights a query and dimension, then measures again in double precision."""
-        references, squared = self.references, self.references.square().T
+        references = self.references
         size = min(CHUNK_ROWS, max(1, CHUNK_ENTRIES // len(references)))
         found = []
         for (part, rows), (weight, _) in zip(_parts(queries, size), _parts(weights, size), strict=True):
             # Without the query's own square, which is the same for all references.
-            squares = (weight @ squared).addmm_(part * weight, references.T, alpha=-2)
+            squares = (weight @ self.squares).addmm_(part * weight, references.T, alpha=-2)
             if own is not None:
                 squares.scatter_(1, own[rows][:, None], torch.inf)
             nearest = squares.topk(min(count, len(references)), dim=1, largest=False).indices

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...audio.acoustic_features import SPECTRUM_HZ
 from ...audio.reading import DecodedClip
-from ...audio.stored_sound import is_silent, silence_text
+from ...audio.stored_sound import Range, silence_text
 from .input_ranges import InputRanges
 from .normal_profile import NormalProfile
 
@@ -65,7 +65,7 @@ def check_input(clip: DecodedClip, summary: dict[str, np.ndarray], profile: Norm
     Returns:
         `str` or `None`: why no decision should be made, with what to check; `None` for a usable recording.
     """
-    if is_silent(clip.samples):
+    if Range.of(clip.samples).is_silent:
         return silence_text(clip.stored)
     return check_measures(InputMeasures.of(clip, summary), profile.ranges if profile else None)
 

@@ -8,7 +8,7 @@ import scipy.fft
 
 from ...audio.acoustic_features import SPECTRUM_HZ, extract_levels
 from ...audio.reading import SAMPLING_RATE, DecodedClip
-from ...audio.stored_sound import SILENCE_PEAK, is_silent
+from ...audio.stored_sound import SILENCE_PEAK, Range
 from ..explanation.input_checks import EMPTY_DB, HIGHEST_BAND, MISSING_DB
 from .voices import has_voice
 
@@ -89,7 +89,7 @@ class SoundQuality:
         """Of a clip, from what it was decoded to; `with_voice` looks for speech as well, which takes longest."""
         offset = float(clip.samples.mean(dtype=np.float64))
         sound = clip.samples - np.float32(offset)
-        silent, stored = is_silent(clip.samples), clip.stored
+        silent, stored = Range.of(clip.samples).is_silent, clip.stored
         with_sound = range(clip.channels) if stored is None else stored.channels_with_sound
         return cls(
             seconds=clip.seconds,
