@@ -28,10 +28,11 @@ quality: .venv/installed  ## check format, common faults and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# A module is compiled when it is imported first: compiling all of all packages takes most of a minute.
 .venv/package: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt torch
-	$(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt -e .
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt torch
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-compile -c constraints.txt -e .
 	touch $@
 
 # What tests need beside the package.
