@@ -150,9 +150,7 @@ class Mahalanobis(Gaussian):
         """
         standardized = [self.standardize(rows).double() for rows in (clips, others)]
         weighted = [self.precision.times(rows) for rows in standardized]
-        lengths = [
-            self._combine(*pair, self.precision.diagonal) for pair in zip(standardized, weighted, strict=True)
-        ]
+        lengths = [self._combine(*pair, self.precision.diagonal) for pair in zip(standardized, weighted, strict=True)]
         return standardized[0] @ weighted[1].T / (lengths[0][:, None] * lengths[1]).clamp_min(1e-12)
 
     def _combine(self, clips: torch.Tensor, weighted: torch.Tensor, precisions: torch.Tensor) -> torch.Tensor:
