@@ -46,6 +46,10 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
     config = config or ClusteringConfig()
     if config.labels_file is not None:
         return _from_labels(dataset, config.labels_file)
+    if len(dataset) == 0:  # map would add no columns
+        return side_by_side(
+            dataset, Dataset.from_dict(dict.fromkeys(PSEUDO_ATTRIBUTE_FEATURES, []), PSEUDO_ATTRIBUTE_FEATURES)
+        )
     needed = ["machine", "domain", "attribute_label", "embedding"]
     # As Arrow: the embeddings of many clips are clustered in place, not copied into Python objects.
     columns = dataset.select_columns(needed).with_format("arrow")
@@ -63,6 +67,11 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
         desc="clustering",
     )
     return side_by_side(dataset, assigned.with_format(None))
+
+
+def without_attributes(dataset: Dataset) -> np.ndarray:
+    """The numbers of the rows whose attributes are hidden, int64: those that are clustered."""
+    return np.flatnonzero([label is None for label in dataset["attribute_label"][:]])
 
 
 def _from_labels(dataset: Dataset, file: str) -> Dataset:

@@ -10,19 +10,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset, DatasetDict, concatenate_datasets
 
 from ..audio.log_mel_store import LogMelStore, open_log_mels, write_log_mels
 from ..clustering.asdkit_labels import write_asdkit_labels
 from ..clustering.cluster_names import write_names
-from ..clustering.pseudo_attributes import assign_pseudo_attributes
+from ..clustering.pseudo_attributes import PSEUDO_ATTRIBUTE_FEATURES, assign_pseudo_attributes, without_attributes
 from ..clustering.quality import cluster_quality
 from ..clustering.summary import describe_clusters
 from ..data.checking import drop_bad_audio
 from ..data.dcase.attributes import load_attribute_truth
 from ..data.dcase.loading import load_dcase
 from ..data.folder import load_folder, read_folder
-from ..data.schema import attribute_label, read_table, reveal_attributes, write_table
+from ..data.schema import attribute_label, read_table, reveal_attributes, side_by_side, write_table
 from ..detection.config import DetectorConfig
 from ..detection.detector import AnomalyDetector
 from ..distributed import partial_state
@@ -146,7 +147,7 @@ def _copy_encoder(encoder: str | None, folder: Path) -> None:
 def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
     In: training clips and the pre-trained encoder.
-    Out: `train.parquet`, the training clips with `embedding`.
+    Out: `train.parquet`, the training clips without attributes, with `embedding`; others are not clustered.
     """
     encoder = TransformerEncoder.from_pretrained(
         folders["pretrain"] / "encoder",
@@ -155,7 +156,7 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
         pooling_parameter=recipe.embed.pooling_parameter,
     )
     rows = read_table(folders["data"] / "train.parquet")
-    log_mels = _log_mels(folders)
+    rows, log_mels = rows.select(without_attributes(rows)), _log_mels(folders)
     embedded = embed(rows, encoder, folder / "parts", recipe.data.channel, log_mels=log_mels)
     if partial_state().is_main_process:
         write_table(embedded, folder / "train.parquet")
@@ -163,13 +164,22 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
 
 def assign_clusters(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
     """
-    In: training clips with embeddings.
-    Out: `train.parquet`, with pseudo-attributes where attributes are hidden; `clusters.csv`, in which clusters can be
-    named; and for a challenge year `asdkit_labels.json`, all classes as ASDKit reads them.
+    In: training clips, and those without attributes with embeddings.
+    Out: `clustered.parquet`, the clips without attributes with embeddings and pseudo-attributes; `train.parquet`, all
+    training clips, with the pseudo-attributes; `clusters.csv`, in which clusters can be named; and for a challenge
+    year `asdkit_labels.json`, all classes as ASDKit reads them.
     """
-    rows = assign_pseudo_attributes(read_table(folders["embed"] / "train.parquet"), recipe.cluster)
+    clustered = assign_pseudo_attributes(read_table(folders["embed"] / "train.parquet"), recipe.cluster)
+    write_table(clustered, folder / "clustered.parquet")
+    write_names(describe_clusters(clustered, recipe.cluster), folder / "clusters.csv")
+    rows = read_table(folders["data"] / "train.parquet")
+    columns = {}
+    for name in PSEUDO_ATTRIBUTE_FEATURES:
+        values = np.full(len(rows), None, dtype=object)
+        values[without_attributes(rows)] = clustered[name][:]
+        columns[name] = values.tolist()
+    rows = side_by_side(rows, Dataset.from_dict(columns, features=PSEUDO_ATTRIBUTE_FEATURES))
     write_table(rows, folder / "train.parquet")
-    write_names(describe_clusters(rows, recipe.cluster), folder / "clusters.csv")
     if recipe.data.year is not None:
         write_asdkit_labels(rows, folder / "asdkit_labels.json", recipe.data.year)
 
@@ -191,8 +201,7 @@ def fit_detector(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None
     In: training clips and the fine-tuned encoder, or the pre-trained one where fine-tuning is skipped.
     Out: `detector/`, and `train.parquet`, the training clips with the embeddings that the detector compares.
     """
-    # The embeddings that clustering compared come from the encoder before fine-tuning.
-    rows = read_table(folders["cluster"] / "train.parquet").remove_columns("embedding")
+    rows = read_table(folders["cluster"] / "train.parquet")
     encoder = recipe.fit.load_encoder(folders["pretrain" if "finetune" in recipe.skip else "finetune"] / "encoder")
     log_mels = _log_mels(folders)
     embedded = embed(rows, encoder, folder / "parts", recipe.fit.channel, log_mels=log_mels)
@@ -281,7 +290,7 @@ def write_results(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> Non
             skipped=read_json(folders["data"] / "skipped.json"),
             detector=detector,
             baselines=baselines,
-            clusters=cluster_report(read_table(folders["cluster"] / "train.parquet"), recipe.cluster),
+            clusters=cluster_report(read_table(folders["cluster"] / "clustered.parquet"), recipe.cluster),
         ),
     )
     if labeled is not None:

@@ -10,6 +10,7 @@ from sounds import RATE, hum
 from trainings import tiny_encoder
 
 from hf_asd import AnomalyDetector
+from hf_asd.data.schema import read_table
 from hf_asd.recipe.config import StageName
 from hf_asd.recipe.loading import load_recipe
 from hf_asd.recipe.runner import run_recipe
@@ -97,6 +98,29 @@ def test_machines_without_labels_are_scored_and_not_measured(run, tmp_path):
         for machine in ("fan", "valve")
     ]
     assert "missing: valve" in summary(folders)
+    # Only the machine whose attributes are hidden is embedded for clustering; training gets all.
+    clips, embedded, clustered = (
+        read_table(folders[stage] / f"{name}.parquet")
+        for stage, name in (("cluster", "train"), ("embed", "train"), ("cluster", "clustered"))
+    )
+    (hidden,) = config.hidden
+    assert len(clips) == 16 and len(embedded) == 8
+    assert set(embedded["machine"]) == set(clustered["machine"]) == {hidden}
+    names = dict(zip(clustered["clip_id"], clustered["pseudo_attribute"], strict=True))
+    assert clips["pseudo_attribute"][:] == [names.get(clip) for clip in clips["clip_id"]]
+    assert None not in names.values()
+
+
+@pytest.mark.slow
+def test_nothing_is_clustered_where_all_attributes_are_known(run, tmp_path):
+    config = FactoryConfig(
+        machines=("fan",), num_source_train=6, num_target_train=2, num_test=2, clip_seconds=1.0, hidden_machines=0
+    )
+    folders = run(write_factory(config, tmp_path / "factory"), "--score.baselines=false")
+    assert len(read_table(folders["embed"] / "train.parquet")) == 0
+    assert set(read_table(folders["fit"] / "train.parquet")["pseudo_attribute"]) == {None}
+    assert (folders["cluster"] / "clusters.csv").read_text().count("\n") == 1  # its header
+    assert (folders["report"] / "report.html").is_file()
 
 
 def test_pretraining_uses_supplemental_recordings(run, tmp_path, monkeypatch):
