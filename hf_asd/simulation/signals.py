@@ -82,7 +82,11 @@ def shaft(rng: np.random.Generator, samples: int, rate: float, wander: float = 0
         `np.ndarray` of shape `(samples,)`, float64, in revolutions.
     """
     speed = slow(rng, samples, 1.0, wander) + slow(rng, samples, 0.1, wander / 3) + np.float32(1)
-    return np.cumsum(speed, dtype=np.float64) * (rate / RATE) + rng.random()
+    turns = speed.astype(np.float64)
+    np.cumsum(turns, out=turns)  # three times as fast as with a dtype
+    turns *= rate / RATE
+    turns += rng.random()
+    return turns
 
 
 def periodic(turns: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
@@ -98,11 +102,17 @@ def periodic(turns: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
     """
     size = max(1024, fast_length(32 * len(amplitudes), real=False))
     table = (irfft(amplitudes, size) * (size / 2)).astype(np.float32)
-    position = (turns - np.floor(turns)) * size
-    cell = position.astype(np.int32)
-    part = (position - cell).astype(np.float32)
     table = np.append(table, table[:2])  # rounding may give a position of exactly `size`
-    return table[cell] * (1 - part) + table[cell + 1] * part
+    position = np.floor(turns)
+    np.subtract(turns, position, out=position)
+    position *= size
+    cell = position.astype(np.intp)
+    position -= cell
+    part = position.astype(np.float32)
+    # Clipping is never needed, and faster than a check of each place.
+    wave = table[1:].take(cell, mode="clip") * part
+    wave += table.take(cell, mode="clip") * (1 - part)
+    return wave
 
 
 def phased(rng: np.random.Generator, levels: list[float] | np.ndarray, every: int = 1) -> np.ndarray:
