@@ -69,11 +69,6 @@ def assign_pseudo_attributes(dataset: Dataset, config: ClusteringConfig | None =
     return side_by_side(dataset, assigned.with_format(None))
 
 
-def without_attributes(dataset: Dataset) -> np.ndarray:
-    """The numbers of the rows whose attributes are hidden, int64: those that are clustered."""
-    return np.flatnonzero([label is None for label in dataset["attribute_label"][:]])
-
-
 def _from_labels(dataset: Dataset, file: str) -> Dataset:
     labels = read_asdkit_labels(file)
     clip_ids, hidden = dataset["clip_id"][:], [label is None for label in dataset["attribute_label"][:]]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Audio, Dataset, Features, List, Value, concatenate_datasets
@@ -70,6 +71,11 @@ def dataset_from_rows(rows: list[dict]) -> Dataset:
     }
     plain = Features({**FEATURES, "audio": {"bytes": Value("binary"), "path": Value("string")}})
     return Dataset.from_dict(columns, features=plain).cast_column("audio", Audio(decode=False))
+
+
+def without_attributes(dataset: Dataset) -> np.ndarray:
+    """The numbers of the rows whose attributes are hidden, int64: those that are clustered."""
+    return np.flatnonzero([label is None for label in dataset["attribute_label"][:]])
 
 
 def reveal_attributes(dataset: Dataset, truth: dict[str, dict[str, str]]) -> Dataset:

@@ -16,14 +16,14 @@ from datasets import Dataset, DatasetDict, concatenate_datasets
 from ..audio.log_mel_store import LogMelStore, open_log_mels, write_log_mels
 from ..clustering.asdkit_labels import write_asdkit_labels
 from ..clustering.cluster_names import write_names
-from ..clustering.pseudo_attributes import PSEUDO_ATTRIBUTE_FEATURES, assign_pseudo_attributes, without_attributes
+from ..clustering.pseudo_attributes import PSEUDO_ATTRIBUTE_FEATURES, assign_pseudo_attributes
 from ..clustering.quality import cluster_quality
 from ..clustering.summary import describe_clusters
 from ..data.checking import drop_bad_audio
 from ..data.dcase.attributes import load_attribute_truth
 from ..data.dcase.loading import load_dcase
 from ..data.folder import load_folder, read_folder
-from ..data.schema import attribute_label, read_table, reveal_attributes, side_by_side, write_table
+from ..data.schema import attribute_label, read_table, reveal_attributes, side_by_side, without_attributes, write_table
 from ..detection.config import DetectorConfig
 from ..detection.detector import AnomalyDetector
 from ..distributed import partial_state
@@ -336,7 +336,7 @@ STAGES: dict[StageName, Stage] = {
     "data": Stage(load_data, ("audio", "data", "simulation", "threads")),
     "pretrain": Stage(pretrain_encoder, (*_ENCODER, "training"), ("data",), is_distributed=True),
     "embed": Stage(embed_clips, _ENCODER, ("data", "pretrain"), is_distributed=True),
-    "cluster": Stage(assign_clusters, ("clustering", "data"), ("embed",)),
+    "cluster": Stage(assign_clusters, ("clustering", "data"), ("data", "embed")),
     "finetune": Stage(finetune_encoder, (*_ENCODER, "training"), ("pretrain", "cluster"), is_distributed=True),
     "fit": Stage(fit_detector, _DETECTOR, ("pretrain", "cluster", "finetune"), is_distributed=True),
     "score": Stage(score_clips, (*_DETECTOR, "evaluation", "metrics"), ("data", "fit"), is_distributed=True),
