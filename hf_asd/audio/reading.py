@@ -138,11 +138,8 @@ def clip_from_channels(
         mono = select_channel(samples, channel)
     except ValueError as error:
         raise BadAudioError(f"{name}: {error}") from error
-    if len(mono) == 0:
-        raise BadAudioError(f"{name}: is empty, it holds no samples.")
-    ranges = [Range.of(samples[:, number]) for number in range(samples.shape[1])]
-    own = ranges[channel] if isinstance(channel, int) else Range.of(mono)
-    check_samples(name, mono, rate, own)
+    own = check_samples(name, mono, rate)
+    ranges = [own if number == channel else Range.of(samples[:, number]) for number in range(samples.shape[1])]
     stored = stored_sound(samples, mono, rate, channel, ranges)
     if not allow_silence and own.is_silent:
         raise BadAudioError(f"{name}: is {silence_text(stored)}")
@@ -211,10 +208,7 @@ def clip_from_array(samples: Any, sampling_rate: int | None) -> DecodedClip:
         raise ValueError("sampling_rate is missing; samples in an array come with their rate in Hz.")
     if not MIN_RATE <= sampling_rate <= MAX_RATE:
         raise ValueError(f"sampling_rate is {sampling_rate}; accepted are {MIN_RATE} to {MAX_RATE} Hz.")
-    if len(mono) == 0:
-        raise BadAudioError("the array: is empty, it holds no samples.")
-    own = Range.of(mono)
-    check_samples("the array", mono, sampling_rate, own)
+    own = check_samples("the array", mono, sampling_rate)
     resampled = soxr.resample(mono.astype(np.float32), sampling_rate, SAMPLING_RATE)
     stored = stored_sound(mono[:, None], mono, int(sampling_rate), ranges=[own])
     clipped = clipped_share(mono, own)
@@ -240,17 +234,22 @@ def array_of(samples: Any) -> np.ndarray:
     return array
 
 
-def check_samples(name: str, samples: np.ndarray, sampling_rate: int, own: Range) -> None:
+def check_samples(name: str, samples: np.ndarray, sampling_rate: int) -> Range:
     """
     Args:
         name (`str`): of the recording, for the message.
         samples (`np.ndarray` of shape `(samples,)`): of one channel, floats.
         sampling_rate (`int`): in Hz.
-        own ([`~hf_asd.audio.stored_sound.Range`]): where these samples lie.
+
+    Returns:
+        [`~hf_asd.audio.stored_sound.Range`]: where they lie.
 
     Raises:
-        BadAudioError: there are fewer than 0.5 s of samples, or some are not finite or absurdly large.
+        BadAudioError: there are no samples, fewer than 0.5 s of them, or some are not finite or absurdly large.
     """
+    if len(samples) == 0:
+        raise BadAudioError(f"{name}: is empty, it holds no samples.")
+    own = Range.of(samples)
     peak = own.largest
     if not np.isfinite([own.low, own.high]).all():
         count = np.count_nonzero(~np.isfinite(samples))
@@ -260,6 +259,7 @@ def check_samples(name: str, samples: np.ndarray, sampling_rate: int, own: Range
     if len(samples) < MINIMUM_SECONDS * sampling_rate:
         seconds = len(samples) * 1000 // sampling_rate / 1000  # never rounded up to what would be enough
         raise BadAudioError(f"{name}: is too short, {seconds:.3f} s; at least {MINIMUM_SECONDS} s are needed.")
+    return own
 
 
 def _describe_level(peak: float) -> str:
