@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from .files import disk_full_named, let_others_read, mode_of, partial_name
 
@@ -23,6 +24,7 @@ from .files import disk_full_named, let_others_read, mode_of, partial_name
 logger = logging.getLogger(__name__)
 
 COMPLETE = ".complete"
+Content = TypeVar("Content")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of renameat2 in Linux
 
 
@@ -33,7 +35,7 @@ class FolderKind:
 
     Args:
         name (`str`): in words, such as `"detector"`.
-        marker (`str`): the file that is written last: with it the content is whole.
+        marker (`str`): the file that is written last: with it the content is whole. It differs between two contents.
         owns (`Callable[[str], bool]`): whether a file belongs to it, by its path below the folder; others are kept.
     """
 
@@ -88,7 +90,7 @@ def check_replaceable(path: str | Path, kind: FolderKind) -> None:
         return
     if not path.is_dir():
         raise ValueError(f"{path}: is a file; give a folder for the {kind.name}.")
-    if not (current_folder(path, kind) / kind.marker).is_file():
+    if not is_filled(path, kind):
         taken = _owned(path, kind)
         if taken:
             raise ValueError(
@@ -101,6 +103,57 @@ def current_folder(path: str | Path, kind: FolderKind) -> Path:
     """Where the content of a folder lies: in a subfolder while, or after it was interrupted when, it is replaced."""
     complete = Path(path) / COMPLETE
     return complete if (complete / kind.marker).is_file() else Path(path)
+
+
+def is_filled(path: str | Path, kind: FolderKind) -> bool:
+    """Whether a folder holds content of a kind, also while that is replaced."""
+    path = Path(path)
+    # While files take their places, the marker is missing in the one folder or in the other, at no moment in both.
+    return any((folder / kind.marker).is_file() for folder in (path, path / COMPLETE, path))
+
+
+def read_whole(path: str | Path, kind: FolderKind, read: Callable[[Path], Content]) -> Content:
+    """
+    Reads what a folder holds at one moment: once more, if another process replaced it meanwhile.
+
+    Args:
+        path (`str` or `Path`): the folder.
+        kind ([`FolderKind`]): what the folder holds.
+        read (`Callable[[Path], Content]`): reads the content; gets the folder that has it at this moment.
+
+    Returns:
+        `Content`: what `read` returns.
+
+    Raises:
+        ValueError, OSError: what `read` raises for a folder that nobody replaces.
+    """
+    while True:
+        before = _moment(path, kind)
+        try:
+            content = read(before.folder)
+        except (ValueError, OSError):
+            if _moment(path, kind) == before:
+                raise
+        else:
+            if _moment(path, kind).marker == before.marker:
+                return content
+
+
+class _Moment(NamedTuple):
+    """Where the content lies, the time of its marker, and the marker, which another content does not share."""
+
+    folder: Path
+    time: int | None
+    marker: bytes | None
+
+
+def _moment(path: str | Path, kind: FolderKind) -> _Moment:
+    folder = current_folder(path, kind)
+    marker = folder / kind.marker
+    try:
+        return _Moment(folder, marker.stat().st_mtime_ns, marker.read_bytes())
+    except OSError:  # none, or it was replaced just now
+        return _Moment(folder, None, None)
 
 
 def finish_replacement(path: str | Path, kind: FolderKind) -> None:

@@ -54,9 +54,11 @@ def probe(args: argparse.Namespace) -> None:
 def _stored(args: argparse.Namespace) -> "dict[str, MachineProbe]":
     """What was found when the detector was fitted."""
     from ..detection.probing.record import read_probe
+    from ..folders import read_whole
+    from ..hub.manifest import DETECTOR_FOLDER
     from ..hub.transfer import resolve_detector
 
-    probes = read_probe(resolve_detector(args.detector, args.revision))
+    probes = read_whole(resolve_detector(args.detector, args.revision), DETECTOR_FOLDER, read_probe)
     if not probes:
         raise ValueError(
             f"{args.detector}: was fitted without a probe. Give the folder of its normal recordings: hf-asd probe "

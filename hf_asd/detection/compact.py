@@ -12,7 +12,8 @@ from ..data.dcase.years import DEFAULT_YEAR
 from ..embedding.embed import get_embeddings
 from ..evaluation.scores import compare_scores
 from ..files import write_json
-from ..hub.manifest import BANK_FILE
+from ..folders import current_folder
+from ..hub.manifest import BANK_FILE, DETECTOR_FOLDER
 from ..hub.model_card import record_evaluation, render_model_card
 from ..hub.transfer import resolve_detector
 from ..options import check_word
@@ -180,6 +181,7 @@ def compact_folder(
         raise ValueError(f"output is {output}, the detector's own folder; give another one.")
     folder = resolve_detector(folder)
     full = AnomalyDetector.from_pretrained(folder)
+    folder = current_folder(folder, DETECTOR_FOLDER)
     small = compact(full, dtype, num_references)
     with detector_folder(output) as partial:
         write_detector(small, partial)

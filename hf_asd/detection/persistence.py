@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ..audio.channels import describe_channel
 from ..files import write_json
-from ..folders import current_folder, replaced_folder
+from ..folders import read_whole, replaced_folder
 from ..hub.manifest import (
     BANK_FILE,
     DETECTOR_FOLDER,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 
 FORMAT_VERSION = 6
-LOADING_ATTEMPTS = 3
 
 
 def save_detector(detector: "AnomalyDetector", folder: Path) -> Path:
@@ -155,26 +154,10 @@ def _profile_tensors(detector: "AnomalyDetector") -> dict[str, torch.Tensor]:
 
 def load_detector(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
     """Does what [`AnomalyDetector.from_pretrained`] documents, for a folder."""
-    for attempt in range(LOADING_ATTEMPTS):
-        current = current_folder(folder, DETECTOR_FOLDER)
-        before = _identity(current)
-        try:
-            detector = _load(cls, current)
-            detector.verdicts = read_verdicts(folder)
-            attach_faults(detector)
-            return detector
-        except (ValueError, OSError):
-            # Another process may have replaced the detector between two of its files.
-            if attempt + 1 == LOADING_ATTEMPTS or before == _identity(current_folder(folder, DETECTOR_FOLDER)):
-                raise
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _identity(folder: Path) -> tuple[str, int, int]:
-    """Differs between two detectors that were saved in one place."""
-    file = folder / MANIFEST
-    found = file.stat() if file.exists() else None
-    return (str(folder), 0, 0) if found is None else (str(folder), found.st_ino, found.st_mtime_ns)
+    detector = read_whole(folder, DETECTOR_FOLDER, lambda current: _load(cls, current))
+    detector.verdicts = read_verdicts(folder)
+    attach_faults(detector)
+    return detector
 
 
 def _load(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from ..files import read_json
-from ..folders import current_folder
-from .manifest import DETECTOR_FOLDER, MANIFEST, checked_manifest, detector_files
+from .manifest import MANIFEST, detector_files, machines_of
 from .package_source import package_files, package_requirements
 from .transfer import RepoKind, push_files
 
@@ -110,8 +108,7 @@ def requirements() -> str:
 
 
 def _card(folder: str | Path, repo_id: str, license: str | None) -> str:
-    manifest = current_folder(folder, DETECTOR_FOLDER) / MANIFEST
-    machines = ", ".join(checked_manifest(manifest, read_json(manifest))["machines"])
+    machines = ", ".join(machines_of(folder))
     header = {
         "title": f"Sound check: {machines}",
         "emoji": "🔊",

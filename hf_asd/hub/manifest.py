@@ -8,7 +8,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ..files import read_json
-from ..folders import FolderKind, current_folder
+from ..folders import FolderKind, current_folder, read_whole
 
 
 MANIFEST, ENCODER_FOLDER = "detector.json", "encoder"
@@ -209,6 +209,15 @@ def _check_file(path: Path, listed: FileRecord) -> None:
             f"{path}: was changed after the detector was saved: its SHA-256 is {found}, {MANIFEST} lists "
             f"{listed['sha256']}. Do not use it. {AGAIN}"
         )
+
+
+def machines_of(folder: str | Path) -> list[str]:
+    """The machines that a detector knows, by its folder."""
+    return read_whole(
+        folder,
+        DETECTOR_FOLDER,
+        lambda current: list(checked_manifest(current / MANIFEST, read_json(current / MANIFEST))["machines"]),
+    )
 
 
 def detector_files(folder: str | Path) -> dict[str, Path]:

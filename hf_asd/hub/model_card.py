@@ -15,7 +15,7 @@ from ..data.dcase.years import DEFAULT_YEAR, year_rules
 from ..data.schema import write_table
 from ..evaluation.scores import evaluate_scores
 from ..files import read_json, write_json, write_text
-from ..folders import current_folder
+from ..folders import read_whole
 from ..hub_errors import hub_errors
 from .endpoint_files import endpoint_files
 from .eval_results import eval_results
@@ -50,7 +50,10 @@ class DetectorFacts:
     @classmethod
     def read(cls, folder: str | Path) -> "DetectorFacts":
         """Reads them from a detector's folder."""
-        folder = current_folder(folder, DETECTOR_FOLDER)
+        return read_whole(folder, DETECTOR_FOLDER, cls._read)
+
+    @classmethod
+    def _read(cls, folder: Path) -> "DetectorFacts":
         recipe = folder / "recipe.yaml"
         return cls(
             manifest=checked_manifest(folder / MANIFEST, read_json(folder / MANIFEST)),

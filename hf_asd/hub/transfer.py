@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 
-from ..folders import current_folder
+from ..folders import is_filled
 from ..hub_errors import HubError, hub_errors
 from .manifest import DETECTOR_FOLDER, LOADED_FILES, MANIFEST, PROBE_FILE
 from .package_source import PACKAGE
@@ -59,10 +59,9 @@ def resolve_detector(detector: str | Path, revision: str | None = None, token: s
         HubError: the Hub refuses the request or cannot be reached, or the repository holds no detector.
     """
     if Path(detector).exists():
-        folder = current_folder(detector, DETECTOR_FOLDER)
-        if not (folder / MANIFEST).is_file():
+        if not is_filled(detector, DETECTOR_FOLDER):
             raise FileNotFoundError(f"{detector}: holds no {MANIFEST}; give the folder that a detector was saved in.")
-        return folder
+        return Path(detector)
     if str(detector).count("/") != 1 or str(detector).startswith("."):
         raise FileNotFoundError(f"{detector}: there is no such folder, and it is not an id on the Hub (ORG/NAME).")
     with hub_errors(str(detector)):

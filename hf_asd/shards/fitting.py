@@ -19,8 +19,8 @@ from ..detection.learning import Hearing, fit_in_batches
 from ..detection.persistence import detector_folder, write_detector
 from ..distributed import alone, broadcast, gather_lists, hardware, partial_state
 from ..files import read_json, whole_folder, write_json, write_text
-from ..folders import current_folder
-from ..hub.manifest import DETECTOR_FOLDER, MANIFEST
+from ..folders import is_filled
+from ..hub.manifest import DETECTOR_FOLDER
 from ..hub.model_card import record_compute, render_model_card
 from .embedding import ENCODER
 from .reading import Part, column_names
@@ -111,7 +111,7 @@ def machine_folder(output: Path, machine: str) -> Path:
 def _record(output: Path, machine: str) -> dict:
     """What is known about the finished detector of a machine; empty where there is none."""
     folder = machine_folder(output, machine)
-    is_finished = (current_folder(folder, DETECTOR_FOLDER) / MANIFEST).is_file() and (folder / MADE_FROM).is_file()
+    is_finished = is_filled(folder, DETECTOR_FOLDER) and (folder / MADE_FROM).is_file()
     return read_json(folder / MADE_FROM) if is_finished else {}
 
 

@@ -9,9 +9,8 @@ from ..audio.reading import OnBadAudio
 from ..detection.config import WindowSeconds
 from ..detection.detector import AnomalyDetector
 from ..distributed import broadcast, partial_state
-from ..files import read_json
-from ..folders import current_folder
-from ..hub.manifest import DETECTOR_FOLDER, MANIFEST, checked_manifest
+from ..folders import is_filled, read_whole
+from ..hub.manifest import DETECTOR_FOLDER, MANIFEST, machines_of
 from .fitting import check_encoder
 from .reading import Part, column_names
 from .results import Plan, ResultWriter, finish_parts, make_plan
@@ -38,8 +37,7 @@ class Detectors:
         self._only = None if folders else path
         self.folders: dict[str, str | Path] = {}
         for folder in folders:
-            file = current_folder(folder, DETECTOR_FOLDER) / MANIFEST
-            for machine in checked_manifest(file, read_json(file))["machines"]:
+            for machine in machines_of(folder):
                 if machine in self.folders:
                     raise ValueError(f"{self.folders[machine]} and {folder} both know {machine}; leave one out.")
                 self.folders[machine] = folder
@@ -79,12 +77,12 @@ class Detectors:
         folder = Path(self.folders[self.known(machine)])
         if not folder.is_dir():
             return str(folder)
-        content = (current_folder(folder, DETECTOR_FOLDER) / MANIFEST).read_bytes()
+        content = read_whole(folder, DETECTOR_FOLDER, lambda current: (current / MANIFEST).read_bytes())
         return hashlib.sha256(content).hexdigest()
 
 
 def _is_detector(folder: Path) -> bool:
-    return folder.is_dir() and (current_folder(folder, DETECTOR_FOLDER) / MANIFEST).is_file()
+    return folder.is_dir() and is_filled(folder, DETECTOR_FOLDER)
 
 
 def score_parts(

@@ -62,8 +62,11 @@ def browser():
 def opened(browser, address, **options):
     tab = Tab(browser.new_context(**({"viewport": {"width": 1300, "height": 900}} | options)), address)
     tab.page.set_default_timeout(SECONDS)
-    yield tab
-    tab.close()
+    try:
+        yield tab
+        assert not tab.problems, tab.problems
+    finally:
+        tab.context.close()
 
 
 def wait_for_verdict(tab: Tab, text: str):
@@ -200,8 +203,11 @@ def test_two_pages_do_not_mix_and_leave_nothing(browser, address, place):
             first.page.get_by_role("button", name="good.wav").click()
             first.page.wait_for_timeout(300)
             wait_for_verdict(first, "Normal")
-        first.page.wait_for_timeout(1500)
-        assert not list(pages.rglob("fault.wav")), "of the page that was closed"
+        for _ in range(SECONDS // 100):
+            if not list(pages.rglob("fault.wav")):  # of the page that was closed
+                break
+            first.page.wait_for_timeout(100)
+        assert not list(pages.rglob("fault.wav"))
         assert list(pages.rglob("good.wav"))
 
 

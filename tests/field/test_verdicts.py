@@ -11,6 +11,8 @@ from sounds import RATE, hum
 from hf_asd import AnomalyDetector, load_folder
 from hf_asd.cli import main
 from hf_asd.detection.verdicts import VERDICTS, found_faults, give_verdict, read_verdicts
+from hf_asd.folders import COMPLETE
+from hf_asd.hub.manifest import DETECTOR_FOLDER
 
 
 def write(file, sound):
@@ -47,6 +49,18 @@ def fan(tmp_path_factory):
 def own(fan, tmp_path):
     shutil.copytree(fan / "detector", tmp_path / "detector")
     return tmp_path / "detector"
+
+
+def test_verdicts_are_known_while_the_detector_is_replaced(fan, own):
+    """The files of the new one lie in a subfolder until they take their places, also after a power cut."""
+    give_verdict(AnomalyDetector.from_pretrained(own), own, fan / "new" / "bearing.wav", "fault", "bearing", "fan")
+    new = own / COMPLETE
+    new.mkdir()
+    for file in [one for one in own.iterdir() if DETECTOR_FOLDER.owns(one.name)]:
+        file.rename(new / file.name)
+    detector = AnomalyDetector.from_pretrained(own)
+    assert [verdict.words for verdict in detector.verdicts] == ["bearing"]
+    assert detector(fan / "new" / "bearing_again.wav").like_fault is not None
 
 
 def test_later_recordings_are_compared_with_a_confirmed_fault(fan, own, capsys):

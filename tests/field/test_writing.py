@@ -1,6 +1,7 @@
 """Results are written where the user says, whole or not at all, and can be read by whom the umask says."""
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -14,7 +15,16 @@ import torch
 from safetensors.torch import save_file
 
 from hf_asd.files import check_writable, whole_file, write_text
-from hf_asd.folders import COMPLETE, FolderKind, check_replaceable, current_folder, finish_replacement, replaced_folder
+from hf_asd.folders import (
+    COMPLETE,
+    FolderKind,
+    check_replaceable,
+    current_folder,
+    finish_replacement,
+    is_filled,
+    read_whole,
+    replaced_folder,
+)
 
 
 OLD, NEW = {"bank": "old", "encoder/config.json": "old"}, {"bank": "new", "report.html": "new"}
@@ -29,7 +39,7 @@ def fill(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    (folder / "marker.json").write_text("whole")
+    (folder / "marker.json").write_text(json.dumps(files))
 
 
 def replace(folder: Path, files: dict[str, str]) -> None:
@@ -247,6 +257,53 @@ def test_what_was_interrupted_while_files_took_their_places_is_finished(tmp_path
     assert content(tmp_path) == NEW
     finish_replacement(tmp_path, THING)
     assert content(tmp_path) == NEW and not (tmp_path / COMPLETE).exists() and not (tmp_path / "encoder").exists()
+
+
+def test_what_is_replaced_while_it_is_read_is_read_again(tmp_path):
+    """By another process: the files go to their places, and then other content comes."""
+    replace(tmp_path, OLD)
+    (tmp_path / COMPLETE).mkdir()
+    fill(tmp_path / COMPLETE, NEW)
+    meanwhile = [lambda: finish_replacement(tmp_path, THING), lambda: replace(tmp_path, OLD)]
+    given, found = [], []
+
+    def read(folder: Path) -> str:
+        given.append(folder)
+        if len(given) == 1:
+            meanwhile[0]()
+        found.append((folder / "bank").read_text())
+        if len(given) == 2:
+            meanwhile[1]()
+        return found[-1]
+
+    assert read_whole(tmp_path, THING, read) == "old"
+    assert given == [tmp_path / COMPLETE, tmp_path, tmp_path] and found == ["new", "old"]
+    given.clear()
+    (tmp_path / "bank").unlink()
+    with pytest.raises(FileNotFoundError, match="bank"):
+        read_whole(tmp_path, THING, lambda folder: given.append(folder) or (folder / "bank").read_text())
+    assert given == [tmp_path], "a fault that nobody mends is told at once"
+
+
+def test_a_reader_finds_content_at_every_moment(tmp_path):
+    """While another process replaces it, again and again."""
+    replace(tmp_path, OLD)
+    (tmp_path / "notes.txt").write_text("mine")
+    ended = threading.Event()
+
+    def write() -> None:
+        for number in range(60):
+            replace(tmp_path, (OLD, NEW)[number % 2] | {"bank": str(number)})
+        ended.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = []
+    while not ended.is_set():
+        assert is_filled(tmp_path, THING)
+        found.append(read_whole(tmp_path, THING, lambda folder: (folder / "bank").read_text()))
+    writer.join()
+    assert len(set(found)) > 1
 
 
 def test_the_folder_of_a_running_process_is_not_removed(tmp_path):
