@@ -108,9 +108,12 @@ class SoundDecoder:
 
     def _read(self, file: soundfile.SoundFile, size: int, position: int) -> Iterator[np.ndarray]:
         end = file.frames if self._layout.is_counted else None
+        # Of 16 bits libsndfile copies a block at once; as floats it asks for 8 kB at a time, which takes five times
+        # as long. The values are the same.
+        kind, scale = (np.int16, np.float32(2**-15)) if file.subtype == "PCM_16" else (np.float32, None)
         while end is None or position < end:
             count = size if end is None else min(size, end - position)
-            piece = np.empty((count, self.channels), np.float32)
+            piece = np.empty((count, self.channels), kind)
             try:
                 piece = file.read(out=piece)
             except soundfile.LibsndfileError as error:
@@ -121,7 +124,7 @@ class SoundDecoder:
                 raise self._source.error(f"cannot be read from the disk: {self._window.problem}.")
             position += len(piece)
             if len(piece):
-                yield piece
+                yield piece if scale is None else piece * scale
             if len(piece) < count:
                 if end is not None and self.problem is None:
                     self.problem = f"only {position} of {end} samples can be decoded."
