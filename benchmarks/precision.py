@@ -4,7 +4,8 @@ How fast an encoder embeds on this processor in other number formats, and what i
     python benchmarks/precision.py WORK [--size bundled base] [--clips 4]
 
 Clips of 10 s of a simulated machine, one thread, seconds of processor time (the best of three passes). Sizes: the
-encoder of the package, and EAT-base with random weights. Formats: float32 and bfloat16 in torch; 8-bit weights and
+encoder of the package, and EAT-base with random weights. Formats: float32; products in bfloat16 (`--precision bf16`,
+here also where the processor is slower with it), and the whole model in bfloat16; 8-bit weights and
 activations of the linear layers by `torch.ao.quantization` (which torch is going to remove), by torchao where it is
 installed, and by ONNX Runtime, with all 8 bits of the weights and with 7 (processors without VNNI add pairs of
 products in 16 bits, which 8 bits overflow). The cosine is the lowest between embeddings in a format and in float32.
@@ -83,6 +84,7 @@ def formats(model: Pooled, file: Path, frames: torch.Tensor) -> dict[str, Callab
     half = deepcopy(model).bfloat16()
     found = {
         "torch float32": lambda x: model(x).numpy(),
+        "torch bfloat16 products": autocast(model),
         "torch bfloat16": lambda x: half(x.bfloat16()).float().numpy(),
     }
     linear = torch.ao.quantization.quantize_dynamic(deepcopy(model), {nn.Linear}, dtype=torch.qint8)
@@ -96,6 +98,14 @@ def formats(model: Pooled, file: Path, frames: torch.Tensor) -> dict[str, Callab
         quantize_(other, Int8DynamicActivationInt8WeightConfig())
         found["torchao int8"] = lambda x: other(x).numpy()
     return found | onnx_formats(model, file, frames)
+
+
+def autocast(model: Pooled) -> Callable[[torch.Tensor], np.ndarray]:
+    def embed(frames: torch.Tensor) -> np.ndarray:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(frames).float().numpy()
+
+    return embed
 
 
 def onnx_formats(model: Pooled, file: Path, frames: torch.Tensor) -> dict[str, Callable[[torch.Tensor], np.ndarray]]:

@@ -31,6 +31,7 @@ from hf_asd import (
 )
 from hf_asd.audio.reading import BadAudioError
 from hf_asd.audio.windows import read_windows
+from hf_asd.embedding import precision
 from hf_asd.models.encoders import get_layers
 
 
@@ -209,6 +210,30 @@ def test_a_layer_is_the_hidden_state_behind_that_block(name):
             TransformerEncoder(random_model(config), extractor, "bands")
     else:
         assert TransformerEncoder(random_model(config), extractor, "bands", layer=2)(clips).shape == (2, bands)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_half_precision_rounds_where_the_processor_gains_from_it(name, monkeypatch, caplog):
+    config, extractor, _ = ENCODERS[name]
+    clips = samples(10_200, 20_400)
+    exact = TransformerEncoder(random_model(config), extractor)
+    rounded = TransformerEncoder(random_model(config), extractor, precision="bf16")
+    precision._say_once.cache_clear()
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
+    np.testing.assert_array_equal(rounded(clips), exact(clips))
+    rounded(clips)
+    assert caplog.text.count("which this processor does not compute faster; float32 is used instead") == 1
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    found, expected = rounded(clips), exact(clips)
+    cosines = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert (
+        found.dtype == np.float32 and not np.array_equal(found, expected) and cosines.min() > 0.98
+    )  # sharp random attention
+    with rounded.computing_in("fp32"):
+        np.testing.assert_array_equal(rounded(clips), expected)
+    assert rounded.fingerprint != exact.fingerprint and "bfloat16" in rounded.description
+    with pytest.raises(ValueError, match="precision is 'int8'; accepted are fp32, bf16"):
+        TransformerEncoder(random_model(config), extractor, precision="int8")
 
 
 def test_layers_that_are_not_there_are_refused():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..audio.reading import OnBadAudio
 from ..detection.config import WINDOW_LENGTHS, WindowSeconds
+from ..models.choices import PRECISION, PrecisionName
 from .flags import add_flag
 
 
@@ -28,6 +29,11 @@ def add_false_alarm_rate(command: argparse.ArgumentParser) -> None:
     """Adds `--false-alarm-rate`, which [`load_detector`] reads."""
     text = "accepted share of false alarms; another one than that of the detector sets its threshold for this run"
     add_flag(command, "--false-alarm-rate", float | None, f"{text}; none: as it was fitted", None, above=0, below=1)
+
+
+def add_precision(command: argparse.ArgumentParser) -> None:
+    """Adds `--precision`, which [`load_detector`] reads."""
+    add_flag(command, "--precision", PrecisionName | None, f"{PRECISION}; none: as it was fitted", None)
 
 
 def add_machines(command: argparse.ArgumentParser) -> None:
@@ -104,6 +110,8 @@ def load_detector(args: argparse.Namespace) -> "AnomalyDetector":
         raise ValueError(f"--machine is {args.machine}; this detector knows {', '.join(detector.machines)}.")
     if getattr(args, "false_alarm_rate", None) is not None:
         detector.set_false_alarm_rate(args.false_alarm_rate, args.machine)
+    if getattr(args, "precision", None) is not None:
+        detector.set_precision(args.precision)
     return detector
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..data.folder_summary import count
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import MonitorConfig
-from .detectors import add_detector, add_false_alarm_rate, load_detector
+from .detectors import add_detector, add_false_alarm_rate, add_precision, load_detector
 from .exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from .flags import add_flag, add_options, build_config, flag_names
 from .shaft import add_shaft, read_shaft, with_orders
@@ -26,6 +26,7 @@ def add_commands(commands) -> None:
     command = commands.add_parser("monitor", help="decide about a growing file, folder or pipe, window by window")
     add_detector(command)
     add_false_alarm_rate(command)
+    add_precision(command)
     command.add_argument("source", help="a recording, a folder, or - for a pipe with WAV, FLAC or raw samples")
     add_flag(
         command,

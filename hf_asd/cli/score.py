@@ -16,6 +16,7 @@ from .detectors import (
     add_false_alarm_rate,
     add_machines,
     add_on_bad_audio,
+    add_precision,
     add_window_seconds,
     check_known_machines,
     check_machines,
@@ -40,6 +41,7 @@ def add_commands(commands) -> None:
     command = commands.add_parser("score", help="score recordings with a detector")
     add_detector(command)
     add_false_alarm_rate(command)
+    add_precision(command)
     command.add_argument("recordings", type=Path, nargs="+", help="recordings or folders of recordings")
     add_output(command)
     add_flag(command, "--csv", Path | None, "also write the result to this CSV file; -: to standard output", None)

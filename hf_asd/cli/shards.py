@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 EMBEDDING_OPTIONS = (
-    *("pooling", "pooling_parameter", "layer", "clamp_outlier_channels", "statistics", "with_statistics", "channel"),
+    *("pooling", "pooling_parameter", "layer", "clamp_outlier_channels", "precision"),
+    *("statistics", "with_statistics", "channel"),
 )
 SHOWN_MACHINES, SHOWN_SKIPPED = 20, 20
 SKIPPED = ".skipped.txt"  # hidden, so that readers of the shards beside it leave it out
@@ -156,7 +157,7 @@ def score_into_shards(args: argparse.Namespace) -> int:
     check_machines(args)
     check_writable("--output", args.output, is_folder=True)
     folder = args.detector if Path(args.detector).is_dir() else resolve_detector(args.detector, args.revision)
-    detectors = Detectors(folder, args.false_alarm_rate)
+    detectors = Detectors(folder, args.false_alarm_rate, args.precision)
     parts, problems = _parts(args, args.recordings, by_machine=True, detectors=list(detectors.folders))
     plan = score_parts(
         parts,

@@ -66,6 +66,7 @@ def _completed(config: DetectorConfig, encoder: Encoder) -> DetectorConfig:
         "pooling_parameter": getattr(encoder, "pooling_parameter", None),
         "layer": getattr(encoder, "layer", None),
         "clamp_outlier_channels": getattr(encoder, "clamp_outlier_channels", False),
+        "precision": getattr(encoder, "precision", "fp32"),
         "with_statistics": has_statistics,
         "encoder_weight": config.encoder_weight if has_statistics else 1.0,
     }

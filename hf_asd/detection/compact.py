@@ -62,7 +62,7 @@ def compact(
     kept = _chosen(rows, num_references)
     small = _refitted(detector, rows.select(kept))
     small.training_summary, small.base_model = detector.training_summary, detector.base_model
-    small.verdicts = detector.verdicts
+    small.verdicts, small.precision_cosine = detector.verdicts, detector.precision_cosine
     small.bank_dtype, small.profiles = DTYPES[dtype], detector.profiles
     if len(kept) < len(rows):
         _score_all_normal_clips(detector, small, rows, kept, num_references)

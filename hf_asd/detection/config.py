@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..audio.channels import Channel
 from ..audio.pipes.raw import RawFormat
 from ..data.recording_time import parse_time
-from ..models.choices import POOLING_PARAMETER, PoolingName, StatisticsName
+from ..models.choices import POOLING_PARAMETER, PRECISION, PoolingName, PrecisionName, StatisticsName
 from ..options import check_options, option
 from .backends import BackendName
 
@@ -143,6 +143,7 @@ class DetectorConfig(ScoringConfig):
         "transformer layer of a named encoder, from 1, or from -1 backwards, or the mean of all; none: its output",
     )
     clamp_outlier_channels: bool = option(False, "clamp the outlier feature channels of published EAT weights")
+    precision: PrecisionName = option("fp32", PRECISION)
     statistics: StatisticsName | None = option(
         None,
         "without an encoder: levels, flutter and events of bands (band_statistics), the mean over time of the log "
@@ -162,7 +163,7 @@ class DetectorConfig(ScoringConfig):
 
     def given_encoder_options(self) -> list[str]:
         """Options for an encoder that the user names, as far as they differ from their defaults."""
-        names = ("pooling", "pooling_parameter", "layer", "clamp_outlier_channels")
+        names = ("pooling", "pooling_parameter", "layer", "clamp_outlier_channels", "precision")
         names += ("with_statistics", "encoder_weight")
         defaults = {field.name: field.default for field in fields(self)}
         return [name for name in names if getattr(self, name) != defaults[name]]
@@ -178,6 +179,7 @@ class DetectorConfig(ScoringConfig):
             clamp_outlier_channels=self.clamp_outlier_channels,
             with_statistics=self.with_statistics,
             pooling_parameter=self.pooling_parameter,
+            precision=self.precision,
         )
 
 

@@ -16,6 +16,8 @@ from ..data.dcase.years import DEFAULT_YEAR
 from ..embedding.embed import Encoder, Visit
 from ..hub.model_card import push_detector_folder, record_evaluation
 from ..hub.transfer import resolve_detector
+from ..models.choices import PrecisionName
+from ..options import check_word
 from .choosing import choose_encoder
 from .config import DetectorConfig
 from .decision import Decision
@@ -84,6 +86,7 @@ class AnomalyDetector:
         self.machines: dict[str, MemoryBank] = {}
         self.profiles: dict[str, NormalProfile] = {}
         self.training_summary: dict[str, dict] = {}
+        self.precision_cosine: float | None = None
         self.findings: dict[str, TrainingFindings] = {}
         self.heard: HeardClips | None = None
         self.verdicts: list[Verdict] = []
@@ -253,6 +256,30 @@ class AnomalyDetector:
         self.machines |= {name: at_rate(self.machines[name], false_alarm_rate) for name in chosen}
         if len(chosen) == len(self.machines):
             self.config = replace(self.config, false_alarm_rate=false_alarm_rate)
+        return self
+
+    def set_precision(self, precision: PrecisionName) -> "AnomalyDetector":
+        """
+        Sets the number format in which the encoder computes. Embeddings and scores differ from those of the other
+        format by rounding; threshold and memory bank stay.
+
+        Args:
+            precision (`"fp32"` or `"bf16"`): see [`~hf_asd.embedding.precision.products_in`].
+
+        Returns:
+            the detector itself.
+
+        Raises:
+            ValueError: another word, or this detector has no encoder.
+        """
+        check_word("precision", precision, PrecisionName)
+        if not hasattr(self.encoder, "precision"):
+            raise ValueError(
+                f"precision is {precision!r}, but it would not be used: this detector has spectral statistics alone, "
+                "which are computed in float32. Leave it out."
+            )
+        self.encoder.precision = precision  # type: ignore[attr-defined]
+        self.config = replace(self.config, precision=precision)
         return self
 
     def score(
@@ -469,7 +496,9 @@ class AnomalyDetector:
     @property
     def embedding_description(self) -> str:
         """How recordings become embeddings, in words for cards and reports."""
-        return self.encoder.description
+        cosine = self.precision_cosine
+        loss = "" if cosine is None else f" (lowest cosine to embeddings of float32: {cosine:.5f})"
+        return f"{self.encoder.description}{loss}"
 
     @property
     def device(self) -> torch.device:

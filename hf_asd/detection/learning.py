@@ -4,14 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import torch
 from datasets import Dataset, DatasetDict
 
 from ..audio.reading import OnBadAudio
 from ..data.names import date_in
 from ..data.own_rows import complete_rows
-from ..embedding.embed import EmbeddedRows, Visit, embed_recordings, with_embeddings
+from ..distributed import alone
+from ..embedding.embed import EmbeddedRows, Visit, embed, embed_recordings, get_embeddings, with_embeddings
 from .explanation.normal_profile import fit_profiles
 from .fitting import TrainingClips, check_heard, describe_training, drop_outliers, profiles_of, rows_by_machine
 from .heard_clips import HeardClips
@@ -23,7 +25,10 @@ from .verdicts import attach_faults, heard_in_verdicts
 
 
 if TYPE_CHECKING:
+    from ..embedding.transformer import TransformerEncoder
     from .detector import AnomalyDetector
+
+COMPARED_CLIPS = 16
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ def fit_detector(
     rows = _normal_rows(dataset)
     if "embedding" not in rows.column_names:
         everything, heard, skipped = _hear(detector, rows, hearing)
+        detector.precision_cosine = _precision_cosine(detector, everything)
         return _learn(detector, heard, everything, {}), skipped
     detector.findings, detector.heard = {}, None
     if len(rows[0]["embedding"]) != detector.encoder.dimensions:
@@ -57,6 +63,7 @@ def fit_detector(
     train, _, num_dropped = _without_outliers(detector, rows)
     has_audio = hearing.with_reasons and "audio" in train.features
     detector.profiles = fit_profiles(train, detector.config.channel) if has_audio else {}
+    detector.precision_cosine = _precision_cosine(detector, train)
     _learn_from(detector, train, rows, facts_from_headers(train), num_dropped, {})
     return train, []
 
@@ -82,7 +89,10 @@ def fit_in_batches(detector: "AnomalyDetector", batches: Iterable[Dataset], hear
         clips, embedded = _listen(detector, rows, hearing)
         skipped, count = skipped + embedded.skipped, count + len(rows)
         if len(embedded.row_numbers):
-            heard.append(clips.heard(with_embeddings(rows, embedded), embedded, hearing.window_seconds))
+            everything = with_embeddings(rows, embedded)
+            heard.append(clips.heard(everything, embedded, hearing.window_seconds))
+            if len(heard) == 1:
+                detector.precision_cosine = _precision_cosine(detector, everything)
     if not heard:
         raise _nothing_usable(count, skipped)
     whole = HeardClips.concatenated(heard)
@@ -207,6 +217,25 @@ def _listen(detector: "AnomalyDetector", rows: Dataset, hearing: Hearing) -> tup
         rules=rules,
     )
     return clips, embedded
+
+
+def _precision_cosine(detector: "AnomalyDetector", clips: Dataset) -> float | None:
+    """
+    The lowest cosine between the embeddings of some whole recordings and those of an encoder that computes in float32;
+    `None` where it does, or where no recordings are there.
+    """
+    if getattr(detector.encoder, "precision", "fp32") == "fp32" or "audio" not in clips.features:
+        return None
+    encoder = cast("TransformerEncoder", detector.encoder)
+    spans = clips["start_s"][:] if "start_s" in clips.column_names else [None] * len(clips)
+    some = clips.select([row for row, start in enumerate(spans) if start is None][:COMPARED_CLIPS])
+    if not len(some) or len(some[0]["embedding"]) != encoder.dimensions:
+        return None
+    with alone(), encoder.computing_in("fp32"):
+        exact = embed(some.remove_columns("embedding"), encoder, channel=detector.config.channel)
+    first = 0 if encoder.statistics is None else encoder.statistics.dimensions  # these stay as they are
+    rounded, exact = get_embeddings(some)[:, first:], get_embeddings(exact)[:, first:]
+    return float(torch.nn.functional.cosine_similarity(rounded, exact).min())
 
 
 def _rates(detector: "AnomalyDetector") -> dict[str, float]:

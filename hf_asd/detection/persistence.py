@@ -121,6 +121,7 @@ def _manifest(detector: "AnomalyDetector", folder: Path, with_encoder: bool) -> 
         "window_seconds": None if detector.heard is None else detector.heard.window_seconds,
         "training_summary": detector.training_summary,
         "base_model": detector.base_model,
+        "precision_cosine": detector.precision_cosine,
         "files": checksums(folder),
     }
 
@@ -167,6 +168,7 @@ def _load(cls: "type[AnomalyDetector]", folder: Path) -> "AnomalyDetector":
     detector = cls(encoder, config)
     detector.training_summary = cast(dict[str, dict], content["training_summary"])
     detector.base_model = content["base_model"]
+    detector.precision_cosine = content["precision_cosine"]
     with _tensors(folder, BANK_FILE) as tensors:
         for machine, saved in content["machines"].items():
             embeddings = {domain: tensors[f"{machine}/{domain}"].float() for domain in saved["clip_ids"]}

@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +14,14 @@ from ..audio.filter_bank import FRAME_SAMPLES, HOP_SAMPLES, FilterBankExtractor
 from ..audio.reading import SAMPLING_RATE
 from ..distributed import partial_state
 from ..models.architectures import architecture_of
-from ..models.choices import PoolingName
+from ..models.choices import PoolingName, PrecisionName
 from ..models.encoders import get_layers, load_feature_extractor, load_weights, truncate_layers
 from ..models.hub_checkpoints import local_encoder
 from ..models.pooling import check_pooling, clamp_outliers, embedding_size, patch_grid, pool, pooling_parameter
 from ..models.tone_check import check_tone_output
+from ..options import check_word
 from ..threads import map_on_cores
+from .precision import products_in
 from .statistics import SpectralStatistics
 
 
@@ -43,6 +47,8 @@ class TransformerEncoder:
         with_statistics (`bool`, *optional*, defaults to `False`): put [`SpectralStatistics`] in front of every
             embedding.
         pooling_parameter (`float`, *optional*): of poolings that have one, see [`~hf_asd.models.pooling.pool`].
+        precision (`"fp32"` or `"bf16"`, *optional*, defaults to `"fp32"`): number format of its products, see
+            [`~hf_asd.embedding.precision.products_in`]. Embeddings are float32.
 
     Raises:
         ValueError: a pooling or a layer that this encoder does not have, or an option that it does not use.
@@ -58,7 +64,10 @@ class TransformerEncoder:
         clamp_outlier_channels: bool = False,
         with_statistics: bool = False,
         pooling_parameter: float | None = None,
+        precision: PrecisionName = "fp32",
     ):
+        check_word("precision", precision, PrecisionName)
+        self.precision: PrecisionName = precision
         self.is_classifier = model.config.model_type == "attribute_classifier"
         if self.is_classifier:
             _check_classifier_options(model.config, pooling, layer, clamp_outlier_channels, pooling_parameter)
@@ -91,12 +100,14 @@ class TransformerEncoder:
         clamp_outlier_channels: bool = False,
         with_statistics: bool = False,
         pooling_parameter: float | None = None,
+        precision: PrecisionName = "fp32",
     ) -> "TransformerEncoder":
         """
         Args:
             encoder (`str` or `Path`): id on the Hub, or a folder with a model and its feature extractor; also a
                 checkpoint of EAT's or BEATs' own code ([`~hf_asd.models.hub_checkpoints.local_encoder`]).
-            pooling, batch_size, layer, clamp_outlier_channels, with_statistics, pooling_parameter: as for the class.
+            pooling, batch_size, layer, clamp_outlier_channels, with_statistics, pooling_parameter, precision: as for
+                the class.
 
         Raises:
             OSError: there is no such encoder.
@@ -111,7 +122,7 @@ class TransformerEncoder:
             torch.set_float32_matmul_precision("high")  # TF32
         extractor = load_feature_extractor(encoder)
         check_tone_output(model, extractor, encoder)
-        options = (clamp_outlier_channels, with_statistics, pooling_parameter)
+        options = (clamp_outlier_channels, with_statistics, pooling_parameter, precision)
         return cls(model, extractor, pooling, batch_size, layer, *options)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -136,7 +147,8 @@ class TransformerEncoder:
     @property
     def description(self) -> str:
         """For cards and reports."""
-        beside = "" if self.statistics is None else ", beside spectral statistics"
+        beside = "" if self.precision == "fp32" else ", computed in bfloat16 where the processor has it"
+        beside += "" if self.statistics is None else ", beside spectral statistics"
         if self.is_classifier:
             return (
                 f"audio transformer in `encoder/` ({self.shape.model_type}), fine-tuned to distinguish "
@@ -150,12 +162,22 @@ class TransformerEncoder:
         """Equal for encoders that give equal embeddings: of weights, configuration and options."""
         parameter = pooling_parameter(self.shape, self.pooling, self.pooling_parameter)
         options = (self.pooling, parameter, self.layer, self.clamp_outlier_channels, self.statistics is not None)
+        options += () if self.precision == "fp32" else (self.precision,)
         settings = (self.model.config.to_json_string(), self.feature_extractor.to_json_string(), options)
         digest = hashlib.sha256(repr(settings).encode())
         for name, weight in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy())  # a scale has no dimension
         return digest.hexdigest()
+
+    @contextmanager
+    def computing_in(self, precision: PrecisionName) -> Iterator[None]:
+        """Within it the number format of its products is another one."""
+        before, self.precision = self.precision, precision
+        try:
+            yield
+        finally:
+            self.precision = before
 
     @torch.inference_mode()
     def __call__(self, clips: list[np.ndarray]) -> np.ndarray:
@@ -210,7 +232,9 @@ class TransformerEncoder:
         """
         grids = []
         for part in self._parts(clip):
-            tokens = self._tokens(self._inputs([part]))
+            inputs = self._inputs([part])
+            with products_in(self.precision, self.model.device):
+                tokens = self._tokens(inputs)
             grids.append(patch_grid(clamp_outliers(tokens) if self.clamp_outlier_channels else tokens, self.shape)[0])
         return torch.cat(grids).cpu()
 
@@ -244,10 +268,11 @@ class TransformerEncoder:
 
     @torch.inference_mode()  # of each thread
     def _forward(self, parts: list[np.ndarray]) -> torch.Tensor:
-        inputs = self._inputs(parts)
-        if self.is_classifier:
-            return self.model(inputs).embeddings.float().cpu()
-        tokens, clamp = self._tokens(inputs), self.clamp_outlier_channels
+        inputs, clamp = self._inputs(parts), self.clamp_outlier_channels
+        with products_in(self.precision, self.model.device):
+            if self.is_classifier:
+                return self.model(inputs).embeddings.float().cpu()
+            tokens = self._tokens(inputs)
         return pool(tokens, self.pooling, self.shape, clamp, self.pooling_parameter).cpu()
 
     def _tokens(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -75,6 +75,7 @@ class Manifest(TypedDict):
     window_seconds: float | Literal["auto"] | None
     training_summary: dict[str, TrainingRecord]
     base_model: str | None
+    precision_cosine: float | None
     files: dict[str, FileRecord]
 
 

@@ -8,7 +8,7 @@ from ..audio.reading import OnBadAudio
 from ..clustering.config import ClusteringConfig
 from ..data.dcase.years import DEFAULT_YEAR, YEARS
 from ..detection.config import DetectorConfig
-from ..models.choices import POOLING_PARAMETER, PoolingName
+from ..models.choices import POOLING_PARAMETER, PRECISION, PoolingName, PrecisionName
 from ..options import check_options, option
 from ..simulation.config import FactoryConfig
 from ..training.config import FinetuneConfig, PretrainConfig
@@ -66,6 +66,7 @@ class EmbedConfig:
         None,
         "transformer layer that is pooled, from 1, or from -1 backwards, or the mean of all; none: the last output",
     )
+    precision: PrecisionName = option("fp32", PRECISION)
 
     def __post_init__(self):
         check_options(self)

@@ -154,6 +154,7 @@ def embed_clips(recipe: Recipe, folder: Path, folders: dict[str, Path]) -> None:
         recipe.embed.pooling,
         layer=recipe.embed.layer,
         pooling_parameter=recipe.embed.pooling_parameter,
+        precision=recipe.embed.precision,
     )
     rows = read_table(folders["data"] / "train.parquet")
     rows, log_mels = rows.select(without_attributes(rows)), _log_mels(folders)

@@ -11,6 +11,7 @@ from ..detection.detector import AnomalyDetector
 from ..distributed import broadcast, partial_state
 from ..folders import is_filled, read_whole
 from ..hub.manifest import DETECTOR_FOLDER, MANIFEST, machines_of
+from ..models.choices import PrecisionName
 from .fitting import check_encoder
 from .reading import Part, column_names
 from .results import Plan, ResultWriter, finish_parts, make_plan
@@ -23,13 +24,17 @@ class Detectors:
     Args:
         path (`str` or `Path`): a detector's folder, its id on the Hub, or a folder with a detector in each subfolder.
         false_alarm_rate (`float`, *optional*): sets the threshold of each for this rate.
+        precision (`str`, *optional*): sets the number format of their encoders.
 
     Raises:
         ValueError: two of them know the same machine.
     """
 
-    def __init__(self, path: str | Path, false_alarm_rate: float | None = None):
+    def __init__(
+        self, path: str | Path, false_alarm_rate: float | None = None, precision: PrecisionName | None = None
+    ):
         self.false_alarm_rate = false_alarm_rate
+        self.precision: PrecisionName | None = precision
         inside = [] if _is_detector(Path(path)) or not Path(path).is_dir() else sorted(Path(path).iterdir())
         folders = [folder for folder in inside if _is_detector(folder)]
         self._detector: AnomalyDetector | None = None
@@ -51,6 +56,8 @@ class Detectors:
             self._detector = AnomalyDetector.from_pretrained(folder)
             if self.false_alarm_rate is not None:
                 self._detector.set_false_alarm_rate(self.false_alarm_rate)
+            if self.precision is not None:
+                self._detector.set_precision(self.precision)
         return self._detector
 
     def of(self, machine: str) -> AnomalyDetector:
@@ -116,7 +123,7 @@ def score_parts(
         ValueError: a machine that is not known, or the folder holds results of something else.
     """
     task = {"task": "score", "explain": explain, "check": check_input, "windows": window_seconds, "machine": all_of}
-    task |= {"rate": detectors.false_alarm_rate, "skip": on_bad_audio == "skip"}
+    task |= {"rate": detectors.false_alarm_rate, "precision": detectors.precision, "skip": on_bad_audio == "skip"}
     made = None
     if partial_state().is_main_process:
         machines = dict.fromkeys(part.machine or "" for part in parts)

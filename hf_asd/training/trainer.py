@@ -87,8 +87,9 @@ def training_arguments(
             # The collator needs columns that the model does not take.
             "remove_unused_columns": False,
             "ddp_find_unused_parameters": False,
-            "use_cpu": use_cpu(),
-            # On a CPU half precision is slower than single precision.
+            # transformers refuses bf16 without a GPU unless it is told that none is wanted.
+            "use_cpu": use_cpu() or compute_device().type == "cpu",
+            # Most CPUs are slower in half precision; on those that are not, trained weights depend on the CPU then.
             "bf16": on_gpu and torch.cuda.is_bf16_supported(),
             "dataloader_pin_memory": torch.cuda.is_available(),
             "dataloader_num_workers": loader_workers(partial_state().num_processes),

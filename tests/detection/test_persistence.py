@@ -13,8 +13,10 @@ from hf_asd import (
     EatModel,
     SpectralStatistics,
     TransformerEncoder,
+    embed,
     load_folder,
 )
+from hf_asd.embedding import precision
 from hf_asd.embedding.band_statistics import STATISTICS_SIZE
 
 
@@ -80,3 +82,28 @@ def test_every_file_is_vouched_for_and_none_of_another_detector_stays(clips, tmp
         AnomalyDetector.from_pretrained(folder)
     AnomalyDetector().fit(clips, with_reasons=False).save_pretrained(folder)
     assert not sounds.exists() and AnomalyDetector.from_pretrained(folder).profiles == {}
+
+
+def test_a_detector_says_what_half_precision_costs(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    config = EatConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    TransformerEncoder(EatModel(config), EatFeatureExtractor()).save_pretrained(tmp_path / "eat")
+    options = DetectorConfig(precision="bf16", with_statistics=True)
+    detector = AnomalyDetector(tmp_path / "eat", options).fit(clips)
+    cosine = detector.precision_cosine
+    assert cosine is not None and 0.99 < cosine < 1
+    loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
+    assert loaded.precision_cosine == cosine and loaded.config.precision == "bf16"
+    assert f"(lowest cosine to embeddings of float32: {cosine:.5f})" in loaded.embedding_description
+    samples = hum(np.random.default_rng(1), 170.0)
+    assert loaded(samples, RATE) == detector(samples, RATE)
+    exact = loaded.set_precision("fp32")(samples, RATE).anomaly_score
+    assert exact != detector(samples, RATE).anomaly_score
+    assert exact == pytest.approx(detector(samples, RATE).anomaly_score, rel=0.02)
+    embedded = embed(clips, detector.encoder)
+    assert AnomalyDetector(detector.encoder, options).fit(embedded).precision_cosine == pytest.approx(cosine)
+    assert AnomalyDetector(tmp_path / "eat").fit(clips).precision_cosine is None
+    with pytest.raises(ValueError, match="precision is 'bf16', which is for an encoder that you name"):
+        AnomalyDetector(None, DetectorConfig(precision="bf16"))
+    with pytest.raises(ValueError, match="this detector has spectral statistics alone, which are computed in float32"):
+        AnomalyDetector().fit(clips).set_precision("bf16")
