@@ -32,7 +32,7 @@ def add_false_alarm_rate(command: argparse.ArgumentParser) -> None:
 
 
 def add_precision(command: argparse.ArgumentParser) -> None:
-    """Adds `--precision`, which [`load_detector`] reads."""
+    """Adds `--precision`, which [`load_to_score`] reads."""
     add_flag(command, "--precision", PrecisionName | None, f"{PRECISION}; none: as it was fitted", None)
 
 
@@ -110,9 +110,18 @@ def load_detector(args: argparse.Namespace) -> "AnomalyDetector":
         raise ValueError(f"--machine is {args.machine}; this detector knows {', '.join(detector.machines)}.")
     if getattr(args, "false_alarm_rate", None) is not None:
         detector.set_false_alarm_rate(args.false_alarm_rate, args.machine)
-    if getattr(args, "precision", None) is not None:
-        detector.set_precision(args.precision)
     return detector
+
+
+def load_to_score(args: argparse.Namespace) -> "AnomalyDetector":
+    """
+    As [`load_detector`], with the number format of [`add_precision`].
+
+    Raises:
+        ValueError: also if the detector has no encoder that computes in it.
+    """
+    detector = load_detector(args)
+    return detector if args.precision is None else detector.set_precision(args.precision)
 
 
 def print_skipped(skipped: list[str]) -> None:

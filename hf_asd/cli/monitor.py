@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..data.folder_summary import count
 from ..detection.alarm import AlarmPolicy
 from ..detection.config import MonitorConfig
-from .detectors import add_detector, add_false_alarm_rate, add_precision, load_detector
+from .detectors import add_detector, add_false_alarm_rate, add_precision, load_to_score
 from .exit_codes import BAD_INPUT, DONE, INTERRUPTED
 from .flags import add_flag, add_options, build_config, flag_names
 from .shaft import add_shaft, read_shaft, with_orders
@@ -74,7 +74,7 @@ def monitor(args: argparse.Namespace) -> int:
     target = None if args.mqtt is None else MqttTarget.parse(args.mqtt)
     shaft = read_shaft(args, config.explain)
     with flag_names(MonitorConfig):
-        lines = decide(load_detector(args), args.source, config, policy, machine=args.machine, name=args.detector)
+        lines = decide(load_to_score(args), args.source, config, policy, machine=args.machine, name=args.detector)
         lines = (with_orders(line, shaft) for line in lines)
         if target is None:
             return _print_lines(lines)

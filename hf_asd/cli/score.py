@@ -20,7 +20,7 @@ from .detectors import (
     add_window_seconds,
     check_known_machines,
     check_machines,
-    load_detector,
+    load_to_score,
     print_skipped,
     read_recordings,
 )
@@ -180,7 +180,7 @@ def _decide(args: argparse.Namespace) -> _Result:
     check_shaft(args, args.explain)
     with flag_names(MonitorConfig):
         start = None if args.start is None else parse_time(args.start)
-    detector = load_detector(args)
+    detector = load_to_score(args)
     content = read_recordings(args, detector)
     ignored = content.summary.ignored_line()
     if ignored is not None:

@@ -5,7 +5,7 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..detection.detector import AnomalyDetector
 from ..detection.explanation.band_deviations import mel_hertz
 from ..detection.training_summary import usual_seconds
 from ..embedding.band_statistics import MELS_APART, MELS_PER_BAND, NUM_BANDS
+from ..embedding.transformer import TransformerEncoder
 from ..files import write_json
 from ..folders import FolderKind, replaced_folder
 from ..options import check_word
@@ -131,12 +132,15 @@ def largest_difference(detector: AnomalyDetector, machine: str, model: bytes) ->
     import onnxruntime
 
     session, rng = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]), np.random.default_rng(0)
-    differences = []
-    for seconds in (CHECKED_SECONDS, CHECKED_SECONDS + 1.23):
-        noise = (0.01 * rng.standard_normal((2, round(seconds * SAMPLING_RATE)))).astype(np.float32)
-        expected = detector.machines[machine].scorer.score(torch.from_numpy(detector.encoder(list(noise)))).numpy()
-        found = np.asarray(session.run(["anomaly_score"], {"waveform": noise})[0])
-        differences.append(np.abs(found - expected).max() / np.abs(expected).max())
+    encoder, differences = detector.encoder, []
+    # The graph computes in float32 whatever the detector does.
+    exact = encoder.computing_in("fp32") if isinstance(encoder, TransformerEncoder) else nullcontext()
+    with exact:
+        for seconds in (CHECKED_SECONDS, CHECKED_SECONDS + 1.23):
+            noise = (0.01 * rng.standard_normal((2, round(seconds * SAMPLING_RATE)))).astype(np.float32)
+            expected = detector.machines[machine].scorer.score(torch.from_numpy(encoder(list(noise)))).numpy()
+            found = np.asarray(session.run(["anomaly_score"], {"waveform": noise})[0])
+            differences.append(np.abs(found - expected).max() / np.abs(expected).max())
     return float(max(differences))
 
 

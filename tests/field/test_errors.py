@@ -484,6 +484,13 @@ def test_a_detector_that_is_replaced_while_it_is_loaded_is_loaded_again(detector
 # Encoders and the Hub
 
 
+def test_a_number_format_needs_an_encoder(detector, recordings, tmp_path, capsys):
+    for command in (["score", detector, recordings / "new.wav"], ["monitor", detector, recordings / "new.wav"]):
+        assert "this detector has spectral statistics alone" in refused([*command, "--precision", "bf16"], capsys)
+    command = ["fit", recordings / "fan", "--output", tmp_path / "other", "--precision", "bf16"]
+    assert "precision is 'bf16', which is for an encoder that you name" in refused(command, capsys)
+
+
 @pytest.fixture
 def unreachable(monkeypatch):
     """An address where no Hub answers; huggingface_hub reads it when it is imported."""
