@@ -1,7 +1,8 @@
 """
-How fast an encoder embeds on this processor in other number formats, and what its embeddings lose.
+How fast an encoder embeds on this processor in other number formats, and what its embeddings and decisions lose.
 
     python benchmarks/precision.py WORK [--size bundled base] [--clips 4]
+    python benchmarks/precision.py --scored runs/factory/score-A/test.parquet runs/factory/score-B/test.parquet
 
 Clips of 10 s of a simulated machine, one thread, seconds of processor time (the best of three passes). Sizes: the
 encoder of the package, and EAT-base with random weights. Formats: float32; products in bfloat16 (`--precision bf16`,
@@ -9,6 +10,9 @@ here also where the processor is slower with it), and the whole model in bfloat1
 activations of the linear layers by `torch.ao.quantization` (which torch is going to remove), by torchao where it is
 installed, and by ONNX Runtime, with all 8 bits of the weights and with 7 (processors without VNNI add pairs of
 products in 16 bits, which 8 bits overflow). The cosine is the lowest between embeddings in a format and in float32.
+
+With `--scored` no time is measured: two tables of the same scored test clips are compared, for example those of a
+recipe without and with `--fit.precision bf16`.
 """
 
 import argparse
@@ -21,10 +25,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from datasets import Dataset
 from onnxruntime.quantization import quantize_dynamic
 from torch import nn
 
 from hf_asd import EatConfig, EatFeatureExtractor, EatModel, TransformerEncoder
+from hf_asd.data.schema import read_table
+from hf_asd.evaluation.scores import compare_scores
 from hf_asd.export.bundle_folder import export_is_quiet, nodes_of_layers
 from hf_asd.models.bundled_encoder import BUNDLED_ENCODER
 from hf_asd.models.pooling import pool
@@ -47,15 +54,34 @@ class Pooled(nn.Module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path)
+    parser.add_argument("work", type=Path, nargs="?")
+    parser.add_argument("--scored", type=Path, nargs=2)
     parser.add_argument("--size", nargs="+", default=["bundled", "base"], choices=["bundled", "base"])
     parser.add_argument("--clips", type=int, default=4)
     args = parser.parse_args()
+    if args.scored is not None:
+        compare(*map(read_table, args.scored))
+        return
+    if args.work is None:
+        parser.error("WORK is missing: a folder for graphs")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     args.work.mkdir(parents=True, exist_ok=True)
     for size in args.size:
         measure(args, size)
+
+
+def compare(before: Dataset, after: Dataset) -> None:
+    found = compare_scores(before, after)
+    low, high = (100 * value for value in found["confidence_interval"])
+    scores = [100 * found[system]["official_score"] for system in ("a", "b")]
+    print(f"official score {scores[0]:.2f} -> {scores[1]:.2f} %; 95 % interval of the change {low:.2f} to {high:.2f}")
+    order = {clip_id: row for row, clip_id in enumerate(after["clip_id"][:])}
+    after = after.select([order[clip_id] for clip_id in before["clip_id"][:]])
+    changed = np.not_equal(before["is_anomaly"][:], after["is_anomaly"][:])
+    old, new = (np.array(rows["anomaly_score"][:]) for rows in (before, after))
+    print(f"{changed.sum()} of {len(changed)} decisions changed")
+    print(f"scores changed by {np.abs(new - old).max() / old.std():.1e} of their standard deviation, at most")
 
 
 @torch.no_grad()

@@ -497,7 +497,7 @@ class AnomalyDetector:
     def embedding_description(self) -> str:
         """How recordings become embeddings, in words for cards and reports."""
         cosine = self.precision_cosine
-        loss = "" if cosine is None else f" (lowest cosine to embeddings of float32: {cosine:.5f})"
+        loss = "" if cosine is None else f" (cosine distance to embeddings of float32: {1 - cosine:.1g} at most)"
         return f"{self.encoder.description}{loss}"
 
     @property

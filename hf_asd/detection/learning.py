@@ -235,7 +235,7 @@ def _precision_cosine(detector: "AnomalyDetector", clips: Dataset) -> float | No
         exact = embed(some.remove_columns("embedding"), encoder, channel=detector.config.channel)
     first = 0 if encoder.statistics is None else encoder.statistics.dimensions  # these stay as they are
     rounded, exact = get_embeddings(some)[:, first:], get_embeddings(exact)[:, first:]
-    return float(torch.nn.functional.cosine_similarity(rounded, exact).min())
+    return min(float(torch.nn.functional.cosine_similarity(rounded.double(), exact.double()).min()), 1.0)
 
 
 def _rates(detector: "AnomalyDetector") -> dict[str, float]:

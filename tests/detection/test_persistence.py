@@ -94,7 +94,7 @@ def test_a_detector_says_what_half_precision_costs(clips, tmp_path, monkeypatch)
     assert cosine is not None and 0.99 < cosine < 1
     loaded = AnomalyDetector.from_pretrained(detector.save_pretrained(tmp_path / "detector"))
     assert loaded.precision_cosine == cosine and loaded.config.precision == "bf16"
-    assert f"(lowest cosine to embeddings of float32: {cosine:.5f})" in loaded.embedding_description
+    assert f"(cosine distance to embeddings of float32: {1 - cosine:.1g} at most)" in loaded.embedding_description
     samples = hum(np.random.default_rng(1), 170.0)
     assert loaded(samples, RATE) == detector(samples, RATE)
     exact = loaded.set_precision("fp32")(samples, RATE).anomaly_score
