@@ -2,6 +2,7 @@
 How long a step of pre-training takes, and which share of it is spent outside the encoder.
 
     python benchmarks/pretraining.py                       # on a CPU: shares of the step, about two minutes
+    python benchmarks/pretraining.py --bf16                # the same in half precision
     python benchmarks/pretraining.py --clips 48            # on a GPU: also bf16 model FLOP utilization and memory
 
 EAT-base with random weights, clips of 10 s in WAV files, 16 masks a clip, everything as in training: a step starts
@@ -47,12 +48,15 @@ PEAKS = {"H100": 989, "H200": 989, "A100": 312, "L40S": 362, "4090": 165}  # den
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--clips", type=int, default=2, help="clips a step (default: 2; on a GPU take 48)")
 parser.add_argument("--repeats", type=int, default=3)
+parser.add_argument(
+    "--bf16", action="store_true", help="also on a CPU, as training: {bf16: true} (a GPU does it anyway)"
+)
 parser.add_argument("--peak", type=float, help="peak of the GPU in TFLOP/s, bf16 (default: known from its name)")
 args = parser.parse_args()
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 on_gpu = device.type == "cuda"
-autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=on_gpu)
+autocast = partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=on_gpu or args.bf16)
 torch.manual_seed(0)
 
 

@@ -113,7 +113,7 @@ def test_the_teacher_is_float32_and_moves_in_half_precision_training_too(clips, 
         seen.append(({weight.dtype for weight in self.teacher.parameters()}, moved))
 
     monkeypatch.setattr(EatForPreTraining, "update_teacher", keep)
-    training = {"bf16": True, "use_cpu": True, "disable_tqdm": True}
+    training = {"bf16": True, "disable_tqdm": True}
     options = PRETRAIN | {"training": training, "learning_rate": 1e-2, "warmup": 0.0}
     pretrain(clips, PretrainConfig(**options, ema_decay_start=0.9999, ema_decay_end=0.9999), tmp_path / "run")
     assert len(seen) == 6 and all(dtypes == {torch.float32} for dtypes, _ in seen)
