@@ -139,13 +139,13 @@ def read_manifest(folder: str | Path, format_version: int) -> Manifest:
             f"{folder}: has format version {version}, this version of hf_asd reads {format_version}; "
             f"{'upgrade hf_asd' if version > format_version else 'fit the detector again'}."
         )
-    manifest = checked_manifest(file, content)
+    manifest = _checked_manifest(file, content)
     for name, listed in manifest["files"].items():
         _check_file(inner_file(folder, name), listed)
     return manifest
 
 
-def checked_manifest(file: Path, content: object) -> Manifest:
+def _checked_manifest(file: Path, content: object) -> Manifest:
     """
     The content of a manifest, if it has every entry that there has to be.
 
@@ -212,13 +212,14 @@ def _check_file(path: Path, listed: FileRecord) -> None:
         )
 
 
+def manifest_in(folder: Path) -> Manifest:
+    """As [`read_manifest`], without a look at the other files."""
+    return _checked_manifest(folder / MANIFEST, read_json(folder / MANIFEST))
+
+
 def machines_of(folder: str | Path) -> list[str]:
     """The machines that a detector knows, by its folder."""
-    return read_whole(
-        folder,
-        DETECTOR_FOLDER,
-        lambda current: list(checked_manifest(current / MANIFEST, read_json(current / MANIFEST))["machines"]),
-    )
+    return list(read_whole(folder, DETECTOR_FOLDER, manifest_in)["machines"])
 
 
 def detector_files(folder: str | Path) -> dict[str, Path]:
@@ -229,7 +230,7 @@ def detector_files(folder: str | Path) -> dict[str, Path]:
         ValueError: a file outside the folder.
     """
     folder = current_folder(folder, DETECTOR_FOLDER)
-    listed = checked_manifest(folder / MANIFEST, read_json(folder / MANIFEST))["files"]
+    listed = manifest_in(folder)["files"]
     files = {name: inner_file(folder, name) for name in (MANIFEST, *listed, *DETECTOR_RECORDS)}
     return {name: path for name, path in files.items() if path.is_file()}
 

@@ -19,7 +19,7 @@ from ..folders import read_whole
 from ..hub_errors import hub_errors
 from .endpoint_files import endpoint_files
 from .eval_results import eval_results
-from .manifest import CARD, DETECTOR_FOLDER, MANIFEST, PROBE_FILE, Manifest, checked_manifest, detector_files
+from .manifest import CARD, DETECTOR_FOLDER, PROBE_FILE, Manifest, detector_files, manifest_in
 from .transfer import DETECTOR, hub_id, push_files
 from .widget import widget_examples, widget_files
 
@@ -56,7 +56,7 @@ class DetectorFacts:
     def _read(cls, folder: Path) -> "DetectorFacts":
         recipe = folder / "recipe.yaml"
         return cls(
-            manifest=checked_manifest(folder / MANIFEST, read_json(folder / MANIFEST)),
+            manifest=manifest_in(folder),
             evaluation=_read_if_present(folder / "evaluation.json"),
             compute=_read_if_present(folder / "compute.json"),
             compact=_read_if_present(folder / "compact.json"),

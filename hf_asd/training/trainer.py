@@ -18,7 +18,7 @@ from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from ..audio.channels import Channel
 from ..audio.log_mel_store import LogMelStore
-from ..distributed import broadcast, compute_device, partial_state, use_cpu
+from ..distributed import broadcast, compute_device, partial_state
 from ..files import whole_folder
 from ..hub.encoder_card import push_encoder
 from ..hub.transfer import ENCODER, check_same_kind
@@ -66,7 +66,7 @@ def training_arguments(
             f"training.hub_strategy is {options['hub_strategy']!r}; accepted is 'end': an encoder is published when "
             "its training is complete."
         )
-    on_gpu = compute_device().type == "cuda"
+    device = compute_device().type
     return TrainingArguments(
         output_dir=str(output_dir),
         **{
@@ -88,9 +88,9 @@ def training_arguments(
             "remove_unused_columns": False,
             "ddp_find_unused_parameters": False,
             # transformers refuses bf16 without a GPU unless it is told that none is wanted.
-            "use_cpu": use_cpu() or compute_device().type == "cpu",
+            "use_cpu": device == "cpu",
             # Most CPUs are slower in half precision; on those that are not, trained weights depend on the CPU then.
-            "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+            "bf16": device == "cuda" and torch.cuda.is_bf16_supported(),
             "dataloader_pin_memory": torch.cuda.is_available(),
             "dataloader_num_workers": loader_workers(partial_state().num_processes),
             "dataloader_drop_last": True,
